@@ -1,0 +1,151 @@
+"""The errors s2a raises, as one tree.
+
+S2AError                      anything s2a raises on purpose
+├── InvalidInput              the caller's input is wrong (exit 2)
+│   ├── UnknownModel          no such timm model; names the nearest
+│   ├── WeightsMismatch       a weights file of another model; names the first keys that differ
+│   ├── BadDataset            a dataset that cannot be trained on; lists every problem
+│   ├── BadBudget             an unparsable or non-positive amount of memory
+│   ├── BadAdapter            an adapter that does not exist, or that this model cannot take
+│   └── StaleProfile          a profile or plan made for another model, device or version
+├── UnsupportedSite           an operator met a dtype or device it has no implementation for (exit 2)
+├── InfeasibleBudget          nothing fits the budget; carries the smallest budget that does (exit 3)
+├── JobFailed                 the run itself failed (exit 4)
+│   └── OutOfMemory           the run hit its cap; carries what was asked and what was left
+└── InternalError             our bug (exit 1)
+
+A message carries its numbers and says what to do next. `code` is stable and machine-readable, `details` is JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from s2a_core.sizes import format_bytes
+
+
+class S2AError(Exception):
+    """Base of everything s2a raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: dict[str, Any] = dict(details or {})
+
+
+class InvalidInput(S2AError):
+    """The caller's input is wrong; the message says what is allowed."""
+
+    code = "invalid_input"
+    exit_code = 2
+
+
+class UnknownModel(InvalidInput):
+    """No timm model has this name."""
+
+    code = "unknown_model"
+
+    def __init__(self, name: str, nearest: Sequence[str]) -> None:
+        hint = f"; did you mean {', '.join(nearest)}?" if nearest else "; `timm.list_models()` lists them all"
+        super().__init__(f"no model is called {name!r}{hint}", details={"model": name, "nearest": list(nearest)})
+
+
+class WeightsMismatch(InvalidInput):
+    """The weights file belongs to another model."""
+
+    code = "weights_mismatch"
+
+    def __init__(self, path: str, model: str, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        first = ", ".join([*(f"missing {k}" for k in missing[:3]), *(f"unexpected {k}" for k in unexpected[:3])])
+        super().__init__(
+            f"{path} does not hold weights of {model}: {first} ({len(missing)} missing, {len(unexpected)} unexpected keys)",
+            details={"path": path, "model": model, "missing": list(missing[:20]), "unexpected": list(unexpected[:20])},
+        )
+
+
+class BadDataset(InvalidInput):
+    """A dataset that cannot be trained on; every problem found is listed, by file name."""
+
+    code = "bad_dataset"
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
+        super().__init__(f"{source}: {shown}", details={"source": source, "problems": list(problems)})
+
+
+class BadBudget(InvalidInput):
+    """An amount of memory that cannot be read or is not positive."""
+
+    code = "bad_budget"
+
+
+class BadAdapter(InvalidInput):
+    """An adapter that does not exist, or that this model cannot take."""
+
+    code = "bad_adapter"
+
+
+class StaleProfile(InvalidInput):
+    """A profile or plan that was made for another model, device or version."""
+
+    code = "stale_profile"
+
+
+class UnsupportedSite(S2AError):
+    """An operator met a dtype or device it has no implementation for; the message names the site."""
+
+    code = "unsupported_site"
+    exit_code = 2
+
+
+class InfeasibleBudget(S2AError):
+    """Nothing fits the budget."""
+
+    code = "infeasible_budget"
+    exit_code = 3
+
+    def __init__(
+        self,
+        *,
+        budget_bytes: int,
+        min_feasible_budget_bytes: int,
+        binding: str,
+        binding_bytes: int,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            f"nothing fits {format_bytes(budget_bytes)}: the smallest budget that does is "
+            f"{format_bytes(min_feasible_budget_bytes)}; the largest part is {binding} ({format_bytes(binding_bytes)})",
+            details={
+                "budget_bytes": budget_bytes,
+                "min_feasible_budget_bytes": min_feasible_budget_bytes,
+                "binding": binding,
+                "binding_bytes": binding_bytes,
+                **(details or {}),
+            },
+        )
+        self.budget_bytes = budget_bytes
+        self.min_feasible_budget_bytes = min_feasible_budget_bytes
+
+
+class JobFailed(S2AError):
+    """The run failed for a reason that is neither the caller's input nor our bug."""
+
+    code = "job_failed"
+    exit_code = 4
+
+
+class OutOfMemory(JobFailed):
+    """The run hit its memory cap."""
+
+    code = "out_of_memory"
+
+
+class InternalError(S2AError):
+    """A state that s2a's own code must never reach."""
+
+    code = "internal_error"

@@ -1,0 +1,50 @@
+"""Amounts of memory: reading `4GiB` and writing bytes for people (MiB = 2^20)."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
+_PATTERN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes from `4GiB`, `4096MiB`, `4GB`, `1.5GiB` or a plain number of bytes.
+
+    Raises BadBudget for anything else, and for amounts that are not positive.
+    """
+    from s2a_core.errors import BadBudget
+
+    match = _PATTERN.fullmatch(str(text))
+    unit = _UNITS.get(match.group(2).upper()) if match else None
+    if match is None or unit is None:
+        raise BadBudget(
+            f"cannot read {text!r} as an amount of memory; write 4GiB, 4096MiB, 4GB or a number of bytes",
+            details={"value": str(text), "units": [u for u in _UNITS if u]},
+        )
+    amount = int(float(match.group(1)) * unit) if "." in match.group(1) else int(match.group(1)) * unit
+    if amount <= 0:
+        raise BadBudget(f"the amount of memory must be positive, not {text!r}", details={"value": str(text)})
+    return amount
+
+
+def format_bytes(num_bytes: int) -> str:
+    """`1,024 MiB` for people; below one MiB in KiB, below one KiB in bytes."""
+    if abs(num_bytes) >= 10 * 2**20:
+        return f"{num_bytes / 2**20:,.0f} MiB"
+    if abs(num_bytes) >= 2**20:
+        return f"{num_bytes / 2**20:.1f} MiB"
+    if abs(num_bytes) >= 2**10:
+        return f"{num_bytes / 2**10:.0f} KiB"
+    return f"{num_bytes} B"

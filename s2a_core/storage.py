@@ -1,0 +1,55 @@
+"""How a site keeps what it saves for backward, and the policy that says so for every site. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+FrozenWeights = Literal["keep", "bf16", "int8"]
+
+
+class Storage(StrEnum):
+    """What a site keeps between forward and backward."""
+
+    EXACT = "exact"  # what stock PyTorch keeps
+    B8 = "b8"  # packed codes of 8 bits, and so on down to 1
+    B6 = "b6"
+    B5 = "b5"
+    B4 = "b4"
+    B3 = "b3"
+    B2 = "b2"
+    B1 = "b1"
+    MASK = "mask"  # one bit (two for three pieces), and the gradient is exact
+    RECOMPUTE = "recompute"  # nothing: rebuilt in backward from an earlier site
+    NONE = "none"  # nothing, because nothing is needed; for a region: the region is not used
+
+    @property
+    def bits(self) -> int | None:
+        """Bits of a code, None for storages that are not codes."""
+        return int(self.value[1:]) if self.value[0] == "b" else None
+
+
+CODES = (Storage.B8, Storage.B6, Storage.B5, Storage.B4, Storage.B3, Storage.B2, Storage.B1)
+
+
+@dataclass(frozen=True)
+class StoragePolicy:
+    """Which storage each site uses, and how regions run.
+
+    sites: site name -> storage; default: storage of the sites it does not name.
+    chunk_samples: samples per chunk in regions and blocks, 0 runs them whole.
+    frozen_weights: how frozen weights are kept; stochastic, seed: stochastic rounding of codes.
+    """
+
+    sites: Mapping[str, Storage] = field(default_factory=dict)
+    default: Storage = Storage.EXACT
+    chunk_samples: int = 0
+    frozen_weights: FrozenWeights = "keep"
+    stochastic: bool = False
+    seed: int = 0
+
+    def storage(self, site: str) -> Storage:
+        """Storage of a site."""
+        return self.sites.get(site, self.default)
