@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from s2a_core.adapters import AdapterSpec, add_adapters
-    from s2a_core.compress import compress
+    from s2a_core.compression import compress
     from s2a_core.models import load_model
-    from s2a_core.plan import Plan, plan
-    from s2a_core.profile import profile
+    from s2a_core.planning import Plan, plan
+    from s2a_core.profiling import profile
 
 __version__ = "0.1.0"
 __all__ = ["AdapterSpec", "Plan", "add_adapters", "compress", "load_model", "plan", "profile"]
 
 _HOMES = {
     "AdapterSpec": "s2a_core.adapters",
-    "Plan": "s2a_core.plan",
+    "Plan": "s2a_core.planning",
     "add_adapters": "s2a_core.adapters",
-    "compress": "s2a_core.compress",
+    "compress": "s2a_core.compression",
     "load_model": "s2a_core.models",
-    "plan": "s2a_core.plan",
-    "profile": "s2a_core.profile",
+    "plan": "s2a_core.planning",
+    "profile": "s2a_core.profiling",
 }
 
 
