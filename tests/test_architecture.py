@@ -1,0 +1,184 @@
+"""The rules of the tree, checked: who imports whom, sizes, names, lean imports, a test file for every source file."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(p for package in ("s2a_core", "app") for p in (ROOT / package).rglob("*.py"))
+MODULES = [p for p in SOURCES if p.name not in ("__init__.py", "__main__.py")]
+MAX_LINES = 320
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "handler", "handlers", "data", "info", "misc", "common"}
+# A folder or package address that exists on one machine only. Written so that this line does not match itself.
+MACHINE_PATHS = re.compile(r"(^|[^A-Za-z0-9_.])/(w[o]rk|f[a]rm|r[o]ot)/|index-[u]rl|find-[l]inks")
+
+# (files, what they must not import, why). A trailing dot means "and everything below".
+FORBIDDEN = [
+    ("s2a_core", ("app", "fastapi", "sqlalchemy", "pydantic_settings", "starlette"), "the method knows no service"),
+    ("s2a_core/planning", ("torch", "triton", "timm"), "plans are made without a model in memory"),
+    ("s2a_core/profiling/types.py", ("torch", "triton", "timm"), "the service reads profiles"),
+    ("s2a_core/adapters/spec.py", ("torch", "triton", "timm"), "the service reads adapter specs"),
+    ("s2a_core/ops", ("s2a_core.train", "s2a_core.pipeline", "s2a_core.planning", "s2a_core.profiling"), "ops are below"),
+    ("app/api", ("app.store", "app.models", "torch", "s2a_core.pipeline"), "endpoints call services"),
+    ("app/services", ("app.api", "torch", "s2a_core.pipeline"), "services know no HTTP and no model"),
+    ("app/store", ("app.api", "app.services", "torch", "s2a_core.pipeline"), "SQL is below the services"),
+    ("app/models", ("app.api", "app.services", "app.store", "torch"), "tables are at the bottom"),
+    ("app/schemas", ("app.store", "app.models", "app.services", "torch"), "schemas are plain documents"),
+    ("app/queue", ("app.api", "torch", "s2a_core.pipeline"), "the scheduler loads no model"),
+    ("app/web", ("app.store", "app.models", "torch", "s2a_core.pipeline"), "pages call services"),
+    ("app/client", ("app.api", "app.services", "app.store", "app.models", "fastapi", "sqlalchemy", "torch"), "a client"),
+]
+SQL_NAMES = {"select", "insert", "update", "delete", "text", "func"}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[tuple[str, ast.stmt]]:
+    """Every module a file imports, as dotted names; `from a import b` gives a and a.b. TYPE_CHECKING blocks are free."""
+    tree = ast.parse(path.read_text())
+    free = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in free:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module, node
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node
+
+
+def starts_with(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def files_under(place: str) -> list[Path]:
+    path = ROOT / place
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize(("place", "forbidden", "why"), FORBIDDEN, ids=[rule[0] for rule in FORBIDDEN])
+def test_imports_go_one_way(place: str, forbidden: tuple[str, ...], why: str) -> None:
+    found = sorted(
+        {
+            f"{relative(path)}:{node.lineno} imports {name}"
+            for path in files_under(place)
+            for name, node in imports(path)
+            for prefix in forbidden
+            if starts_with(name, prefix)
+        }
+    )
+    assert not found, f"{why}: {found}"
+
+
+def test_kernels_import_torch_and_triton_only() -> None:
+    allowed = {"torch", "triton", "s2a_core", "__future__", *sys.stdlib_module_names}
+    inside = ("s2a_core", "s2a_core.kernels", "s2a_core.errors")
+    found = [
+        f"{relative(path)}:{node.lineno} imports {name}"
+        for path in files_under("s2a_core/kernels")
+        for name, node in imports(path)
+        if name.split(".")[0] not in allowed
+        or (starts_with(name, "s2a_core") and not any(name == p or starts_with(name, p) for p in inside[1:]))
+    ]
+    assert not found
+
+
+def test_only_the_runner_and_the_command_line_import_the_pipeline() -> None:
+    found = [
+        f"{relative(path)}:{node.lineno} imports {name}"
+        for path in files_under("app")
+        if not relative(path).startswith(("app/runner/", "app/cli/"))
+        for name, node in imports(path)
+        if starts_with(name, "s2a_core.pipeline") or name.split(".")[0] in ("torch", "timm", "triton")
+    ]
+    assert not found
+
+
+def test_sql_is_written_in_the_store_only() -> None:
+    found = [
+        f"{relative(path)}:{node.lineno} imports {name}"
+        for path in files_under("app")
+        if not relative(path).startswith(("app/store/", "app/models/"))
+        for name, node in imports(path)
+        if starts_with(name, "sqlalchemy") and name.rsplit(".", 1)[-1] in SQL_NAMES
+    ]
+    assert not found
+
+
+def test_files_are_short_enough_to_read() -> None:
+    found = {relative(p): n for p in SOURCES if (n := len(p.read_text().splitlines())) > MAX_LINES}
+    assert not found, f"longer than {MAX_LINES} lines: {found}"
+
+
+def test_every_module_begins_with_its_one_job() -> None:
+    assert [relative(p) for p in SOURCES if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))] == []
+
+
+def test_no_file_has_a_vague_name() -> None:
+    assert [relative(p) for p in SOURCES if p.stem in VAGUE_NAMES or p.parent.name in VAGUE_NAMES] == []
+
+
+def test_nothing_prints_or_reads_the_environment_outside_the_settings() -> None:
+    found = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                found.append(f"{relative(path)}:{node.lineno} print")
+            is_environment = isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+            if is_environment and ast.unparse(node).startswith("os.") and relative(path) != "app/settings.py":
+                found.append(f"{relative(path)}:{node.lineno} {ast.unparse(node)}")
+    assert not found
+
+
+def test_every_source_file_has_its_test_file() -> None:
+    missing = [
+        relative(p) for p in MODULES if not (ROOT / "tests" / p.relative_to(ROOT).with_name(f"test_{p.name}")).is_file()
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["s2a_core", "s2a_core.errors", "s2a_core.storage", "s2a_core.planning", "s2a_core.profiling.types", "app.main", "app.client"],
+)
+def test_importing_it_does_not_import_torch(module: str) -> None:
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules or 'triton' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr or f"{module} imports torch"
+
+
+def test_tracked_files_name_no_folder_of_one_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("needs a git checkout: `git ls-files` lists the tracked files")
+    found = []
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in (".png", ".safetensors", ".npz", ".woff2") or not path.is_file():
+            continue
+        text = path.read_text(errors="replace")
+        found += [f"{name}:{i}" for i, line in enumerate(text.splitlines(), 1) if MACHINE_PATHS.search(line)]
+    assert not found
+
+
+def test_the_public_names_of_the_method_are_those_it_promises() -> None:
+    import s2a_core
+
+    assert sorted(s2a_core.__all__) == ["AdapterSpec", "Plan", "add_adapters", "compress", "load_model", "plan", "profile"]
+    assert all(callable(getattr(s2a_core, name)) for name in s2a_core.__all__)
