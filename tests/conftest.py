@@ -6,7 +6,7 @@ import functools
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +67,11 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[str]:
+def chromium() -> str:
     """Path of a Chromium, for tests marked `chromium`."""
     found = next((path for path in map(shutil.which, CHROMIUM_NAMES) if path), None)
     assert found is not None
-    yield found
+    return found
 
 
 def _missing(item: pytest.Item) -> str | None:

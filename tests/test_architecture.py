@@ -25,7 +25,11 @@ FORBIDDEN = [
     ("s2a_core/planning", ("torch", "triton", "timm"), "plans are made without a model in memory"),
     ("s2a_core/profiling/types.py", ("torch", "triton", "timm"), "the service reads profiles"),
     ("s2a_core/adapters/spec.py", ("torch", "triton", "timm"), "the service reads adapter specs"),
-    ("s2a_core/ops", ("s2a_core.train", "s2a_core.pipeline", "s2a_core.planning", "s2a_core.profiling"), "ops are below"),
+    (
+        "s2a_core/ops",
+        ("s2a_core.train", "s2a_core.pipeline", "s2a_core.planning", "s2a_core.profiling"),
+        "ops are below",
+    ),
     ("app/api", ("app.store", "app.models", "torch", "s2a_core.pipeline"), "endpoints call services"),
     ("app/services", ("app.api", "torch", "s2a_core.pipeline"), "services know no HTTP and no model"),
     ("app/store", ("app.api", "app.services", "torch", "s2a_core.pipeline"), "SQL is below the services"),
@@ -33,7 +37,11 @@ FORBIDDEN = [
     ("app/schemas", ("app.store", "app.models", "app.services", "torch"), "schemas are plain documents"),
     ("app/queue", ("app.api", "torch", "s2a_core.pipeline"), "the scheduler loads no model"),
     ("app/web", ("app.store", "app.models", "torch", "s2a_core.pipeline"), "pages call services"),
-    ("app/client", ("app.api", "app.services", "app.store", "app.models", "fastapi", "sqlalchemy", "torch"), "a client"),
+    (
+        "app/client",
+        ("app.api", "app.services", "app.store", "app.models", "fastapi", "sqlalchemy", "torch"),
+        "a client",
+    ),
 ]
 SQL_NAMES = {"select", "insert", "update", "delete", "text", "func"}
 
@@ -43,7 +51,7 @@ def relative(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[tuple[str, ast.stmt]]:
-    """Every module a file imports, as dotted names; `from a import b` gives a and a.b. TYPE_CHECKING blocks are free."""
+    """Every module a file imports, dotted; `from a import b` gives a and a.b. TYPE_CHECKING blocks are free."""
     tree = ast.parse(path.read_text())
     free = {
         id(inner)
@@ -127,7 +135,9 @@ def test_files_are_short_enough_to_read() -> None:
 
 
 def test_every_module_begins_with_its_one_job() -> None:
-    assert [relative(p) for p in SOURCES if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))] == []
+    assert [
+        relative(p) for p in SOURCES if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))
+    ] == []
 
 
 def test_no_file_has_a_vague_name() -> None:
@@ -155,7 +165,15 @@ def test_every_source_file_has_its_test_file() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["s2a_core", "s2a_core.errors", "s2a_core.storage", "s2a_core.planning", "s2a_core.profiling.types", "app.main", "app.client"],
+    [
+        "s2a_core",
+        "s2a_core.errors",
+        "s2a_core.storage",
+        "s2a_core.planning",
+        "s2a_core.profiling.types",
+        "app.main",
+        "app.client",
+    ],
 )
 def test_importing_it_does_not_import_torch(module: str) -> None:
     code = f"import {module}, sys; sys.exit('torch' in sys.modules or 'triton' in sys.modules)"
@@ -180,5 +198,13 @@ def test_tracked_files_name_no_folder_of_one_machine() -> None:
 def test_the_public_names_of_the_method_are_those_it_promises() -> None:
     import s2a_core
 
-    assert sorted(s2a_core.__all__) == ["AdapterSpec", "Plan", "add_adapters", "compress", "load_model", "plan", "profile"]
+    assert sorted(s2a_core.__all__) == [
+        "AdapterSpec",
+        "Plan",
+        "add_adapters",
+        "compress",
+        "load_model",
+        "plan",
+        "profile",
+    ]
     assert all(callable(getattr(s2a_core, name)) for name in s2a_core.__all__)
