@@ -1,0 +1,132 @@
+"""What one benchmark run measures: models, precisions, contestants, in the order of the tables."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from s2a_core.bench import measure
+from s2a_core.bench.contestants import COMMON, Contestant, DoesNotApply
+from s2a_core.bench.ours import UNIFORM
+from s2a_core.bench.results import Row
+from s2a_core.meter import PeakMeter
+
+log = logging.getLogger(__name__)
+CLASSES = 100
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+CONTESTANTS: tuple[Contestant, ...] = (*COMMON, *UNIFORM)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model in one precision. bf16 is pure: weights, activations and gradients, without autocast's copies."""
+
+    model: str
+    precision: str
+    image_size: int = 224
+    batches: tuple[int, int] = (2, 4)
+
+
+QUICK = (
+    Case("vit_base_patch16_224", "bf16"),
+    Case("deit_tiny_patch16_224", "fp32"),
+    Case("swin_tiny_patch4_window7_224", "fp32"),
+    Case("convnext_tiny", "fp32"),
+    Case("resnet50", "fp32"),
+    Case("mobilenetv2_100", "fp32"),
+    Case("efficientnet_b0", "fp32"),
+)
+FULL = (
+    *QUICK,
+    Case("vit_base_patch16_224", "fp32"),
+    Case("vit_small_patch16_224", "fp32"),
+    Case("vit_small_patch16_224", "bf16"),
+    Case("deit_tiny_patch16_224", "bf16"),
+    Case("resnet50", "bf16"),
+)
+
+
+def create(case: Case, weights: Mapping[str, Path], device: str) -> tuple[nn.Module, str]:
+    """(the model, the name of its weights): a safetensors file where `weights` has one, else seeded random weights."""
+    torch.manual_seed(0)
+    keywords: dict[str, Any] = {"img_size": case.image_size} if case.model.startswith(("vit", "deit", "swin")) else {}
+    model = timm.create_model(case.model, num_classes=CLASSES, **keywords)
+    name = "random"
+    if path := weights.get(case.model):
+        own = model.state_dict()
+        state = {k: v for k, v in load_file(path).items() if k in own and own[k].shape == v.shape}
+        model.load_state_dict({**own, **state})
+        name = path.name
+    return model.to(device, DTYPES[case.precision]), name
+
+
+def floor(model: nn.Module, x: Tensor) -> dict[str, int]:
+    """What no method can go below: the weights, and the temporaries of one sample's forward pass."""
+    model.eval()
+    with torch.no_grad(), PeakMeter() as meter:
+        model(x[:1])
+    return {
+        "weight_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
+        "forward_working_bytes": meter.peak_bytes,
+    }
+
+
+def run(
+    case: Case,
+    contestants: Iterable[Contestant] = CONTESTANTS,
+    weights: Mapping[str, Path] | None = None,
+    repeats: int = 3,
+    device: str = "cpu",
+) -> Iterator[Row]:
+    """Measure every contestant on one case, one after the other; a row for each, also for those that cannot run."""
+    model, weights_name = create(case, weights or {}, device)
+    dtype = DTYPES[case.precision]
+    batches = [measure.images(b, case.image_size, CLASSES, dtype, device) for b in case.batches]
+    x, y = batches[1]
+    by_name = {c.name: c for c in COMMON}
+    reference = measure.ready(by_name["bias"], model, x)
+    exact = {"bias": measure.gradients(reference, x, y)}
+    common = {
+        "model": case.model,
+        "precision": case.precision,
+        "image_size": case.image_size,
+        "batches": case.batches,
+        "weights": weights_name,
+        "device": device,
+    }
+    for contestant in contestants:
+        named = {**common, "contestant": contestant.name, "kind": contestant.kind}
+        log.info("%s %s: %s", case.model, case.precision, contestant.name)
+        try:
+            runner = measure.ready(contestant, model, x)
+            actual = measure.gradients(runner, x, y)
+        except DoesNotApply as why:
+            yield Row(**named, reason=str(why))  # type: ignore[arg-type]
+            continue
+        twin = contestant.exact_as
+        if twin is None and contestant.name != "bias" and any(c.exact_as == contestant.name for c in contestants):
+            exact[contestant.name] = actual
+        used = measure.memory(runner, batches)
+        is_traced = "compile" in contestant.name
+        ratio = None if is_traced else measure.step_ratio(runner, reference, x, y, repeats)[0]
+        yield Row(
+            **named,  # type: ignore[arg-type]
+            trainable_params=sum(p.numel() for p in runner.model.parameters() if p.requires_grad),
+            held_bytes_per_sample=used.held_per_sample,
+            peak_bytes_per_sample=used.peak_per_sample,
+            peak_bytes=used.peak,
+            step_ratio_to_bias=ratio,
+            gradient_cosine=measure.cosine(actual, exact[twin]) if twin else None,
+        )
+        del runner, actual
+        torch.compiler.reset()
+        gc.collect()

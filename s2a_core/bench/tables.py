@@ -1,0 +1,154 @@
+"""Markdown tables of a result file, and the part of the README they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from s2a_core.bench.contestants import OURS, PUBLISHED
+from s2a_core.bench.results import Results, Row
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+GOOD_COSINE = 0.99
+
+
+def megabytes(count: int | None) -> str:
+    """MB (10^6 bytes) with two digits, as the literature reports per sample."""
+    return "-" if count is None else f"{count / 1e6:.2f}"
+
+
+def cell_name(row: Row) -> str:
+    """The contestant's name, with what kind it is where that is not plain."""
+    return f"**{row.contestant}**" if row.kind == OURS else row.contestant + (" †" if row.kind == PUBLISHED else "")
+
+
+def cases(results: Results) -> list[tuple[str, str]]:
+    """(model, precision) in the order they were measured."""
+    return list(dict.fromkeys((row.model, row.precision) for row in results.rows))
+
+
+def detail(results: Results, model: str, precision: str) -> str:
+    """The table of one model: every contestant, every measure."""
+    rows = [r for r in results.rows if (r.model, r.precision) == (model, precision)]
+    lines = [
+        "| contestant | trained | held MB/sample | peak MB/sample | peak / bias+ckpt | step / bias | gradient cosine |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    base = next((r.peak_bytes_per_sample for r in rows if r.contestant == "bias + checkpointing"), None)
+    for row in rows:
+        if row.reason:
+            lines.append(f"| {cell_name(row)} | {row.reason} | | | | | |")
+            continue
+        spread = row.step_ratio_to_bias
+        time = f"{spread.median:.2f} ({spread.low:.2f}..{spread.high:.2f})" if spread else "-"
+        peak = row.peak_bytes_per_sample
+        ratio = f"{peak / base:.2f}" if peak is not None and base else "-"
+        cosine = "exact" if row.gradient_cosine is None else f"{row.gradient_cosine:.4f}"
+        lines.append(
+            f"| {cell_name(row)} | {row.trainable_params:,} | {megabytes(row.held_bytes_per_sample)} "
+            f"| {megabytes(peak)} | {ratio} | {time} | {cosine} |"
+        )
+    first = rows[0]
+    return (
+        f"**{model}**, {precision}, {first.image_size} px, batches {first.batches[0]} and {first.batches[1]}, "
+        f"weights {first.weights}, {first.device}\n\n" + "\n".join(lines)
+    )
+
+
+def best(rows: Iterable[Row]) -> Row | None:
+    """The row with the smallest peak per sample among those whose gradient is good enough."""
+    good = [
+        r
+        for r in rows
+        if r.peak_bytes_per_sample is not None and (r.gradient_cosine is None or r.gradient_cosine >= GOOD_COSINE)
+    ]
+    return min(good, key=lambda r: r.peak_bytes_per_sample or 0, default=None)
+
+
+def overview(results: Results) -> str:
+    """One line per model: the best of s2a beside the best of the others that train the whole depth."""
+    lines = [
+        "| model | full | bias | bias + ckpt | probe | best other at cosine >= 0.99 | s2a, same cosine | s2a is |",
+        "|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for model, precision in cases(results):
+        rows = [r for r in results.rows if (r.model, r.precision) == (model, precision)]
+        by_name = {r.contestant: r for r in rows}
+        shallow = ("head only (linear probe)", "LST-like side network")
+        ours = best(r for r in rows if r.kind == OURS)
+        other = best(r for r in rows if r.kind != OURS and r.contestant not in shallow)
+        named = ("full fine-tuning", "bias", "bias + checkpointing", shallow[0])
+        cells = [megabytes(by_name[n].peak_bytes_per_sample) if n in by_name else "-" for n in named]
+        verdict = "-"
+        if ours and other and ours.peak_bytes_per_sample is not None and other.peak_bytes_per_sample:
+            ratio = ours.peak_bytes_per_sample / other.peak_bytes_per_sample
+            verdict = f"best, {ratio:.2f}x" if ratio <= 1 else f"**not best, {ratio:.2f}x**"
+        ours_cell = f"{megabytes(ours.peak_bytes_per_sample)} ({ours.contestant})" if ours else "none reaches it"
+        other_cell = f"{megabytes(other.peak_bytes_per_sample)} ({other.contestant})" if other else "-"
+        lines.append(f"| {model} {precision} | {' | '.join(cells)} | {other_cell} | {ours_cell} | {verdict} |")
+    return "\n".join(lines)
+
+
+def section(results: Results) -> str:
+    """What stands in the README between the two markers."""
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    return "\n".join(
+        [
+            BEGIN,
+            "",
+            "Peak of one forward and backward pass, MB (10^6 bytes) per sample: slope between two batches, by the "
+            "allocator's events.",
+            "",
+            overview(results),
+            "",
+            "![Peak memory per sample of every contestant on the first model](docs/bench/peak.svg)",
+            "",
+            "† written by us from the paper, not the authors' program. The probe and the side network train nothing "
+            "inside the backbone, so they are shown, not ranked. Random weights make some errors look smaller "
+            "than they are. All contestants: [docs/bench/tables.md](docs/bench/tables.md).",
+            "",
+            f"Measured {results.date} on {results.machine['device']}, {results.machine['num_threads']} threads, with "
+            f"{versions}; `{results.command}`. **Not run on a GPU.**"
+            if results.machine["device"] == "cpu"
+            else f"Measured {results.date} on {results.machine['device']} with {versions}; `{results.command}`.",
+            "",
+            END,
+        ]
+    )
+
+
+def document(results: Results) -> str:
+    """docs/bench/tables.md: every table."""
+    parts = [
+        "# Every contestant on every model",
+        "Made by `make bench` from `results.json`. Peak and held are slopes per sample in MB (10^6 bytes); "
+        "`step / bias` is the median of paired ratios to stock bias tuning in the same run, with the smallest and "
+        "largest; † written by us from the paper.",
+        *(detail(results, model, precision) for model, precision in cases(results)),
+    ]
+    if results.floors:
+        lines = ["| model | weights MB | forward working set of one sample MB |", "|---|--:|--:|"]
+        lines += [
+            f"| {name} | {megabytes(f['weight_bytes'])} | {megabytes(f['forward_working_bytes'])} |"
+            for name, f in results.floors.items()
+        ]
+        parts += ["## The floor: what no method goes below", "\n".join(lines)]
+    if results.planner:
+        lines = ["| sites | seconds | gap | error, optimal | greedy | uniform |", "|--:|--:|--:|--:|--:|--:|"]
+        lines += [
+            f"| {r.num_sites} | {r.seconds:.2f} | {r.gap:.1e} | {r.error_optimal:.3f} | {r.error_greedy:.3f} "
+            f"| {r.error_uniform:.3f} |"
+            for r in results.planner
+        ]
+        parts += ["## The planner: time, and optimal against greedy and uniform at equal bytes", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def fill(readme: Path, results: Results) -> None:
+    """Replace the part of the README between the markers; ValueError when it has none."""
+    text = readme.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{readme} has no {BEGIN} ... {END}")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    readme.write_text(before + section(results) + after)
