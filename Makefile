@@ -56,7 +56,7 @@ gpu-check: $(STAMP) ## on a CUDA machine: the gpu tests, then the memory and tim
 	@$(PY) -m pytest -m gpu -q
 	@$(PY) -m s2a_core.bench.gpu
 
-accuracy: $(STAMP) ## predicted beside measured peaks on models and budgets (hours in full; see docs/accuracy.md)
+accuracy: $(STAMP) ## predicted beside measured peaks on models and budgets
 	@$(VENV)/bin/s2a accuracy
 
 constraints: $(STAMP) ## rewrite constraints.txt from what .venv holds
