@@ -1,0 +1,9 @@
+"""`compress(model, plan)`: run a model so that each site keeps for backward what the plan says, without changing the model."""
+
+from s2a_core.compression.discover import discover
+from s2a_core.compression.frozen import prepare_frozen_weights
+from s2a_core.compression.ledger import Ledger, LedgerEntry
+from s2a_core.compression.session import Session, compress
+from s2a_core.compression.sites import SiteSpec
+
+__all__ = ["Ledger", "LedgerEntry", "Session", "SiteSpec", "compress", "discover", "prepare_frozen_weights"]

@@ -1,0 +1,137 @@
+"""One pass over a model that lists its sites, and the regions and blocks that could absorb them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s2a_core.compression.pending import PendingNorm, evaluated
+from s2a_core.compression.session import BLOCK, REGION, Session
+from s2a_core.compression.sites import SiteSpec, options_of
+from s2a_core.storage import Storage, StoragePolicy
+
+
+class _Survey:
+    """Watches modules in one forward pass: which are entered by a pending norm, which by one tensor of the residual stream."""
+
+    def __init__(self, model: nn.Module, session: Session) -> None:
+        self.session = session
+        self.regions: dict[str, Tensor] = {}
+        self.blocks: dict[str, Tensor] = {}
+        self.entered: list[tuple[str, str]] = []  # open candidates: (kind, module name)
+        self.members: dict[str, list[int]] = {}  # candidate site -> positions of the sites inside
+        self.norm_of: dict[str, str] = {}
+        self.in_sequence = {
+            f"{name}.{child}" if name else child
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Sequential | nn.ModuleList)
+            for child, _ in module.named_children()
+        }
+
+    def enter(self, module: nn.Module, name: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Pre-hook: opens a candidate; a pending norm that opened a region is evaluated for the modules inside."""
+        first = args[0] if args else None
+        if not isinstance(first, Tensor) or not _has_inside(module):
+            return None
+        if isinstance(first, PendingNorm):
+            if first.value is None and first.raw.dim() >= 3 and not any(kind == REGION for kind, _ in self.entered):
+                self.regions[name] = first.raw
+                self.norm_of[name] = first.call.site
+                self._open(REGION, name)
+            return tuple(evaluated(list(args)))
+        in_region = any(kind == REGION for kind, _ in self.entered)
+        if name in self.in_sequence and first.dim() >= 3 and _only_tensor(args) and not in_region:
+            self.blocks[name] = first
+            self._open(BLOCK, name)
+        return None
+
+    def _open(self, kind: str, name: str) -> None:
+        self.entered.append((kind, name))
+        self.members[name + kind] = [len(self.session.specs or [])]
+
+    def leave(self, name: str, output: Any) -> None:
+        """Forward hook: closes a candidate; one whose result is not a single tensor is dropped."""
+        if not self.entered or self.entered[-1][1] != name:
+            return
+        kind, _ = self.entered.pop()
+        self.members[name + kind].append(len(self.session.specs or []))
+        if not isinstance(output, Tensor):
+            (self.regions if kind == REGION else self.blocks).pop(name, None)
+
+
+def _has_inside(module: nn.Module) -> bool:
+    return next(module.children(), None) is not None and next(module.parameters(), None) is not None
+
+
+def _only_tensor(args: tuple[Any, ...]) -> bool:
+    return not any(isinstance(a, Tensor) and a.requires_grad for a in args[1:])
+
+
+def discover(model: nn.Module, x: Tensor, precision: str = "fp32") -> tuple[SiteSpec, ...]:
+    """Sites of a model in forward order, with the region and block each belongs to. x: [B, 3, H, W], B >= 2 for chunking checks.
+
+    precision: `bf16` runs under autocast. Regions come first among equals: a region site stands before the sites inside.
+    """
+    session = Session(model, StoragePolicy())
+    session.defers_norms = True
+    session.specs = []
+    survey = _Survey(model, session)
+    handles = []
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
+        for module, name in session.names.items():
+            handles.append(module.register_forward_pre_hook(lambda m, a, n=name: survey.enter(m, n, a)))
+            handles.append(module.register_forward_hook(lambda m, a, out, n=name: survey.leave(n, out)))
+        try:
+            model(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+    return _assembled(session.specs, survey)
+
+
+def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
+    """Sites with the candidates that contain them, candidates first, numbered in forward order."""
+    region_of: dict[int, str] = {}
+    block_of: dict[int, str] = {}
+    for name in survey.regions:
+        start, end = survey.members[name + REGION]
+        for i in range(start, end):
+            region_of[i] = name + REGION
+    norm_region = {norm: name + REGION for name, norm in survey.norm_of.items() if name in survey.regions}
+    innermost = [n for n in survey.blocks if not any(other.startswith(f"{n}.") for other in survey.blocks)]
+    for name in innermost:
+        start, end = survey.members[name + BLOCK]
+        if end - start >= 2:
+            block_of.update({i: name + BLOCK for i in range(start, end)})
+    out: list[SiteSpec] = []
+    opened: set[str] = set()
+    for i, spec in enumerate(specs):
+        region = region_of.get(i) or norm_region.get(spec.name)
+        for site, tensors in ((block_of.get(i), survey.blocks), (region, survey.regions)):
+            if site is not None and site not in opened:
+                opened.add(site)
+                kind = "block" if site.endswith(BLOCK) else "region"
+                x = tensors[site.removesuffix(BLOCK).removesuffix(REGION)]
+                parent = block_of.get(i) if kind == "region" else None
+                dtype = str(x.dtype).removeprefix("torch.")
+                out.append(SiteSpec(site, kind, tuple(x.shape), dtype, options_of(kind), None, len(out), parent))
+        out.append(replace(spec, region=region, block=block_of.get(i), position=len(out)))
+    return tuple(out)
+
+
+def uniform_policy(specs: tuple[SiteSpec, ...], bits: int, recompute: bool = False, **options: Any) -> StoragePolicy:
+    """Every site at one width, masks and nothing where those are exact; with recompute, every region instead of the sites inside."""
+    width = Storage(f"b{bits}")
+    sites: dict[str, Storage] = {}
+    for spec in specs:
+        if spec.op in ("region", "block"):
+            sites[spec.name] = width if recompute and spec.op == "region" else Storage.NONE
+        elif width in spec.options:
+            sites[spec.name] = width
+        else:
+            exact = [s for s in (Storage.MASK, Storage.NONE) if s in spec.options]
+            sites[spec.name] = exact[0] if exact else Storage.EXACT
+    return StoragePolicy(sites=sites, **options)

@@ -1,0 +1,27 @@
+"""Frozen weights kept in a narrower dtype, so that autocast makes no second copy of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from s2a_core.errors import InvalidInput
+from s2a_core.storage import FrozenWeights
+
+
+def prepare_frozen_weights(model: nn.Module, how: FrozenWeights) -> int:
+    """Casts every frozen floating parameter in place and returns the bytes saved. Trainable parameters stay as they are.
+
+    how: `keep` does nothing; `bf16` halves fp32 weights. Running it twice changes nothing.
+    """
+    if how == "keep":
+        return 0
+    if how != "bf16":
+        raise InvalidInput(f"frozen weights can be kept as they are (keep) or in bf16, not {how!r}", details={"value": how})
+    saved = 0
+    for parameter in model.parameters():
+        if not parameter.requires_grad and parameter.dtype == torch.float32:
+            before = parameter.untyped_storage().nbytes()
+            parameter.data = parameter.data.to(torch.bfloat16)
+            saved += before - parameter.untyped_storage().nbytes()
+    return saved

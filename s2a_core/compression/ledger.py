@@ -1,0 +1,44 @@
+"""What each site really kept for backward, in bytes, and why something was kept exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from s2a_core.storage import Storage
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One storage kept by one site. bytes: of the whole storage; shape, dtype: of the tensor the operator gave autograd."""
+
+    site: str
+    op: str
+    storage: Storage
+    bytes: int
+    shape: tuple[int, ...]
+    dtype: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Every storage kept since the session began, each counted once, parameters, buffers and the model's input left out."""
+
+    entries: tuple[LedgerEntry, ...] = ()
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes held for backward."""
+        return sum(entry.bytes for entry in self.entries)
+
+    def bytes_by_site(self) -> dict[str, int]:
+        """Site name -> bytes held, in forward order."""
+        totals: dict[str, int] = {}
+        for entry in self.entries:
+            totals[entry.site] = totals.get(entry.site, 0) + entry.bytes
+        return totals
+
+    @property
+    def kept_exact(self) -> tuple[LedgerEntry, ...]:
+        """What no code covers, each with its reason."""
+        return tuple(entry for entry in self.entries if entry.storage is Storage.EXACT)

@@ -1,0 +1,151 @@
+"""A norm's output that is not computed yet, so that the module it enters can rebuild it chunk by chunk.
+
+LayerNorm and RMSNorm act on each token alone, so they commute with whatever only moves or picks tokens: view,
+permute, roll, window partition, `x[:, 0]`. A pending norm follows its tensor through those and is evaluated at the
+first operator that needs values. That finds `norm -> attention` and `norm -> MLP` by what the tensor is, in any
+model, and keeps the class token of a final norm from holding every other token alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2a_core.ops.norm import NormCall
+
+
+class PendingNorm(Tensor):
+    """Stands for norm(raw). Any function outside an active session evaluates it."""
+
+    raw: Tensor
+    call: NormCall
+    raw_version: int
+    evaluate: Callable[[Tensor, NormCall], Tensor]
+    value: Tensor | None
+
+    @classmethod
+    def of(cls, raw: Tensor, call: NormCall, evaluate: Callable[[Tensor, NormCall], Tensor]) -> PendingNorm:
+        """Defers `call` on raw: [..., C]."""
+        with torch._C.DisableTorchFunction():
+            pending = raw.detach().as_subclass(cls)
+        pending.raw, pending.call, pending.evaluate = raw, call, evaluate
+        pending.raw_version, pending.value = raw._version, None
+        return pending
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _METADATA:
+            with torch._C.DisableTorchFunction():
+                return func(args[0].__dict__["raw"], *args[1:], **(kwargs or {}))
+        args, kwargs = evaluated((args, kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def value_of(pending: PendingNorm) -> Tensor:
+    """norm(raw), computed once."""
+    fields = pending.__dict__
+    if fields["value"] is None:
+        fields["value"] = fields["evaluate"](fields["raw"], fields["call"])
+    value: Tensor = fields["value"]
+    return value
+
+
+def evaluated(tree: Any) -> Any:
+    """The same nest of tuples, lists and dicts with every pending norm evaluated."""
+    if isinstance(tree, PendingNorm):
+        return value_of(tree)
+    if isinstance(tree, tuple):
+        items = [evaluated(item) for item in tree]
+        return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
+    if isinstance(tree, list):
+        return [evaluated(item) for item in tree]
+    if isinstance(tree, dict):
+        return {key: evaluated(item) for key, item in tree.items()}
+    return tree
+
+
+def moves_tokens_only(func: Any, raw: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether func(raw, *args) rearranges or picks whole tokens, leaving the channels of the last dimension together."""
+    rule = _COMMUTING.get(func)
+    return rule is not None and not kwargs and rule(raw, args)
+
+
+def _last_stays_last(raw: Tensor, args: tuple[Any, ...]) -> bool:
+    dims = args[0] if len(args) == 1 and isinstance(args[0], tuple | list | torch.Size) else args
+    return bool(dims) and dims[-1] in (-1, raw.dim() - 1)
+
+
+def _keeps_channel_count(raw: Tensor, args: tuple[Any, ...]) -> bool:
+    sizes = args[0] if len(args) == 1 and isinstance(args[0], tuple | list | torch.Size) else args
+    if not sizes or not all(isinstance(size, int) for size in sizes):
+        return False
+    if sizes[-1] != -1:
+        return bool(sizes[-1] == raw.shape[-1])
+    known = 1
+    for size in sizes[:-1]:
+        known *= size
+    return known * raw.shape[-1] == raw.numel()
+
+
+def _avoids_last(raw: Tensor, dims: tuple[Any, ...]) -> bool:
+    return all(isinstance(d, int) and d not in (-1, raw.dim() - 1) for d in dims)
+
+
+def _rolls_tokens(raw: Tensor, args: tuple[Any, ...]) -> bool:
+    if len(args) < 2:
+        return False
+    return _avoids_last(raw, args[1] if isinstance(args[1], tuple | list) else (args[1],))
+
+
+def _indexes_tokens(raw: Tensor, args: tuple[Any, ...]) -> bool:
+    index = args[0] if isinstance(args[0], tuple) else (args[0],)
+    return len(index) < raw.dim() and all(type(i) is int or isinstance(i, slice) for i in index)
+
+
+def _flattens_tokens(raw: Tensor, args: tuple[Any, ...]) -> bool:
+    end = args[1] if len(args) > 1 else -1
+    return raw.dim() > 1 and end not in (-1, raw.dim() - 1)
+
+
+_COMMUTING: dict[Any, Callable[[Tensor, tuple[Any, ...]], bool]] = {
+    Tensor.view: _keeps_channel_count,
+    Tensor.reshape: _keeps_channel_count,
+    torch.reshape: _keeps_channel_count,
+    Tensor.permute: _last_stays_last,
+    torch.permute: _last_stays_last,
+    Tensor.transpose: _avoids_last,
+    torch.transpose: _avoids_last,
+    Tensor.roll: _rolls_tokens,
+    torch.roll: _rolls_tokens,
+    Tensor.contiguous: lambda raw, args: not args,
+    Tensor.__getitem__: _indexes_tokens,
+    Tensor.flatten: _flattens_tokens,
+    torch.flatten: _flattens_tokens,
+}
+
+_METADATA = {
+    Tensor.shape.__get__,  # type: ignore[attr-defined]
+    Tensor.dtype.__get__,  # type: ignore[attr-defined]
+    Tensor.device.__get__,  # type: ignore[attr-defined]
+    Tensor.ndim.__get__,  # type: ignore[attr-defined]
+    Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
+    Tensor.is_cuda.__get__,  # type: ignore[attr-defined]
+    Tensor.layout.__get__,  # type: ignore[attr-defined]
+    Tensor.size,
+    Tensor.dim,
+    Tensor.numel,
+    Tensor.stride,
+    Tensor.is_contiguous,
+    Tensor.__len__,
+    Tensor.is_floating_point,
+    torch.is_floating_point,
+    torch.numel,
+}
+
+
+def is_metadata(func: Any) -> bool:
+    """Whether a function asks about a tensor's shape or type rather than its values."""
+    return func in _METADATA

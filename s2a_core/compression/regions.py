@@ -1,0 +1,217 @@
+"""Regions: `norm -> module`, or a whole block, that keep only codes of their input and rebuild the rest chunk by chunk.
+
+Forward, for each chunk of samples: x̂ = (x - mean) / std is coded and the module runs without autograd, so nothing of
+its inside outlives the chunk. Backward, for each chunk: x̂ is decoded, the module runs again with autograd, its last
+linear left out because no gradient reads its output, and dx follows from x̂ and 1/std. Held: x̂ at b bits and 1/std.
+Working set: one chunk. A block has no norm of its own in front: its input itself is coded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from s2a_core import kernels
+from s2a_core.compression.pending import PendingNorm, evaluated
+from s2a_core.compression.replay import ReplayMode
+from s2a_core.ops.norm import NormCall, input_gradient
+from s2a_core.ops.packed import PackedShape, decode, encode
+from s2a_core.storage import Storage
+
+if TYPE_CHECKING:
+    from s2a_core.compression.session import Session
+
+
+@dataclass
+class RegionCall:
+    """One call of a region: everything but tensors that need a gradient."""
+
+    session: Session
+    forward: Callable[..., Any]
+    norm: NormCall | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    bits: int
+    rows_per_sample: int
+    rows_per_chunk: int
+    autocast: tuple[str, torch.dtype, bool]
+    seed: int | None
+    generator_states: list[Tensor | None]
+    phantom: int = -1
+
+    @contextmanager
+    def running(self, phantom: int = -1) -> Iterator[ReplayMode]:
+        """The module runs as in the forward pass: its autocast, nothing intercepted, nothing coded."""
+        device, dtype, enabled = self.autocast
+        self.session.paused += 1
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(torch.autocast(device, dtype, enabled=enabled))
+                yield stack.enter_context(ReplayMode(phantom))
+        finally:
+            self.session.paused -= 1
+
+    def chunks(self, num_rows: int) -> Iterator[slice]:
+        """Row ranges of the chunks."""
+        step = self.rows_per_chunk or max(num_rows, 1)
+        for start in range(0, num_rows, step):
+            yield slice(start, min(start + step, num_rows))
+
+    def code(self, x: Tensor) -> tuple[Tensor, PackedShape]:
+        """Codes of a chunk, one group per channel over all tokens of a sample. x: [rows, ..., C]."""
+        if self.norm is None and x.dim() == 4 and _is_map(x):
+            return encode(x, self.bits, "maps", self.seed)
+        samples = max(x.shape[0] // self.rows_per_sample, 1)
+        return encode(x.reshape(samples, -1, x.shape[-1]), self.bits, "tokens", self.seed)
+
+
+def _is_map(x: Tensor) -> bool:
+    """B x C x H x W rather than B x H x W x C: what the memory format says, else the larger of C and W."""
+    return x.is_contiguous(memory_format=torch.channels_last) or x.shape[1] >= x.shape[3]
+
+
+class RegionFunction(torch.autograd.Function):
+    """y = module(norm(x)) or block(x). x: [rows, ...]. Saves codes of x̂ (or x) and 1/std, per chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, call: RegionCall, is_training: bool, *parameters: Tensor) -> Tensor:
+        kept: list[Tensor] = []
+        ctx.packed, ctx.call, ctx.shape, ctx.dtype = [], call, tuple(x.shape), x.dtype
+        out: Tensor | None = None
+        chunks = list(call.chunks(x.shape[0]))
+        with call.running() as mode:
+            for rows in chunks:
+                h = x[rows]
+                if call.norm is not None:
+                    normalized, rstd = kernels.normalize(h, call.norm.eps, call.norm.subtracts_mean)
+                    h = call.norm.affine(normalized, x.dtype)
+                    if is_training:
+                        payload, packed = call.code(normalized.to(x.dtype))
+                        kept += [payload, rstd]
+                        ctx.packed.append(packed)
+                    del normalized
+                elif is_training:
+                    payload, packed = call.code(h)
+                    kept.append(payload)
+                    ctx.packed.append(packed)
+                call.generator_states.append(_generator_state(x) if is_training else None)
+                mode.num_linears = 0
+                y = call.forward(h, *call.args, **call.kwargs)
+                if call.generator_states[-1] is not None and torch.equal(_generator_state(x), call.generator_states[-1]):
+                    call.generator_states[-1] = None  # nothing random inside
+                if len(chunks) == 1:
+                    out = y
+                else:
+                    if out is None:
+                        out = y.new_empty((x.shape[0] // (rows.stop - rows.start) * y.shape[0], *y.shape[1:]))
+                    out[rows] = y
+                del y, h
+            call.phantom = mode.last_unread
+        ctx.save_for_backward(*kept)
+        assert out is not None
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        call: RegionCall = ctx.call
+        kept = list(ctx.saved_tensors)
+        parameters = _trained(call)
+        totals: list[Tensor | None] = [None] * len(parameters)
+        dx = dy.new_empty(ctx.shape, dtype=ctx.dtype) if ctx.needs_input_grad[0] else None
+        with call.running(call.phantom) as mode:
+            for i, rows in enumerate(call.chunks(ctx.shape[0])):
+                payload, rstd = (kept[2 * i], kept[2 * i + 1]) if call.norm is not None else (kept[i], None)
+                leaf = decode(payload, ctx.packed[i]).reshape(-1, *ctx.shape[1:])
+                leaf.requires_grad_(dx is not None)
+                mode.num_linears = 0
+                with torch.enable_grad(), _replayed(call.generator_states[i], dy):
+                    h = leaf if call.norm is None else call.norm.affine(leaf, ctx.dtype)
+                    y = call.forward(h, *call.args, **call.kwargs)
+                inputs = [*([leaf] if dx is not None else []), *parameters]
+                grads = list(torch.autograd.grad(y, inputs, dy[rows].to(y.dtype), allow_unused=True))
+                del y, h
+                if dx is not None:
+                    g = grads.pop(0)
+                    g = torch.zeros_like(leaf) if g is None else g
+                    if call.norm is not None and rstd is not None:
+                        g = input_gradient(g, leaf.detach(), rstd, call.norm.subtracts_mean)
+                    dx[rows] = g
+                    del g
+                for j, g in enumerate(grads):
+                    if g is not None:
+                        totals[j] = g.float() if totals[j] is None else totals[j].add_(g)
+                del grads, leaf
+        return dx, None, None, *totals
+
+
+def _generator_state(x: Tensor) -> Tensor:
+    return torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()
+
+
+@contextmanager
+def _replayed(state: Tensor | None, like: Tensor) -> Iterator[None]:
+    """The generator as it was when the chunk first ran, and as it is now afterwards."""
+    if state is None:
+        yield
+        return
+    before = _generator_state(like)
+    restore = (lambda s: torch.cuda.set_rng_state(s, like.device)) if like.is_cuda else torch.set_rng_state
+    restore(state)
+    try:
+        yield
+    finally:
+        restore(before)
+
+
+def _trained(call: RegionCall) -> list[Tensor]:
+    """Trainable parameters of a region, its norm's included, in a fixed order."""
+    module: nn.Module = call.forward.__self__  # type: ignore[attr-defined]
+    found = [p for p in module.parameters() if p.requires_grad]
+    if call.norm is not None:
+        known = {id(p) for p in found}
+        found += [p for p in (call.norm.weight, call.norm.bias) if p is not None and p.requires_grad and id(p) not in known]
+    return found
+
+
+def run_region(session: Session, module: nn.Module, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Runs a module as a region or block where the policy says so and the call has the form of one."""
+    storage = session.blocks.get(name) or session.regions.get(name)
+    first = args[0] if args else None
+    as_region = isinstance(first, PendingNorm) and first.value is None and name in session.regions
+    as_block = name in session.blocks and isinstance(first, Tensor)
+    if session.paused or storage is None or not (as_region or as_block):
+        return forward(*args, **kwargs)
+    from s2a_core.compression.session import BLOCK, REGION
+
+    x = evaluated(first) if as_block else first.raw
+    rest, kwargs = evaluated((args[1:], kwargs))
+    rows_per_sample = x.shape[0] // session.batch if session.batch and x.shape[0] % session.batch == 0 else 0
+    site = session.site("block" if as_block else "region", "x̂ of the region", storage)
+    site.name = f"{name}{BLOCK if as_block else REGION}"
+    call = RegionCall(
+        session=session,
+        forward=forward,
+        norm=None if as_block else first.call,
+        args=rest,
+        kwargs=kwargs,
+        bits=storage.bits or 8,
+        rows_per_sample=rows_per_sample or x.shape[0] or 1,
+        rows_per_chunk=session.policy.chunk_samples * rows_per_sample,
+        autocast=(x.device.type, torch.get_autocast_dtype(x.device.type), torch.is_autocast_enabled(x.device.type)),
+        seed=session.rounding_seed(site.name),
+        generator_states=[],
+    )
+    parameters = _trained(call)
+    is_training = torch.is_grad_enabled() and (x.requires_grad or bool(parameters))
+    with session.attributed_to(site):
+        return RegionFunction.apply(x, call, is_training, *parameters)
+
+
+__all__ = ["RegionCall", "RegionFunction", "Storage", "run_region"]

@@ -1,0 +1,120 @@
+"""Meters of memory: bytes held for backward, the peak of a step, and bytes alive, each by counting what really happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+
+
+def held_bytes(model: nn.Module, forward: Callable[[], Tensor], inputs: Iterable[Tensor] = ()) -> int:
+    """Bytes autograd holds after `forward()`: unique storages it saved, without parameters, buffers and `inputs`.
+
+    Independent of `compress`: it wraps whatever hooks are inside. Tensors that hooks replaced count as what replaced
+    them only when the replacing hooks run inside `forward`; use the session's ledger beside it.
+    """
+    owned = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers(), *inputs)}
+    live: dict[int, tuple[StorageWeakRef, int]] = {}
+    with _LiveStorages(live):
+        result = forward()
+    owned.add(result.untyped_storage()._cdata)
+    return sum(size for ref, size in live.values() if not ref.expired() and ref.cdata not in owned)
+
+
+class _LiveStorages(torch.utils._python_dispatch.TorchDispatchMode):
+    """Remembers every storage that any operator produced."""
+
+    def __init__(self, seen: dict[int, tuple[StorageWeakRef, int]]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for t in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(t, Tensor):
+                storage = t.untyped_storage()
+                known = self.seen.get(storage._cdata)
+                if known is None or known[0].expired():
+                    self.seen[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        return out
+
+
+class PeakMeter:
+    """Peak of bytes allocated inside a `with`, above what was alive at entry, and their course over time.
+
+    CPU: the running sum of the allocator's own events (torch.profiler). CUDA: the allocator's maximum.
+    After the block: `peak_bytes`, `timeline` [(ms since entry, bytes above entry)], and on CUDA `reserved_bytes`
+    and `device_bytes`, the maximum reserved by the allocator and the device's use now.
+    """
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.peak_bytes = 0
+        self.end_bytes = 0
+        self.reserved_bytes = 0
+        self.device_bytes = 0
+        self.timeline: list[tuple[float, int]] = []
+        self._profiler: Any = None
+        self._before = 0
+
+    def __enter__(self) -> PeakMeter:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._before = torch.cuda.memory_allocated(self.device)
+            return self
+        self._profiler = torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+        )
+        self._profiler.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            self.peak_bytes = torch.cuda.max_memory_allocated(self.device) - self._before
+            self.end_bytes = torch.cuda.memory_allocated(self.device) - self._before
+            self.reserved_bytes = torch.cuda.max_memory_reserved(self.device)
+            free, total = torch.cuda.mem_get_info(self.device)
+            self.device_bytes = total - free
+            return
+        self._profiler.__exit__(kind, error, traceback)
+        if error is not None:
+            return
+        events = self._profiler.profiler.kineto_results.events()
+        changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+        self._profiler = None
+        now = 0
+        for at_ns, num_bytes in changes:
+            now += num_bytes
+            self.peak_bytes = max(self.peak_bytes, now)
+            self.timeline.append(((at_ns - changes[0][0]) / 1e6, now))
+        self.end_bytes = now
+
+
+def live_bytes(*owners: nn.Module | torch.optim.Optimizer) -> int:
+    """Bytes of the parameters, gradients, buffers and optimizer state that are alive, each storage once."""
+    seen: dict[int, int] = {}
+
+    def count(tensor: Any) -> None:
+        if isinstance(tensor, Tensor):
+            storage = tensor.untyped_storage()
+            seen[storage._cdata] = storage.nbytes()
+
+    for owner in owners:
+        if isinstance(owner, nn.Module):
+            for tensor in (*owner.parameters(), *owner.buffers()):
+                count(tensor)
+                count(tensor.grad if tensor.is_leaf else None)
+        else:
+            for state in owner.state.values():
+                for value in state.values():
+                    count(value)
+    return sum(seen.values())

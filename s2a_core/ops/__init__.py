@@ -1,0 +1,25 @@
+"""Operators whose backward reads packed bits: one autograd Function per family, each with its reference in `kernels`."""
+
+from s2a_core.ops.activation import ActivationFunction, MaskedFunction
+from s2a_core.ops.attention import AttentionFunction
+from s2a_core.ops.batch_norm import FrozenBatchNormFunction
+from s2a_core.ops.convolution import FrozenConvFunction
+from s2a_core.ops.dropout import DropoutFunction
+from s2a_core.ops.norm import NormFunction
+from s2a_core.ops.packed import PackedShape, decode, encode
+from s2a_core.ops.pooling import AvgPoolFunction, MaxPoolFunction
+
+__all__ = [
+    "ActivationFunction",
+    "AttentionFunction",
+    "AvgPoolFunction",
+    "DropoutFunction",
+    "FrozenBatchNormFunction",
+    "FrozenConvFunction",
+    "MaskedFunction",
+    "MaxPoolFunction",
+    "NormFunction",
+    "PackedShape",
+    "decode",
+    "encode",
+]

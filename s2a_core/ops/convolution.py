@@ -1,0 +1,48 @@
+"""Convolution with a frozen weight: stock PyTorch keeps its input even so, this keeps none of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class FrozenConvFunction(torch.autograd.Function):
+    """conv(x, weight) + bias for a weight that is not trained. Saves no activation: the weight alone gives dx.
+
+    x: [B, C, *spatial] (1 to 3 spatial dimensions); bias may be trainable, its gradient is the sum of dy.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+    ) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.options = tuple(x.shape), (stride, padding, dilation, groups)
+        return torch.convolution(x, weight, bias, stride, padding, dilation, False, (0,) * len(stride), groups)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        stride, padding, dilation, groups = ctx.options
+        dx = None
+        if ctx.needs_input_grad[0]:
+            shape_only = dy.new_empty(1).expand(ctx.shape)  # backward reads the input's shape, not its values
+            dx = torch.ops.aten.convolution_backward(
+                dy, shape_only, weight.to(dy.dtype), None, stride, padding, dilation, False, (0,) * len(stride), groups,
+                [True, False, False],
+            )[0]  # fmt: skip
+        db = None
+        if ctx.needs_input_grad[2]:
+            db = dy.sum([d for d in range(dy.dim()) if d != 1], dtype=torch.float32)
+        return dx, None, db, None, None, None, None
