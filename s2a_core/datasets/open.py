@@ -1,0 +1,154 @@
+"""From what a user writes after --data to an open dataset, or one error that lists everything wrong with it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from s2a_core.datasets.archive import ARCHIVE_SUFFIXES, is_archive, unpack
+from s2a_core.datasets.digits import digits_samples
+from s2a_core.datasets.folder import Listing, list_folder
+from s2a_core.datasets.hub import hugging_face_folder, torchvision_folder, torchvision_names
+from s2a_core.datasets.inspect import Inspection, inspect_samples
+from s2a_core.datasets.split import stratified_split
+from s2a_core.datasets.types import DatasetReport, ImageDataset, ImageSplit, Sample
+from s2a_core.errors import BadDataset, InvalidInput
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_UNBALANCED = 10  # largest class over smallest, above which the report warns
+
+
+def open_dataset(
+    source: str | Path, val_fraction: float = 0.2, seed: int = 0, cache: Path | None = None
+) -> ImageDataset:
+    """Open and check a dataset: every image is looked at, and every problem is in the one BadDataset it raises.
+
+    source: an ImageFolder directory (CLASS/IMAGE or {train,val}/CLASS/IMAGE), a zip or tar of one, `digits`,
+    `hf:owner/name` or `owner/name` on Hugging Face, `torchvision:NAME` or a well-known torchvision name.
+    val_fraction, seed: the stratified split made where the source has none; recorded in the report.
+    cache: where archives and downloads are unpacked, `~/.cache/s2a/datasets` by default.
+    """
+    if not 0 < val_fraction < 1:
+        raise InvalidInput(f"val_fraction must lie between 0 and 1, not {val_fraction}")
+    start = time.perf_counter()
+    kind, listing = _list_source(str(source), cache or Path.home() / ".cache" / "s2a" / "datasets")
+    samples = [*listing.train, *(listing.val or [])]
+    found = inspect_samples(samples)
+    problems = [*listing.problems, *found.problems]
+    if problems:
+        raise BadDataset(str(source), problems)
+    if listing.val is None:
+        train, val = stratified_split(listing.train, val_fraction, seed, found.groups)
+        split: dict[str, object] = {"made": True, "val_fraction": val_fraction, "seed": seed}
+        if not val:
+            raise BadDataset(str(source), ["every class holds one image only: nothing can be held out for validation"])
+    else:
+        train, val = tuple(listing.train), tuple(listing.val)
+        split = {"made": False}
+    duplicates = _across(train, val, found)
+    warnings = [*listing.warnings, *found.warnings, *_duplicate_warnings(train, val, found, duplicates)]
+    counts = _counts(listing.classes, train, val)
+    warnings += _balance_warnings(counts)
+    report = DatasetReport(
+        source=str(source),
+        kind=kind,
+        num_classes=len(listing.classes),
+        num_train=len(train),
+        num_val=len(val),
+        class_counts=counts,
+        split=split,
+        sides=found.sides,
+        modes=found.modes,
+        duplicates=duplicates,
+        warnings=tuple(warnings),
+        fingerprint=found.fingerprint,
+        scan_s=round(time.perf_counter() - start, 3),
+    )
+    return ImageDataset(ImageSplit(train), ImageSplit(val), tuple(listing.classes), report)
+
+
+def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
+    """(kind of source, files found)."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return "directory", list_folder(path)
+    if path.is_file():
+        if not is_archive(path):
+            raise BadDataset(
+                source, [f"is a file, but neither a directory nor an archive ({', '.join(ARCHIVE_SUFFIXES)})"]
+            )
+        return "archive", list_folder(unpack(path, cache))
+    if source == "digits":
+        samples, classes = digits_samples()
+        return "built-in", Listing(Path(), classes, samples)
+    prefix, _, name = source.partition(":")
+    if prefix in ("hf", "hfds") and name:
+        return "hugging face", list_folder(hugging_face_folder(name, cache))
+    if prefix in ("torchvision", "tv", "torch") and name:
+        return "torchvision", list_folder(torchvision_folder(name, cache))
+    for timm_prefix, kind in (("torch/", "torchvision"), ("hfds/", "hugging face")):
+        if source.startswith(timm_prefix):
+            fetch = torchvision_folder if kind == "torchvision" else hugging_face_folder
+            return kind, list_folder(fetch(source.removeprefix(timm_prefix), cache))
+    if source.lower().replace("-", "").replace("_", "") in torchvision_names():
+        return "torchvision", list_folder(torchvision_folder(source, cache))
+    if _HUB_NAME.fullmatch(source) and not is_archive(path) and not path.parent.is_dir():
+        return "hugging face", list_folder(hugging_face_folder(source, cache))
+    raise BadDataset(
+        source,
+        [
+            "no such file or directory; give a directory of images (DIR/CLASS/IMAGE), a zip or tar of one, `digits`, "
+            "`torchvision:NAME` or `hf:owner/name`"
+        ],
+    )
+
+
+def _counts(classes: Sequence[str], train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, tuple[int, int]]:
+    in_train, in_val = Counter(s.label for s in train), Counter(s.label for s in val)
+    return {name: (in_train[label], in_val[label]) for label, name in enumerate(classes)}
+
+
+def _across(train: Sequence[Sample], val: Sequence[Sample], found: Inspection) -> tuple[tuple[str, ...], ...]:
+    """Groups of equal files with a member in training and one in validation."""
+    held = {found.groups[s.name] for s in val if s.name in found.groups}
+    both = held & {found.groups[s.name] for s in train if s.name in found.groups}
+    groups: dict[int, list[str]] = {number: [] for number in sorted(both)}
+    for sample in [*train, *val]:
+        if found.groups.get(sample.name) in groups:
+            groups[found.groups[sample.name]].append(sample.name)
+    return tuple(tuple(names) for names in groups.values())
+
+
+def _duplicate_warnings(
+    train: Sequence[Sample], val: Sequence[Sample], found: Inspection, across: Sequence[tuple[str, ...]]
+) -> list[str]:
+    warnings = []
+    if across:
+        first = " = ".join(across[0][:3])
+        warnings.append(
+            f"{len(across)} image(s) stand in training and in validation, so the accuracy is too good: {first}"
+        )
+    labels: dict[int, set[int]] = {}
+    for sample in [*train, *val]:
+        if sample.name in found.groups:
+            labels.setdefault(found.groups[sample.name], set()).add(sample.label)
+    if mixed := [number for number, seen in labels.items() if len(seen) > 1]:
+        names = [s.name for s in [*train, *val] if found.groups.get(s.name) == mixed[0]]
+        warnings.append(f"{len(mixed)} image(s) stand in several classes: {' = '.join(names[:3])}")
+    return warnings
+
+
+def _balance_warnings(counts: dict[str, tuple[int, int]]) -> list[str]:
+    sizes = {name: train for name, (train, _) in counts.items()}
+    largest, smallest = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
+    warnings = []
+    if sizes[largest] > _UNBALANCED * max(1, sizes[smallest]):
+        warnings.append(
+            f"classes are unbalanced: {largest} has {sizes[largest]} training images, {smallest} {sizes[smallest]}"
+        )
+    if unseen := [name for name, (_, val) in counts.items() if val == 0]:
+        warnings.append(f"{len(unseen)} class(es) have no validation image: {', '.join(unseen[:5])}")
+    return warnings

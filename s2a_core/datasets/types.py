@@ -1,0 +1,94 @@
+"""What a dataset is once it is open: two splits of labelled images, the class names, and a report of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, overload
+
+from PIL import Image
+
+from s2a_core.datasets.images import read_image
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image. name: path relative to the dataset; source: a file, or the encoded image itself."""
+
+    name: str
+    source: Path | bytes
+    label: int
+
+
+@dataclass(frozen=True)
+class ImageSplit(Sequence[tuple[Any, int]]):
+    """A map-style dataset: `split[i]` is (RGB image after `transform`, class index). Can be pickled."""
+
+    samples: tuple[Sample, ...]
+    transform: Callable[[Image.Image], Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Any, int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> ImageSplit: ...
+    def __getitem__(self, index: int | slice) -> tuple[Any, int] | ImageSplit:
+        if isinstance(index, slice):
+            return replace(self, samples=self.samples[index])
+        sample = self.samples[index]
+        image = read_image(sample.source)
+        return (self.transform(image) if self.transform else image), sample.label
+
+    @property
+    def labels(self) -> list[int]:
+        """Class index of every sample, without reading an image."""
+        return [sample.label for sample in self.samples]
+
+    def with_transform(self, transform: Callable[[Image.Image], Any] | None) -> ImageSplit:
+        """The same samples, with another function applied to each RGB image."""
+        return replace(self, transform=transform)
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What was found before training.
+
+    class_counts: class -> (training images, validation images); sides: shortest and longest side in pixels as
+    {"min", "median", "max"}; modes: colour mode as stored in the files -> count; split: "given" or "made", with the
+    fraction and seed that made it; duplicates: groups of files with equal content that stand on both sides.
+    """
+
+    source: str
+    kind: str
+    num_classes: int
+    num_train: int
+    num_val: int
+    class_counts: Mapping[str, tuple[int, int]]
+    split: Mapping[str, Any]
+    sides: Mapping[str, int] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
+    duplicates: tuple[tuple[str, ...], ...] = ()
+    warnings: tuple[str, ...] = ()
+    fingerprint: str = ""
+    scan_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON types."""
+        document = asdict(self)
+        document["class_counts"] = {name: list(counts) for name, counts in self.class_counts.items()}
+        document["duplicates"] = [list(group) for group in self.duplicates[:50]]
+        document["warnings"] = list(self.warnings)
+        return document
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """An open dataset. classes[label] is the name of a class."""
+
+    train: ImageSplit
+    val: ImageSplit
+    classes: tuple[str, ...]
+    report: DatasetReport
