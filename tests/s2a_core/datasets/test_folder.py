@@ -1,0 +1,62 @@
+"""Finding classes, splits and files, however the directory is laid out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s2a_core.datasets.folder import list_folder
+from tests.s2a_core.datasets.conftest import MakeFolder, write_image
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "test", "Val"])
+def test_a_validation_part_is_found_by_its_usual_names(val: str, make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(("train", val)))
+    assert listing.classes == ["a", "b"]
+    assert len(listing.train) == 10
+    assert listing.val is not None
+    assert len(listing.val) == 10
+
+
+def test_one_directory_around_the_classes_is_passed_through(make_folder: MakeFolder) -> None:
+    folder = make_folder(("deep/photos",))
+    listing = list_folder(folder)
+    assert (listing.root, listing.classes, listing.val) == (folder / "deep" / "photos", ["a", "b"], None)
+
+
+def test_train_alone_is_split_later(make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(("train",)))
+    assert (listing.classes, len(listing.train), listing.val, listing.problems) == (["a", "b"], 10, None, [])
+
+
+def test_images_deeper_in_a_class_belong_to_it(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    write_image(folder / "a" / "more" / "x.jpg")
+    assert len(list_folder(folder).train) == 11
+
+
+def test_hidden_files_are_passed_over_and_others_are_named(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "a" / "._1.png").write_bytes(b"x")
+    (folder / "labels.csv").write_text("x")
+    write_image(folder / "loose.png")
+    listing = list_folder(folder)
+    assert len(listing.train) == 10
+    assert "loose.png" in listing.warnings[0]
+    assert "labels.csv" in listing.warnings[1]
+
+
+def test_an_unknown_class_in_validation_is_a_problem(make_folder: MakeFolder) -> None:
+    folder = make_folder(("train", "val"))
+    write_image(folder / "val" / "c" / "1.png")
+    assert list_folder(folder).problems == ["val/c: no such class in the training part"]
+
+
+def test_a_missing_class_in_validation_is_a_warning(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(("train",))
+    write_image(folder / "val" / "a" / "1.png")
+    listing = list_folder(folder)
+    assert listing.problems == []
+    assert listing.warnings == ["no validation image of b"]

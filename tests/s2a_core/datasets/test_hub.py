@@ -1,0 +1,95 @@
+"""Named datasets are written once as image folders; what cannot be reached says so."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from s2a_core.datasets import open_dataset
+from s2a_core.datasets.hub import hugging_face_folder, torchvision_folder, torchvision_names
+from s2a_core.errors import BadDataset
+
+
+class ClassLabel:
+    names = ("cat", "dog/wolf")
+
+
+class Rows(list[dict[str, Any]]):
+    features = {"image": type("Image", (), {})(), "label": ClassLabel()}
+
+
+def fake_library(result: Any) -> ModuleType:
+    module = ModuleType("datasets")
+
+    def load_dataset(name: str) -> Any:
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    module.load_dataset = load_dataset  # type: ignore[attr-defined]
+    return module
+
+
+def rows(num: int, side: int) -> Rows:
+    return Rows({"image": Image.new("RGB", (side, side), (i, 0, 0)), "label": i % 2} for i in range(num))
+
+
+def test_a_hugging_face_dataset_becomes_a_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", fake_library({"train": rows(6, 20), "test": rows(4, 200)}))
+    opened = open_dataset("hf:someone/pets", cache=tmp_path)
+    assert (opened.classes, opened.report.num_train, opened.report.num_val) == (("cat", "dog_wolf"), 6, 4)
+    assert sorted({Path(s.name).suffix for s in opened.val.samples}) == [".jpg"]
+    monkeypatch.setitem(sys.modules, "datasets", fake_library(RuntimeError("asked twice")))
+    assert open_dataset("hf:someone/pets", cache=tmp_path).report.num_train == 6
+
+
+def test_an_unreachable_hub_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", fake_library(ConnectionError("name resolution failed")))
+    with pytest.raises(BadDataset, match=r"cannot be had from Hugging Face .name resolution failed.*check the name"):
+        open_dataset("someone/pets", cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(BadDataset, match="pip install"):
+        hugging_face_folder("someone/pets", tmp_path)
+
+
+def test_columns_that_are_no_labelled_images_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Rows()
+    table.features = {"text": SimpleNamespace()}
+    monkeypatch.setitem(sys.modules, "datasets", fake_library({"train": table}))
+    with pytest.raises(BadDataset, match="needs an Image and a ClassLabel column; it has text"):
+        hugging_face_folder("someone/texts", tmp_path)
+
+
+def test_a_torchvision_dataset_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    class CIFAR10(list[tuple[Image.Image, int]]):
+        classes = ("plane", "car")
+
+        def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
+            assert download
+            super().__init__((Image.new("RGB", (32, 32), (i, 0, 0)), i % 2) for i in range(6 if train else 2))
+
+    monkeypatch.setattr(datasets, "CIFAR10", CIFAR10)
+    opened = open_dataset("cifar-10", cache=tmp_path)
+    assert (opened.classes, opened.report.num_train, opened.report.num_val) == (("car", "plane"), 6, 2)
+
+
+def test_an_unknown_torchvision_name_lists_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(BadDataset, match="torchvision has no such dataset"):
+        torchvision_folder("nonsense", tmp_path)
+
+
+def test_the_names_we_promise_are_torchvisions() -> None:
+    from torchvision import datasets
+
+    assert torchvision_names() <= {name.lower() for name in vars(datasets)}
