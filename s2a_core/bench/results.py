@@ -44,6 +44,7 @@ class Row:
     weights: str
     device: str
     trainable_params: int | None = None
+    model_bytes: int | None = None
     held_bytes_per_sample: int | None = None
     peak_bytes_per_sample: int | None = None
     peak_bytes: int | None = None

@@ -80,6 +80,14 @@ def floor(model: nn.Module, x: Tensor) -> dict[str, int]:
     }
 
 
+def model_bytes(model: nn.Module) -> int:
+    """Bytes of parameters and buffers, each storage once."""
+    storages = {
+        t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())
+    }
+    return sum(storages.values())
+
+
 def run(
     case: Case,
     contestants: Iterable[Contestant] = CONTESTANTS,
@@ -121,6 +129,7 @@ def run(
         yield Row(
             **named,  # type: ignore[arg-type]
             trainable_params=sum(p.numel() for p in runner.model.parameters() if p.requires_grad),
+            model_bytes=model_bytes(runner.model),
             held_bytes_per_sample=used.held_per_sample,
             peak_bytes_per_sample=used.peak_per_sample,
             peak_bytes=used.peak,

@@ -10,6 +10,7 @@ from s2a_core.bench.results import Results, Row
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 GOOD_COSINE = 0.99
+BUDGETS_GIB = (4, 8, 16, 24)
 
 
 def megabytes(count: int | None) -> str:
@@ -117,6 +118,29 @@ def section(results: Results) -> str:
     )
 
 
+def largest_batch(row: Row, budget_bytes: int) -> int:
+    """Samples that fit, extrapolated along the measured slope; weights and AdamW's two fp32 states included."""
+    assert row.peak_bytes_per_sample is not None
+    assert row.peak_bytes is not None
+    assert row.model_bytes is not None
+    assert row.trainable_params is not None
+    constant = row.peak_bytes - row.batches[1] * row.peak_bytes_per_sample + row.model_bytes + 8 * row.trainable_params
+    return max(0, (budget_bytes - max(constant, 0)) // max(1, row.peak_bytes_per_sample))
+
+
+def largest_batches(results: Results, model: str, precision: str) -> str:
+    """The table of largest batches of one model."""
+    lines = [
+        "| contestant | " + " | ".join(f"{gib} GiB" for gib in BUDGETS_GIB) + " |",
+        "|---|" + "--:|" * len(BUDGETS_GIB),
+    ]
+    for row in results.rows:
+        if (row.model, row.precision) == (model, precision) and not row.reason:
+            cells = " | ".join(f"{largest_batch(row, gib * 2**30):,}" for gib in BUDGETS_GIB)
+            lines.append(f"| {cell_name(row)} | {cells} |")
+    return "\n".join(lines)
+
+
 def document(results: Results) -> str:
     """docs/bench/tables.md: every table."""
     parts = [
@@ -126,6 +150,13 @@ def document(results: Results) -> str:
         "largest; † written by us from the paper.",
         *(detail(results, model, precision) for model, precision in cases(results)),
     ]
+    if results.rows:
+        model, precision = cases(results)[0]
+        parts += [
+            f"## Largest batch of {model} {precision}, extrapolated",
+            "Along the measured slope, with weights, gradients and AdamW's states; not run at these sizes.",
+            largest_batches(results, model, precision),
+        ]
     if results.floors:
         lines = ["| model | weights MB | forward working set of one sample MB |", "|---|--:|--:|"]
         lines += [

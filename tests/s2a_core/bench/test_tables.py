@@ -30,6 +30,12 @@ def test_the_document_shows_every_contestant_and_why_one_is_missing() -> None:
     assert "written for plain ViTs" in text
 
 
+def test_the_largest_batch_follows_the_slope_and_is_zero_when_the_weights_do_not_fit() -> None:
+    row = example().rows[1]
+    assert tables.largest_batch(row, 101_000_000) == 100
+    assert tables.largest_batch(row, 50) == 0
+
+
 def test_filling_a_readme_replaces_only_what_is_between_the_markers(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
