@@ -32,7 +32,7 @@ def test_the_document_shows_every_contestant_and_why_one_is_missing() -> None:
 
 def test_the_largest_batch_follows_the_slope_and_is_zero_when_the_weights_do_not_fit() -> None:
     row = example().rows[1]
-    assert tables.largest_batch(row, 101_000_000) == 100
+    assert tables.largest_batch(row, 101_000_000) == 99
     assert tables.largest_batch(row, 50) == 0
 
 
