@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +26,7 @@ class _Survey:
         self.entered: list[tuple[str, str]] = []  # open candidates: (kind, module name)
         self.members: dict[str, list[int]] = {}  # candidate site -> positions of the sites inside
         self.norm_of: dict[str, str] = {}
-        self.in_sequence = {
-            f"{name}.{child}" if name else child
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Sequential | nn.ModuleList)
-            for child, _ in module.named_children()
-        }
+        self.repeated = set(_repeated(model))
 
     def enter(self, module: nn.Module, name: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Pre-hook: opens a candidate; a pending norm that opened a region is evaluated for the modules inside."""
@@ -37,13 +34,12 @@ class _Survey:
         if not isinstance(first, Tensor) or not _has_inside(module):
             return None
         if isinstance(first, PendingNorm):
-            if first.value is None and first.raw.dim() >= 3 and not any(kind == REGION for kind, _ in self.entered):
+            if first.value is None and first.raw.dim() >= 3:
                 self.regions[name] = first.raw
                 self.norm_of[name] = first.call.site
                 self._open(REGION, name)
             return tuple(evaluated(list(args)))
-        in_region = any(kind == REGION for kind, _ in self.entered)
-        if name in self.in_sequence and first.dim() >= 3 and _only_tensor(args) and not in_region:
+        if name in self.repeated and first.dim() >= 3 and _only_tensor(args) and _num_products(module) >= 2:
             self.blocks[name] = first
             self._open(BLOCK, name)
         return None
@@ -62,8 +58,30 @@ class _Survey:
             (self.regions if kind == REGION else self.blocks).pop(name, None)
 
 
+def _repeated(model: nn.Module) -> Iterator[str]:
+    """Names of modules that stand in a row: children of a sequence, or of a parent with several of their class."""
+    for name, parent in model.named_modules():
+        children = dict(parent.named_children())
+        classes = Counter(type(child) for child in children.values())
+        for child_name, child in children.items():
+            if isinstance(parent, nn.Sequential | nn.ModuleList) or classes[type(child)] > 1:
+                yield f"{name}.{child_name}" if name else child_name
+
+
+def _innermost(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Names that contain none of the others."""
+    inner = list(others)
+    return [name for name in names if not any(other.startswith(f"{name}.") for other in inner)]
+
+
 def _has_inside(module: nn.Module) -> bool:
     return next(module.children(), None) is not None and next(module.parameters(), None) is not None
+
+
+def _num_products(module: nn.Module) -> int:
+    """Linear and convolution layers inside: a block worth rebuilding has at least two."""
+    weights = (getattr(m, "weight", None) for m in module.modules() if next(m.children(), None) is None)
+    return sum(isinstance(w, Tensor) and w.dim() >= 2 for w in weights)
 
 
 def _only_tensor(args: tuple[Any, ...]) -> bool:
@@ -96,16 +114,15 @@ def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
     """Sites with the candidates that contain them, candidates first, numbered in forward order."""
     region_of: dict[int, str] = {}
     block_of: dict[int, str] = {}
-    for name in survey.regions:
-        start, end = survey.members[name + REGION]
-        for i in range(start, end):
-            region_of[i] = name + REGION
-    norm_region = {norm: name + REGION for name, norm in survey.norm_of.items() if name in survey.regions}
-    innermost = [n for n in survey.blocks if not any(other.startswith(f"{n}.") for other in survey.blocks)]
-    for name in innermost:
+    blocks = [n for n in _innermost(survey.blocks, survey.blocks) if n not in survey.regions]
+    regions = _innermost(survey.regions, [*survey.regions, *blocks])
+    for name in regions:
+        region_of.update(dict.fromkeys(range(*survey.members[name + REGION]), name + REGION))
+    norm_region = {survey.norm_of[name]: name + REGION for name in regions}
+    for name in blocks:
         start, end = survey.members[name + BLOCK]
         if end - start >= 2:
-            block_of.update({i: name + BLOCK for i in range(start, end)})
+            block_of.update(dict.fromkeys(range(start, end), name + BLOCK))
     out: list[SiteSpec] = []
     opened: set[str] = set()
     for i, spec in enumerate(specs):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from s2a_core.ops.norm import NormCall
@@ -70,7 +71,9 @@ def evaluated(tree: Any) -> Any:
 def moves_tokens_only(func: Any, raw: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether func(raw, *args) rearranges or picks whole tokens, leaving the channels of the last dimension together."""
     rule = _COMMUTING.get(func)
-    return rule is not None and not kwargs and rule(raw, args)
+    if rule is None or (kwargs and tuple(kwargs) not in (("shifts", "dims"), ("dims",), ("pad",))):
+        return False
+    return rule(raw, (*args, *kwargs.values()))
 
 
 def _last_stays_last(raw: Tensor, args: tuple[Any, ...]) -> bool:
@@ -100,6 +103,10 @@ def _rolls_tokens(raw: Tensor, args: tuple[Any, ...]) -> bool:
     return _avoids_last(raw, args[1] if isinstance(args[1], tuple | list) else (args[1],))
 
 
+def _pads_nothing(raw: Tensor, args: tuple[Any, ...]) -> bool:
+    return not any(args[0])
+
+
 def _indexes_tokens(raw: Tensor, args: tuple[Any, ...]) -> bool:
     index = args[0] if isinstance(args[0], tuple) else (args[0],)
     return len(index) < raw.dim() and all(type(i) is int or isinstance(i, slice) for i in index)
@@ -120,6 +127,7 @@ _COMMUTING: dict[Any, Callable[[Tensor, tuple[Any, ...]], bool]] = {
     torch.transpose: _avoids_last,
     Tensor.roll: _rolls_tokens,
     torch.roll: _rolls_tokens,
+    F.pad: _pads_nothing,
     Tensor.contiguous: lambda raw, args: not args,
     Tensor.__getitem__: _indexes_tokens,
     Tensor.flatten: _flattens_tokens,

@@ -38,6 +38,7 @@ class RegionCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     bits: int
+    num_rows: int
     rows_per_sample: int
     rows_per_chunk: int
     autocast: tuple[str, torch.dtype, bool]
@@ -62,6 +63,16 @@ class RegionCall:
         step = self.rows_per_chunk or max(num_rows, 1)
         for start in range(0, num_rows, step):
             yield slice(start, min(start + step, num_rows))
+
+    def run(self, h: Tensor, rows: slice) -> Tensor:
+        """The module on one chunk; tensors beside h that have a row per row of the input are cut the same way."""
+
+        def cut(value: Any) -> Any:
+            has_rows = isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == self.num_rows
+            return value[rows] if has_rows else value
+
+        result: Tensor = self.forward(h, *map(cut, self.args), **{k: cut(v) for k, v in self.kwargs.items()})
+        return result
 
     def code(self, x: Tensor) -> tuple[Tensor, PackedShape]:
         """Codes of a chunk, one group per channel over all tokens of a sample. x: [rows, ..., C]."""
@@ -102,7 +113,7 @@ class RegionFunction(torch.autograd.Function):
                     ctx.packed.append(packed)
                 call.generator_states.append(_generator_state(x) if is_training else None)
                 mode.num_linears = 0
-                y = call.forward(h, *call.args, **call.kwargs)
+                y = call.run(h, rows)
                 if call.generator_states[-1] is not None and torch.equal(_generator_state(x), call.generator_states[-1]):
                     call.generator_states[-1] = None  # nothing random inside
                 if len(chunks) == 1:
@@ -133,7 +144,7 @@ class RegionFunction(torch.autograd.Function):
                 mode.num_linears = 0
                 with torch.enable_grad(), _replayed(call.generator_states[i], dy):
                     h = leaf if call.norm is None else call.norm.affine(leaf, ctx.dtype)
-                    y = call.forward(h, *call.args, **call.kwargs)
+                    y = call.run(h, rows)
                 inputs = [*([leaf] if dx is not None else []), *parameters]
                 grads = list(torch.autograd.grad(y, inputs, dy[rows].to(y.dtype), allow_unused=True))
                 del y, h
@@ -180,7 +191,9 @@ def _trained(call: RegionCall) -> list[Tensor]:
     return found
 
 
-def run_region(session: Session, module: nn.Module, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def run_region(
+    session: Session, module: nn.Module, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
     """Runs a module as a region or block where the policy says so and the call has the form of one."""
     storage = session.blocks.get(name) or session.regions.get(name)
     first = args[0] if args else None
@@ -192,6 +205,8 @@ def run_region(session: Session, module: nn.Module, name: str, forward: Callable
 
     x = evaluated(first) if as_block else first.raw
     rest, kwargs = evaluated((args[1:], kwargs))
+    if any(isinstance(a, Tensor) and a.requires_grad for a in (*rest, *kwargs.values())):
+        return forward(x if as_block else first, *rest, **kwargs)  # a gradient the region would not see
     rows_per_sample = x.shape[0] // session.batch if session.batch and x.shape[0] % session.batch == 0 else 0
     site = session.site("block" if as_block else "region", "x̂ of the region", storage)
     site.name = f"{name}{BLOCK if as_block else REGION}"
@@ -202,6 +217,7 @@ def run_region(session: Session, module: nn.Module, name: str, forward: Callable
         args=rest,
         kwargs=kwargs,
         bits=storage.bits or 8,
+        num_rows=x.shape[0],
         rows_per_sample=rows_per_sample or x.shape[0] or 1,
         rows_per_chunk=session.policy.chunk_samples * rows_per_sample,
         autocast=(x.device.type, torch.get_autocast_dtype(x.device.type), torch.is_autocast_enabled(x.device.type)),

@@ -142,7 +142,7 @@ class Session(TorchFunctionMode):
             if is_metadata(func):
                 return func(first.raw, *args[1:], **kwargs)
             if moves_tokens_only(func, first.raw, args[1:], kwargs):
-                return self.defer(func(first.raw, *args[1:]), first.call)
+                return self.defer(func(first.raw, *args[1:], **kwargs), first.call)
         args, kwargs = evaluated((args, kwargs))
         return self.__torch_function__(func, (), args, kwargs)
 
