@@ -1,0 +1,241 @@
+"""The one place that picks an implementation: CPU tensors go to the native library if enabled, else the reference; CUDA to Triton.
+
+Anything else raises UnsupportedSite before anything runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2a_core.errors import UnsupportedSite
+from s2a_core.kernels.layout import payload_bytes
+from s2a_core.kernels.reference import activation, channels, dropout, mask, norm, packing, pooling
+from s2a_core.kernels.reference.pooling import Pair
+from s2a_core.kernels.tables import DerivativeTable, Histogram, fit_table
+
+SUPPORTED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+_REFERENCE: dict[str, Any] = {
+    name: getattr(module, name)
+    for module, names in (
+        (packing, ("pack", "unpack")),
+        (channels, ("quantize_channels", "dequantize_channels")),
+        (norm, ("normalize", "norm_fwd", "norm_bwd")),
+        (activation, ("act_fwd", "act_bwd")),
+        (mask, ("mask_fwd", "mask_bwd")),
+        (pooling, ("maxpool2d_fwd", "maxpool2d_bwd")),
+        (dropout, ("dropout_fwd", "dropout_bwd")),
+    )
+    for name in names
+}
+
+
+class _Native:
+    """The native library, once `enable_native` built it, and why not if it could not be."""
+
+    module: ModuleType | None = None
+    failure: str = "not enabled: call s2a_core.kernels.enable_native()"
+
+
+def enable_native() -> bool:
+    """Build (once per machine and torch version) and use the C++ kernels for CPU tensors; False if that is impossible.
+
+    Codes are the same bits as the reference's. `backend_name()` says which one runs, `native_failure()` why not this one.
+    """
+    if _Native.module is None:
+        module = importlib.import_module("s2a_core.kernels.native.library")
+        _Native.failure = module.load()
+        if not _Native.failure:
+            _Native.module = module
+    return _Native.module is not None
+
+
+def disable_native() -> None:
+    """Back to the reference for CPU tensors."""
+    _Native.module, _Native.failure = None, "disabled"
+
+
+def native_failure() -> str:
+    """Why CPU tensors use the reference; empty when they do not."""
+    return _Native.failure
+
+
+def backend_name(device: str | torch.device = "cpu") -> str:
+    """triton, native or reference: what runs for tensors on this device."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "triton"
+    if kind == "cpu":
+        return "native" if _Native.module is not None else "reference"
+    return "none"
+
+
+def _pick(name: str, x: Tensor, *, is_float: bool = True) -> Any:
+    """The implementation of `name` for x, or UnsupportedSite."""
+    if is_float and x.dtype not in SUPPORTED_DTYPES:
+        names = ", ".join(str(d).removeprefix("torch.") for d in SUPPORTED_DTYPES)
+        raise UnsupportedSite(
+            f"{name}: no kernel for {str(x.dtype).removeprefix('torch.')}, there is one for {names}; "
+            "keep this site exact or convert the model",
+            details={"operator": name, "dtype": str(x.dtype)},
+        )
+    kind = x.device.type
+    if kind == "cpu":
+        return getattr(_Native.module, name, None) or _REFERENCE[name]
+    if kind == "cuda":
+        module = importlib.import_module("s2a_core.kernels.triton_kernels")
+        return getattr(module, name, None) or _REFERENCE[name]
+    raise UnsupportedSite(
+        f"{name}: no kernel for device {kind!r}, there is one for cpu and cuda; keep this site exact or move the model",
+        details={"operator": name, "device": kind},
+    )
+
+
+def pack(codes: Tensor, bits: int) -> Tensor:
+    """Codes below 2^bits as a byte stream. codes: uint8, any shape; returns uint8 [ceil(numel * bits / 8)]."""
+    return _pick("pack", codes, is_float=False)(codes, bits)
+
+
+def unpack(packed: Tensor, bits: int, numel: int) -> Tensor:
+    """The codes `pack` was given, uint8 [numel]."""
+    return _pick("unpack", packed, is_float=False)(packed, bits, numel)
+
+
+def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
+    """x [B, N, C] as b-bit codes, a bf16 scale and zero per (sample, channel). Returns uint8 [payload_bytes(x.shape, bits)]."""
+    return _pick("quantize_channels", x)(x, bits, stochastic_seed)
+
+
+def dequantize_channels(
+    payload: Tensor, shape: tuple[int, int, int], bits: int, dtype: torch.dtype, out: Tensor | None = None
+) -> Tensor:
+    """The tensor a payload stands for, [B, N, C] in `dtype`, written to `out` if given."""
+    if payload.numel() != payload_bytes(shape, bits):
+        raise ValueError(f"{tuple(shape)} at {bits} bits is {payload_bytes(shape, bits)} bytes, not {payload.numel()}")
+    return _pick("dequantize_channels", payload, is_float=False)(payload, shape, bits, dtype, out)
+
+
+def normalize(x: Tensor, eps: float, subtract_mean: bool = True) -> tuple[Tensor, Tensor]:
+    """x̂ and 1/std over the last dimension: fp32 [..., C] and fp32 [..., 1]."""
+    return _pick("normalize", x)(x, eps, subtract_mean)
+
+
+def norm_fwd(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    bits: int,
+    tokens: int,
+    subtract_mean: bool = True,
+    out_dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y = x̂ * weight + bias, the payload of x̂ [samples, tokens, C], rstd fp32 [..., 1]. x: [..., C]."""
+    return _pick("norm_fwd", x)(x, weight, bias, eps, bits, tokens, subtract_mean, out_dtype)
+
+
+def norm_bwd(
+    dy: Tensor,
+    payload: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    shape: tuple[int, int, int],
+    bits: int,
+    subtract_mean: bool = True,
+    needs_weight_grad: bool = False,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """dx in dy's dtype, dw (None unless needed) and db in fp32 [C], from x̂'s payload. dy: [..., C]."""
+    return _pick("norm_bwd", dy)(dy, payload, rstd, weight, shape, bits, subtract_mean, needs_weight_grad)
+
+
+def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tensor]:
+    """f(x) and packed table indices: y like x, uint8 of ceil(numel * bits / 8) bytes."""
+    return _pick("act_fwd", x)(x, name, table)
+
+
+def act_bwd(dy: Tensor, payload: Tensor, table: DerivativeTable) -> Tensor:
+    """dy * levels[code] in dy's dtype."""
+    return _pick("act_bwd", dy)(dy, payload, table)
+
+
+def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool = False) -> tuple[Tensor, Tensor]:
+    """relu, relu6, hardtanh(low, high), leaky_relu(slope) or hardsigmoid of x, and one bit an element."""
+    return _pick("mask_fwd", x)(x, name, params, inplace)
+
+
+def mask_bwd(dy: Tensor, payload: Tensor, name: str, params: tuple[float, ...] = ()) -> Tensor:
+    """dy times the exact slope, in dy's dtype."""
+    return _pick("mask_bwd", dy)(dy, payload, name, params)
+
+
+def relu_fwd(x: Tensor, inplace: bool = False) -> tuple[Tensor, Tensor]:
+    """max(x, 0) and one bit an element."""
+    return mask_fwd(x, "relu", (), inplace)
+
+
+def maxpool2d_fwd(
+    x: Tensor,
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    ceil_mode: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """max_pool2d of x [B, C, H, W] and packed offsets in the window, 4 bits up to 16 positions."""
+    return _pick("maxpool2d_fwd", x)(x, kernel, stride, padding, dilation, ceil_mode)
+
+
+def maxpool2d_bwd(
+    dy: Tensor,
+    payload: Tensor,
+    shape: tuple[int, ...],
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+) -> Tensor:
+    """The exact gradient of x [shape]."""
+    return _pick("maxpool2d_bwd", dy)(dy, payload, shape, kernel, stride, padding, dilation)
+
+
+def dropout_fwd(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    """Dropout of x and one bit an element."""
+    return _pick("dropout_fwd", x)(x, p)
+
+
+def dropout_bwd(dy: Tensor, payload: Tensor, p: float) -> Tensor:
+    """The exact gradient of dropout."""
+    return _pick("dropout_bwd", dy)(dy, payload, p)
+
+
+__all__ = [
+    "SUPPORTED_DTYPES",
+    "DerivativeTable",
+    "Histogram",
+    "act_bwd",
+    "act_fwd",
+    "backend_name",
+    "dequantize_channels",
+    "disable_native",
+    "dropout_bwd",
+    "dropout_fwd",
+    "enable_native",
+    "fit_table",
+    "mask_bwd",
+    "mask_fwd",
+    "maxpool2d_bwd",
+    "maxpool2d_fwd",
+    "native_failure",
+    "norm_bwd",
+    "norm_fwd",
+    "normalize",
+    "pack",
+    "quantize_channels",
+    "relu_fwd",
+    "unpack",
+]

@@ -1,0 +1,119 @@
+"""A tensor as b-bit codes with one bf16 scale and zero per (sample, channel) group over the tokens.
+
+    zero  = bf16(min - |min| / 2^8)                     never above min, so nothing is clipped below
+    scale = bf16((max - zero) * (1 + 2^-8) / (2^b - 1))  rounded up, so nothing is clipped above
+    code  = floor((x - zero) / scale + 1/2),            or + u with stochastic rounding
+    x     ~ zero + code * scale
+
+A group with a NaN or an infinity has NaN scale and zero and comes back as NaN; the other groups do not notice.
+Grouping per channel over tokens, not per token: 2-bit x̂ keeps gradient cosine .98 against .02 (numbers of the design);
+clipping codes lose outliers, so the range is the full range.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from s2a_core.kernels.layout import check_bits, packed_bytes, payload_bytes, scales_offset
+from s2a_core.kernels.reference.packing import pack, unpack
+from s2a_core.kernels.reference.rounding import uniform
+
+CHUNK_ELEMENTS = 1 << 17  # fp32 chunks of 512 KiB stay in a core's second-level cache between passes
+SMALLEST_SCALE = 2.0**-126  # below it 1 / scale would overflow; such a group is constant
+
+
+def scale_factor(bits: int) -> float:
+    """(1 + 2^-8) / (2^bits - 1)."""
+    return (1.0 + 2.0**-8) / ((1 << bits) - 1)
+
+
+def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
+    """Codes of x with their statistics in one tensor. x: [B, N, C], fp32/bf16/fp16; returns uint8 [payload_bytes]."""
+    check_bits(bits)
+    samples, tokens, channels = x.shape
+    numel = x.numel()
+    payload = torch.zeros(payload_bytes(x.shape, bits), dtype=torch.uint8, device=x.device)
+    if numel == 0:
+        return payload
+    scales, zeros = statistics_of(payload, (samples, tokens, channels), bits)
+    codes = torch.empty((samples, tokens, channels), dtype=torch.uint8, device=x.device)
+    step = max(CHUNK_ELEMENTS // (tokens * channels), 1)
+    for first in range(0, samples, step):
+        rows = slice(first, min(first + step, samples))
+        chunk = x[rows].to(torch.float32)
+        measure(chunk, bits, scales[rows], zeros[rows])
+        noise = None
+        if stochastic_seed is not None:
+            noise = uniform(first * tokens * channels, chunk.numel(), stochastic_seed, x.device).view_as(chunk)
+        write_codes(chunk, bits, scales[rows], zeros[rows], codes[rows], noise)
+    payload[: packed_bytes(numel, bits)] = pack(codes, bits)
+    return payload
+
+
+def dequantize_channels(
+    payload: Tensor, shape: tuple[int, int, int], bits: int, dtype: torch.dtype, out: Tensor | None = None
+) -> Tensor:
+    """The tensor `quantize_channels` was given, up to half a scale. Returns [B, N, C] in `dtype`, written to `out` if given."""
+    samples, tokens, channels = shape
+    numel = samples * tokens * channels
+    if out is None:
+        out = torch.empty(tuple(shape), dtype=dtype, device=payload.device)
+    if numel == 0:
+        return out
+    scales, zeros = statistics_of(payload, shape, bits)
+    step = chunk_rows(shape)
+    for first in range(0, samples, step):
+        rows = slice(first, min(first + step, samples))
+        out[rows] = read_codes(payload, shape, bits, rows, scales, zeros)
+    return out
+
+
+def chunk_rows(shape: tuple[int, int, int]) -> int:
+    """Samples in a chunk; a multiple of 8 of them, or all, when a sample does not end on a whole lane of codes."""
+    samples, tokens, channels = shape
+    step = max(CHUNK_ELEMENTS // max(tokens * channels, 1), 1)
+    return step if (tokens * channels) % 8 == 0 else -(-step // 8) * 8
+
+
+def statistics_of(payload: Tensor, shape: tuple[int, int, int], bits: int) -> tuple[Tensor, Tensor]:
+    """Views of scale and zero in a payload: bf16 [B, 1, C] each."""
+    samples, tokens, channels = shape
+    start = scales_offset(samples * tokens * channels, bits)
+    both = payload[start : start + 4 * samples * channels].view(torch.bfloat16).view(2, samples, 1, channels)
+    return both[0], both[1]
+
+
+def measure(x: Tensor, bits: int, scale_out: Tensor, zero_out: Tensor) -> None:
+    """Writes bf16 scale and zero of every group of x [B, N, C] fp32 to scale_out, zero_out [B, 1, C]."""
+    low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
+    is_bad = ~torch.isfinite(high - low)
+    zero = (low - low.abs() * 2.0**-8).to(torch.bfloat16)
+    scale = ((high - zero.to(torch.float32)) * scale_factor(bits)).to(torch.bfloat16)
+    zero_out.copy_(zero.masked_fill_(is_bad, float("nan")))
+    scale_out.copy_(scale.masked_fill_(is_bad, float("nan")))
+
+
+def write_codes(x: Tensor, bits: int, scale: Tensor, zero: Tensor, out: Tensor, noise: Tensor | None) -> None:
+    """Codes of x [B, N, C] fp32 into out uint8 [B, N, C]."""
+    scale = scale.to(torch.float32)
+    inverse = torch.where(scale >= SMALLEST_SCALE, scale.reciprocal(), 0.0)
+    v = x - zero.to(torch.float32)
+    v *= inverse
+    v += 0.5 if noise is None else noise
+    out.copy_(v.clamp_(0.0, (1 << bits) - 0.5))  # NaN becomes 0; its group has a NaN scale
+
+
+def read_codes(
+    payload: Tensor, shape: tuple[int, int, int], bits: int, rows: slice, scales: Tensor, zeros: Tensor
+) -> Tensor:
+    """zero + code * scale of some samples, fp32 [rows, N, C]."""
+    samples, tokens, channels = shape
+    first, last = rows.start * tokens * channels, rows.stop * tokens * channels
+    count = last - first
+    start = first * bits // 8
+    codes = unpack(payload[start : start + packed_bytes(count, bits)], bits, count)
+    v = codes.view(-1, tokens, channels).to(torch.float32)
+    v *= scales[rows].to(torch.float32)
+    v += zeros[rows].to(torch.float32)
+    return v

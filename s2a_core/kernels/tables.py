@@ -1,0 +1,173 @@
+"""Tables of derivative values: the borders on x and the levels that minimise E[(f'(x) - q(x))^2].
+
+Derivatives of GELU, SiLU, Mish and Hardswish are not monotone, so a code names an interval of x, not of f'. On a grid of
+x with weights from a histogram, dynamic programming finds the 2^b intervals with the least squared error about their
+weighted mean; that is the global optimum on the grid (Few-Bit Backward, Novikov et al. 2022, does the same for a uniform
+weight). Without a histogram the weight is N(0, 1), what a normalised input gives. No constant is stored:
+`python -m s2a_core.kernels.tables` writes every universal table as JSON.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from s2a_core.kernels.derivatives import DERIVATIVES
+from s2a_core.kernels.layout import check_bits
+
+GRID_POINTS = 1024  # 512 from 6 bits on, where an interval is a few points wide anyway
+WIDEST_X = 8.0  # N(0, 1) has 1e-15 of its mass beyond; f' has met its limits
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Where a site's inputs lie: `counts` of equal bins over [low, high]."""
+
+    low: float
+    high: float
+    counts: tuple[float, ...]
+
+    @classmethod
+    def of(cls, x: Tensor, bins: int = 512) -> Histogram:
+        """Histogram of the finite values of x. x: any shape."""
+        values = x.detach().reshape(-1).to(torch.float32)
+        values = values[torch.isfinite(values)]
+        if values.numel() == 0:
+            return cls(-1.0, 1.0, (1.0,) * bins)
+        low, high = float(values.min()), float(values.max())
+        if high <= low:
+            low, high = low - 0.5, high + 0.5
+        return cls(low, high, tuple(torch.histc(values, bins, low, high).tolist()))
+
+    def merged(self, other: Histogram) -> Histogram:
+        """Both together, on the union of the ranges, with this one's number of bins."""
+        low, high, bins = min(self.low, other.low), max(self.high, other.high), len(self.counts)
+        counts = torch.zeros(bins, dtype=torch.float64)
+        for part in (self, other):
+            width = (part.high - part.low) / len(part.counts)
+            centres = part.low + width * (torch.arange(len(part.counts), dtype=torch.float64) + 0.5)
+            position = ((centres - low) / (high - low) * bins).long().clamp_(0, bins - 1)
+            counts.index_add_(0, position, torch.tensor(part.counts, dtype=torch.float64))
+        return Histogram(low, high, tuple(counts.tolist()))
+
+
+@dataclass(frozen=True)
+class DerivativeTable:
+    """levels[number of borders at or below x] stands for f'(x). 2^bits levels, 2^bits - 1 ascending borders.
+
+    Borders are exact in bf16 (and fp16), so that every input dtype gets the same code for the same value.
+    """
+
+    name: str
+    bits: int
+    border_values: tuple[float, ...]
+    level_values: tuple[float, ...]
+
+    @functools.cached_property
+    def borders(self) -> Tensor:
+        """fp32 [2^bits - 1] on the CPU."""
+        return torch.tensor(self.border_values, dtype=torch.float32)
+
+    @functools.cached_property
+    def levels(self) -> Tensor:
+        """fp32 [2^bits] on the CPU."""
+        return torch.tensor(self.level_values, dtype=torch.float32)
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Borders and levels on a device, kept for the next call."""
+        return _on_device(self, device)
+
+
+@functools.lru_cache(maxsize=1024)
+def _on_device(table: DerivativeTable, device: torch.device) -> tuple[Tensor, Tensor]:
+    return table.borders.to(device), table.levels.to(device)
+
+
+@functools.lru_cache(maxsize=4096)
+def fit_table(name: str, bits: int, histogram: Histogram | None = None) -> DerivativeTable:
+    """The best table of `bits` bits for activation `name` on inputs like `histogram`, or N(0, 1). Cached."""
+    check_bits(bits)
+    if name not in DERIVATIVES:
+        raise ValueError(f"no derivative of {name!r}; there are {', '.join(DERIVATIVES)}")
+    x, weight = _grid(histogram, GRID_POINTS if bits < 6 else GRID_POINTS // 2)
+    derivative = DERIVATIVES[name](x)
+    cuts = _best_cuts(derivative, weight, 1 << bits)
+    # a border lies midway between its grid points, then where bf16 has a number
+    borders = ((x[cuts - 1] + x[cuts]) / 2).to(torch.bfloat16).to(torch.float64)
+    fine = torch.linspace(float(x[0]), float(x[-1]), 16 * len(x), dtype=torch.float64)
+    density = torch.zeros_like(fine)
+    nearest = ((fine - x[0]) / (x[-1] - x[0]) * (len(x) - 1)).round_().long()
+    density += weight[nearest]
+    code = torch.bucketize(fine, borders, right=True)
+    mass = torch.zeros(1 << bits, dtype=torch.float64).index_add_(0, code, density)
+    moment = torch.zeros_like(mass).index_add_(0, code, density * DERIVATIVES[name](fine))
+    centres = torch.cat([x[:1], (borders[1:] + borders[:-1]) / 2, x[-1:]])
+    levels = torch.where(mass > 0, moment / mass.clamp_min(1e-300), DERIVATIVES[name](centres))
+    return DerivativeTable(name, bits, tuple(borders.tolist()), tuple(levels.to(torch.float32).tolist()))
+
+
+def _grid(histogram: Histogram | None, points: int) -> tuple[Tensor, Tensor]:
+    """Grid points in float64 and a positive weight for each."""
+    if histogram is None:
+        x = torch.linspace(-WIDEST_X, WIDEST_X, points, dtype=torch.float64)
+        return x, torch.exp(-0.5 * x * x)
+    width = (histogram.high - histogram.low) / len(histogram.counts)
+    counts = torch.tensor(histogram.counts, dtype=torch.float64)
+    # outside +-WIDEST_X every derivative here is flat: a bin there needs no resolution, only its weight
+    low, high = max(histogram.low, -WIDEST_X), min(histogram.high, WIDEST_X)
+    if high <= low:
+        low, high = -WIDEST_X, WIDEST_X
+    x = torch.linspace(low, high, points, dtype=torch.float64)
+    spread = max(1, -(-2 * points // len(counts)))
+    offsets = (torch.arange(spread, dtype=torch.float64) + 0.5) / spread
+    positions = histogram.low + width * (torch.arange(len(counts), dtype=torch.float64)[:, None] + offsets)
+    nearest = ((positions - low) / (high - low) * (points - 1)).round_().clamp_(0, points - 1).long()
+    weight = torch.zeros(points, dtype=torch.float64)
+    weight.index_add_(0, nearest.reshape(-1), (counts[:, None] / spread).expand(-1, spread).reshape(-1))
+    return x, weight / weight.sum() + 1e-12
+
+
+def _best_cuts(value: Tensor, weight: Tensor, num_levels: int) -> Tensor:
+    """First grid index of intervals 1 .. num_levels - 1 of the partition with the least weighted squared error.
+
+    error[k, j] = min over i of error[k - 1, i] + cost(i, j), cost(i, j) = sum w v^2 - (sum w v)^2 / sum w over [i, j).
+    """
+    n = len(value)
+    zero = torch.zeros(1, dtype=torch.float64)
+    w = torch.cat([zero, weight.cumsum(0)])
+    wv = torch.cat([zero, (weight * value).cumsum(0)])
+    wvv = torch.cat([zero, (weight * value * value).cumsum(0)])
+    # cost[i, j] of the interval [i, j), infinite unless i < j
+    mass = (w[None, :] - w[:, None]).clamp_min_(1e-300)
+    cost = (wvv[None, :] - wvv[:, None]) - (wv[None, :] - wv[:, None]).square_() / mass
+    cost.clamp_min_(0.0).masked_fill_(torch.ones(n + 1, n + 1, dtype=torch.bool).tril_(), float("inf"))
+    error = cost[0]
+    choices = []
+    for _ in range(num_levels - 1):
+        error, choice = (error[:, None] + cost).min(0)
+        choices.append(choice)
+    cuts = []
+    end = n
+    for choice in reversed(choices):
+        end = int(choice[end])
+        cuts.append(end)
+    return torch.tensor(cuts[::-1])
+
+
+def main() -> None:
+    """Writes every universal table to standard output as JSON."""
+    rows = []
+    for name in DERIVATIVES:
+        for bits in (1, 2, 3, 4):
+            table = fit_table(name, bits)
+            rows.append({"name": name, "bits": bits, "borders": table.border_values, "levels": table.level_values})
+    sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
