@@ -28,16 +28,20 @@ CONTESTANTS: tuple[Contestant, ...] = (*COMMON, *UNIFORM)
 
 @dataclass(frozen=True)
 class Case:
-    """One model in one precision. bf16 is pure: weights, activations and gradients, without autocast's copies."""
+    """One model in one precision. bf16 is pure: weights, activations and gradients, without autocast's copies.
+
+    The slope between the two batches is what grows with the batch; below about eight images of ViT-B in bf16 the peak
+    is still set by the library's copies of weights, which do not grow. Gradients and times: at the smaller batch.
+    """
 
     model: str
     precision: str
     image_size: int = 224
-    batches: tuple[int, int] = (2, 4)
+    batches: tuple[int, int] = (6, 12)
 
 
 QUICK = (
-    Case("vit_base_patch16_224", "bf16"),
+    Case("vit_base_patch16_224", "bf16", batches=(8, 16)),
     Case("deit_tiny_patch16_224", "fp32"),
     Case("swin_tiny_patch4_window7_224", "fp32"),
     Case("convnext_tiny", "fp32"),
@@ -99,7 +103,7 @@ def run(
     model, weights_name = create(case, weights or {}, device)
     dtype = DTYPES[case.precision]
     batches = [measure.images(b, case.image_size, CLASSES, dtype, device) for b in case.batches]
-    x, y = batches[1]
+    x, y = batches[0]
     by_name = {c.name: c for c in COMMON}
     reference = measure.ready(by_name["bias"], model, x)
     exact = {"bias": measure.gradients(reference, x, y)}
