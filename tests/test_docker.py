@@ -1,0 +1,54 @@
+"""The images and the compose file name only what exists: files that are copied, Dockerfiles, settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+
+
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    return document
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda p: p.name)
+def test_an_image_copies_only_what_the_repository_has(dockerfile: Path) -> None:
+    copied = [
+        source
+        for line in dockerfile.read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for source in line.split()[1:-1]
+    ]
+    assert copied
+    assert [source for source in copied if not list(ROOT.glob(source))] == []
+
+
+def test_the_api_image_installs_no_torch() -> None:
+    assert not re.search(
+        r"\b(torch|timm|triton)\b", (ROOT / "docker" / "api.Dockerfile").read_text().split("RUN", 1)[1]
+    )
+
+
+def test_compose_builds_from_dockerfiles_that_exist() -> None:
+    built = [service["build"]["dockerfile"] for service in compose()["services"].values() if "build" in service]
+    assert built
+    assert all((ROOT / name).is_file() for name in built)
+
+
+def test_compose_sets_only_settings_that_exist() -> None:
+    from app.settings import Settings
+
+    names = {
+        name.removeprefix("S2A_").lower()
+        for service in compose()["services"].values()
+        for name in service.get("environment", {})
+        if name.startswith("S2A_")
+    }
+    assert names <= set(Settings.model_fields)
