@@ -49,13 +49,14 @@ class _Survey:
         self.members[name + kind] = [len(self.session.specs or [])]
 
     def leave(self, name: str, output: Any) -> None:
-        """Forward hook: closes a candidate; one whose result is not a single tensor is dropped."""
+        """Forward hook: closes a candidate; one whose result is not one tensor with a row per row of the input is dropped."""
         if not self.entered or self.entered[-1][1] != name:
             return
         kind, _ = self.entered.pop()
         self.members[name + kind].append(len(self.session.specs or []))
-        if not isinstance(output, Tensor):
-            (self.regions if kind == REGION else self.blocks).pop(name, None)
+        candidates: dict[str, Tensor] = self.regions if kind == REGION else self.blocks
+        if not isinstance(output, Tensor) or output.shape[:1] != candidates[name].shape[:1]:
+            candidates.pop(name, None)
 
 
 def _repeated(model: nn.Module) -> Iterator[str]:

@@ -129,7 +129,7 @@ def run_norm(session: Session, raw: Tensor, call: NormCall) -> Tensor:
             return F.layer_norm(raw, raw.shape[-1:], weight, bias, call.eps)
     _check(site.name, raw)
     with session.attributed_to(_packed(site)):
-        return packed_norm(raw, call, storage.bits, session.rounding_seed(site.name))
+        return packed_norm(raw, call, storage.bits, session.rows_per_sample(raw))
 
 
 def _norm_operands(raw: Tensor, call: NormCall) -> tuple[Tensor | None, Tensor | None]:

@@ -71,9 +71,12 @@ def evaluated(tree: Any) -> Any:
 def moves_tokens_only(func: Any, raw: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether func(raw, *args) rearranges or picks whole tokens, leaving the channels of the last dimension together."""
     rule = _COMMUTING.get(func)
-    if rule is None or (kwargs and tuple(kwargs) not in (("shifts", "dims"), ("dims",), ("pad",))):
+    if rule is None or (kwargs and tuple(kwargs) not in _KEYWORDS_IN_ORDER):
         return False
     return rule(raw, (*args, *kwargs.values()))
+
+
+_KEYWORDS_IN_ORDER = (("shifts", "dims"), ("dims",), ("pad",), ("mode", "value"))
 
 
 def _last_stays_last(raw: Tensor, args: tuple[Any, ...]) -> bool:

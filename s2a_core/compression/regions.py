@@ -120,7 +120,7 @@ class RegionFunction(torch.autograd.Function):
                     out = y
                 else:
                     if out is None:
-                        out = y.new_empty((x.shape[0] // (rows.stop - rows.start) * y.shape[0], *y.shape[1:]))
+                        out = y.new_empty((x.shape[0], *y.shape[1:]))
                     out[rows] = y
                 del y, h
             call.phantom = mode.last_unread

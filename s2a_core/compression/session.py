@@ -195,6 +195,12 @@ class Session(TorchFunctionMode):
             return None
         return (self.policy.seed * 1_000_003 + self.step * 8_191 + sum(map(ord, site)) * 131) % (2**31)
 
+    def rows_per_sample(self, x: Tensor) -> int:
+        """Rows of channels that belong to one sample of the batch: tokens, or windows times tokens. x: [rows, ..., C]."""
+        rows = x.numel() // max(x.shape[-1], 1)
+        samples = self.batch if self.batch and x.shape[0] % self.batch == 0 else x.shape[0]
+        return max(rows // max(samples, 1), 1)
+
     @contextmanager
     def attributed_to(self, site: Site) -> Iterator[None]:
         """What autograd keeps inside belongs to this site."""

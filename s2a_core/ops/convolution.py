@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_CONVOLUTIONS = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
+
 
 class FrozenConvFunction(torch.autograd.Function):
     """conv(x, weight) + bias for a weight that is not trained. Saves no activation: the weight alone gives dx.
@@ -28,7 +30,7 @@ class FrozenConvFunction(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.shape, ctx.options = tuple(x.shape), (stride, padding, dilation, groups)
-        return torch.convolution(x, weight, bias, stride, padding, dilation, False, (0,) * len(stride), groups)
+        return _CONVOLUTIONS[len(stride)](x, weight, bias, stride, padding, dilation, groups)
 
     @staticmethod
     @once_differentiable

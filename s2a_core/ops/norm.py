@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
-from s2a_core.ops.packed import PackedShape, decode, encode
 
 
 @dataclass(frozen=True)
@@ -61,35 +60,27 @@ class NormFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, call: NormCall, bits: int, seed: int | None
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, call: NormCall, bits: int, tokens: int
     ) -> Tensor:
-        normalized, rstd = kernels.normalize(x, call.eps, call.subtracts_mean)
-        payload, packed = encode(normalized.to(x.dtype), bits, "tokens", seed)
+        y, payload, rstd = kernels.norm_fwd(x, weight, bias, call.eps, bits, tokens, call.subtracts_mean)
         ctx.save_for_backward(payload, rstd, weight)
-        ctx.packed, ctx.subtracts_mean, ctx.has_bias = packed, call.subtracts_mean, bias is not None
-        return call.affine(normalized, x.dtype)
+        ctx.grouped = (x.numel() // max(tokens * x.shape[-1], 1), tokens, x.shape[-1])
+        ctx.bits, ctx.subtracts_mean = bits, call.subtracts_mean
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         payload, rstd, weight = ctx.saved_tensors
-        rows = tuple(range(dy.dim() - 1))
-        db = dy.sum(rows, dtype=torch.float32) if ctx.has_bias and ctx.needs_input_grad[2] else None
-        dx = dw = None
-        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            normalized = decode(payload, ctx.packed)
-            if weight is not None and ctx.needs_input_grad[1]:
-                dw = (dy * normalized).sum(rows, dtype=torch.float32)
-            if ctx.needs_input_grad[0]:
-                g = dy if weight is None else dy * weight.to(dy.dtype)
-                dx = input_gradient(g, normalized, rstd, ctx.subtracts_mean)
-        return dx, dw, db, None, None, None
+        if not (ctx.needs_input_grad[0] or ctx.needs_input_grad[1]):
+            return None, None, dy.sum(tuple(range(dy.dim() - 1)), dtype=torch.float32), None, None, None
+        dx, dw, db = kernels.norm_bwd(
+            dy, payload, rstd, weight, ctx.grouped, ctx.bits, ctx.subtracts_mean, bool(ctx.needs_input_grad[1])
+        )
+        return dx, dw, db if ctx.needs_input_grad[2] else None, None, None, None
 
 
-def packed_norm(x: Tensor, call: NormCall, bits: int, seed: int | None = None) -> Tensor:
-    """The norm `call` describes, kept at `bits` bits. x: [..., C]; returns x's dtype."""
-    result: Tensor = NormFunction.apply(x, call.weight, call.bias, call, bits, seed)
+def packed_norm(x: Tensor, call: NormCall, bits: int, tokens: int) -> Tensor:
+    """The norm `call` describes, kept at `bits` bits, `tokens` rows to a group. x: [..., C]; returns x's dtype."""
+    result: Tensor = NormFunction.apply(x, call.weight, call.bias, call, bits, tokens)
     return result
-
-
-__all__ = ["NormCall", "NormFunction", "PackedShape", "input_gradient", "packed_norm"]

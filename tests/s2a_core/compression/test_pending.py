@@ -1,0 +1,75 @@
+"""Pending norms: same values as an eager norm, whatever touches them, and no more."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from s2a_core.compression import compress
+from s2a_core.storage import Storage, StoragePolicy
+from tests.assertions import assert_close
+
+_LAZY = StoragePolicy(sites={"any": Storage.B4})
+
+
+class _TakesClassToken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x)[:, 0]
+
+
+class _ChangesItsInput(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x * 1.0
+        y = self.norm(x)
+        x.mul_(3.0)
+        return x + y
+
+
+class _MixesChannels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x).transpose(1, 2).reshape(x.shape[0], -1)
+
+
+def test_a_picked_class_token_keeps_the_other_tokens_free() -> None:
+    model, x = _TakesClassToken(), torch.randn(2, 50, 64, requires_grad=True)
+    expected = model(x)
+    with compress(model, _LAZY) as session:
+        y = model(x * 1.0)
+    assert_close(y, expected, rel=1e-6)
+    assert session.ledger.total_bytes < 50 * 64 * 4
+
+
+def test_an_in_place_change_of_the_input_is_seen_too_late_to_matter() -> None:
+    model, x = _ChangesItsInput(), torch.randn(2, 5, 8)
+    expected = model(x)
+    with compress(model, _LAZY):
+        assert_close(model(x), expected, rel=1e-6)
+
+
+def test_operations_that_mix_channels_evaluate_the_norm() -> None:
+    model, x = _MixesChannels(), torch.randn(2, 5, 8)
+    expected = model(x)
+    with compress(model, _LAZY):
+        y = model(x)
+    assert type(y) is torch.Tensor
+    assert_close(y, expected, rel=1e-6)
+
+
+def test_a_returned_pending_norm_is_evaluated() -> None:
+    model, x = nn.Sequential(nn.LayerNorm(8)), torch.randn(2, 5, 8)
+    with compress(model, _LAZY):
+        y = model(x)
+    assert type(y) is torch.Tensor
+    assert_close(y, model(x), rel=1e-6)

@@ -1,0 +1,91 @@
+"""Regions and blocks: same gradients in chunks, random state replayed, nothing but codes held."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from s2a_core.compression import compress, discover
+from s2a_core.storage import Storage, StoragePolicy
+from tests.assertions import assert_close
+from tests.s2a_core.compression.models import bias_only, gradients, small_vit
+
+
+def _policy(model: nn.Module, x: torch.Tensor, op: str, **options: object) -> StoragePolicy:
+    sites = {s.name: Storage.B8 for s in discover(model, x) if s.op == op}
+    assert sites
+    return StoragePolicy(sites=sites, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("op", ["region", "block"])
+@pytest.mark.parametrize("chunk", [0, 1, 3])
+def test_gradients_match_exact_ones(op: str, chunk: int) -> None:
+    model, x = small_vit(), torch.randn(4, 3, 64, 64)
+    expected = gradients(model, model(x))
+    with compress(model, _policy(model, x, op, chunk_samples=chunk)) as session:
+        y = model(x)
+    assert_close(y, model(x), rel=1e-5)
+    assert_close(gradients(model, y), expected, rel=0.03)
+    assert all(op in entry.site for entry in session.ledger.entries if "blocks" in entry.site)
+
+
+def test_regions_hold_codes_and_one_statistic_a_token() -> None:
+    model, x = small_vit(1), torch.randn(2, 3, 64, 64)
+    with compress(model, _policy(model, x, "region", chunk_samples=1)) as session:
+        model(x)
+    tokens, channels = 17, 48
+    codes_and_scales = 2 * (tokens * channels + 4 * channels)
+    rstd = 2 * tokens * 4
+    held = session.ledger.bytes_by_site()
+    assert held["blocks.0.attn:region"] == codes_and_scales + rstd
+    assert held["blocks.0.mlp:region"] == codes_and_scales + rstd
+
+
+def test_dropout_inside_a_region_replays_the_forward_mask() -> None:
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(16)
+            self.inside = nn.Sequential(nn.Linear(16, 16), nn.Dropout(0.5), nn.Linear(16, 16))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.inside(self.norm(x))
+
+    model, x = bias_only(Net()).train(), torch.randn(2, 5, 16)
+    policy = StoragePolicy(sites={"inside:region": Storage.B8})
+    torch.manual_seed(7)
+    with compress(model, policy):
+        y = model(x)
+    after_forward = torch.get_rng_state()
+    got = gradients(model, y)
+    assert torch.equal(torch.get_rng_state(), after_forward)
+    torch.manual_seed(7)
+    assert_close(got, gradients(model, model(x)), rel=0.02)
+
+
+def test_swin_windows_are_found_through_their_layout_operations() -> None:
+    import timm
+
+    model = bias_only(
+        timm.create_model("swin_tiny_patch4_window7_224", img_size=56, embed_dim=24, depths=(2, 2), num_heads=(2, 4), num_classes=3)
+    ).eval()
+    x = torch.randn(2, 3, 56, 56)
+    regions = {s.name for s in discover(model, x) if s.op == "region"}
+    assert {"layers.0.blocks.0.attn:region", "layers.0.blocks.1.attn:region", "layers.0.blocks.0.mlp:region"} <= regions
+    expected = gradients(model, model(x))
+    with compress(model, _policy(model, x, "region", chunk_samples=1)):
+        y = model(x)
+    assert_close(gradients(model, y), expected, rel=0.03)
+
+
+def test_trainable_weights_inside_a_region_get_their_gradients() -> None:
+    model, x = small_vit(1), torch.randn(2, 3, 64, 64)
+    for parameter in model.blocks[0].mlp.parameters():  # type: ignore[union-attr, index]
+        parameter.requires_grad_(True)
+    expected = gradients(model, model(x))
+    with compress(model, _policy(model, x, "region", chunk_samples=1)):
+        y = model(x)
+    assert_close(gradients(model, y), expected, rel=0.03)

@@ -1,0 +1,155 @@
+"""The session: gradients under every storage, sites by name, a ledger that agrees with an independent meter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from s2a_core.compression import compress, discover
+from s2a_core.compression.discover import uniform_policy
+from s2a_core.errors import InvalidInput, UnsupportedSite
+from s2a_core.meter import held_bytes
+from s2a_core.storage import Storage, StoragePolicy
+from tests.assertions import assert_close
+from tests.s2a_core.compression.models import PlainNet, gradients, small_cnn, small_vit
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    return torch.nn.functional.cosine_similarity(a, b, dim=0).item()
+
+
+def test_exact_storage_gives_stock_gradients() -> None:
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    expected = gradients(model, model(x))
+    with compress(model, StoragePolicy()):
+        y = model(x)
+    assert_close(gradients(model, y), expected, rel=1e-6)
+
+
+def test_gradient_error_falls_with_bits() -> None:
+    model, x = small_vit(), torch.randn(4, 3, 64, 64)
+    specs = discover(model, x[:2])
+    expected = gradients(model, model(x))
+    cosines = []
+    for bits in (2, 4, 8):
+        with compress(model, uniform_policy(specs, bits)):
+            y = model(x)
+        cosines.append(_cosine(gradients(model, y), expected))
+    assert cosines[0] < cosines[1] < cosines[2]
+    assert cosines[2] > 0.999
+
+
+def test_frozen_cnn_keeps_masks_only_and_its_gradients_stay_exact() -> None:
+    model, x = small_cnn(), torch.randn(2, 3, 64, 64)
+    expected = gradients(model, model(x))
+    stock = held_bytes(model, lambda: model(x), [x])
+    specs = discover(model, x)
+    with compress(model, uniform_policy(specs, 4)) as session:
+        y = model(x)
+    assert_close(gradients(model, y), expected, rel=1e-5)
+    assert session.ledger.total_bytes * 20 < stock
+
+
+def test_ledger_agrees_with_a_live_storage_meter() -> None:
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    policy = uniform_policy(discover(model, x), 4)
+    totals: list[int] = []
+
+    def forward() -> torch.Tensor:
+        with compress(model, policy) as session:
+            y = model(x)
+        totals.append(session.ledger.total_bytes)
+        return y
+
+    measured = held_bytes(model, forward, [x])
+    assert abs(measured - totals[0]) <= 0.001 * measured
+
+
+def test_a_module_that_is_not_from_timm_is_covered() -> None:
+    model, x = PlainNet(), torch.randn(3, 7, 32)
+    specs = discover(model, x)
+    names = [s.name for s in specs]
+    assert "act:gelu" in names and "act:gelu#2" in names and ":relu" in names
+    expected = gradients(model, model(x))
+    with compress(model, uniform_policy(specs, 8)):
+        y = model(x)
+    assert _cosine(gradients(model, y), expected) > 0.999
+
+
+def test_evaluation_stores_nothing() -> None:
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    policy = uniform_policy(discover(model, x), 4)
+    with torch.no_grad(), compress(model, policy) as session:
+        y = model(x)
+    assert session.ledger.total_bytes == 0
+    with torch.no_grad():
+        assert_close(y, model(x), rel=1e-5)
+
+
+def test_the_model_is_as_it_was_after_the_session() -> None:
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    specs = discover(model, x)
+    with compress(model, uniform_policy(specs, 4, recompute=True)):
+        model(x)
+    assert all("forward" not in vars(m) and not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
+
+
+def test_unsupported_dtype_is_refused_by_site_name() -> None:
+    model, x = PlainNet().double(), torch.randn(2, 5, 32, dtype=torch.float64)
+    with pytest.raises(UnsupportedSite, match=r":layer_norm has dtype float64"), compress(
+        model, StoragePolicy(default=Storage.B4)
+    ):
+        model(x)
+
+
+def test_a_compiled_model_is_refused_with_advice() -> None:
+    class Compiled(nn.Module):
+        _orig_mod = PlainNet()
+
+    with pytest.raises(InvalidInput, match=r"torch\.compile"):
+        compress(Compiled(), StoragePolicy())
+
+
+def test_a_second_backward_through_packed_storage_is_refused() -> None:
+    model, x = small_vit(1), torch.randn(2, 3, 64, 64)
+    with compress(model, uniform_policy(discover(model, x), 4)):
+        loss = model(x).square().mean()
+    loss.backward(retain_graph=True)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grads = torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], create_graph=True)
+        sum(g.sum() for g in grads).backward()  # type: ignore[union-attr]
+
+
+def test_stochastic_rounding_differs_between_steps_and_repeats_with_its_seed() -> None:
+    model, x = small_vit(1), torch.randn(2, 3, 64, 64)
+    specs = discover(model, x)
+    runs = []
+    for seed in (1, 1, 2):
+        with compress(model, uniform_policy(specs, 4, stochastic=True, seed=seed)):
+            y = model(x)
+        runs.append(gradients(model, y))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_gradients_accumulate_over_several_forwards_in_one_session() -> None:
+    model = small_vit(1)
+    a, b = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
+    specs = discover(model, a)
+    with compress(model, uniform_policy(specs, 8)):
+        total = gradients(model, torch.cat([model(a), model(b)]))
+    with compress(model, uniform_policy(specs, 8)):
+        both = gradients(model, model(torch.cat([a, b])))
+    assert _cosine(total, both) > 0.999
+
+
+def test_autocast_runs_inside_a_session() -> None:
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    specs = discover(model, x, "bf16")
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = gradients(model, model(x))
+        with compress(model, uniform_policy(specs, 8, recompute=True, frozen_weights="bf16")):
+            y = model(x)
+    assert _cosine(gradients(model, y), expected) > 0.99
