@@ -1,0 +1,86 @@
+"""`README.md` of an output directory: a model card in the format that model hubs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from s2a_core.sizes import format_bytes
+
+Document = Mapping[str, Any]
+
+
+def model_card(report: Document, plan: Document) -> str:
+    """Markdown with front matter: what the model is, how good, what it took, how to use it, what to beware of."""
+    accuracy = report.get("accuracy")
+    data = report.get("dataset") or {}
+    kinds = _kinds(report)
+    source = str(data.get("source") or "the dataset").rstrip("/").rsplit("/", 1)[-1]
+    rows = [
+        ("validation accuracy", f"{100 * float(accuracy):.2f} %" if accuracy is not None else "not measured"),
+        (
+            "trained parameters",
+            f"{int(report.get('trainable_params') or 0):,} of {int(report.get('total_params') or 0):,}",
+        ),
+        ("memory budget", format_bytes(int(report.get("budget_bytes") or 0))),
+        ("predicted peak", format_bytes(int(report.get("predicted_peak_bytes") or 0))),
+        ("measured peak", format_bytes(int(report.get("measured_peak_bytes") or 0))),
+        (
+            "image size, precision",
+            f"{report.get('image_size')} px, {report.get('precision')} on {report.get('device')}",
+        ),
+        ("epochs, batch, seed", f"{report.get('epochs')}, {report.get('batch_size')}, {report.get('seed')}"),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    classes = [str(name) for name in report.get("classes") or []]
+    listed = ", ".join(classes[:50]) + (f" and {len(classes) - 50} more" if len(classes) > 50 else "")
+    warnings = "\n".join(f"- {warning}" for warning in data.get("warnings") or []) or "- nothing unusual was found"
+    split = data.get("split") or {}
+    made = f"a stratified split (seed {split.get('seed')})" if split.get("made") else "its own split"
+    command = f"\n## Repeat\n\n```\n{report['command']}\n```\n" if report.get("command") else ""
+    return f"""---
+library_name: timm
+pipeline_tag: image-classification
+base_model: timm/{report.get("model")}
+tags: [image-classification, timm, s2a]
+---
+
+# {report.get("model")} fine-tuned on {source}
+
+`{report.get("model")}` with the adapter `{kinds}`, trained by s2a inside a memory budget of \
+{format_bytes(int(report.get("budget_bytes") or 0))}.
+
+| | |
+|---|---|
+{table}
+
+The accuracy is the best over the epochs on the validation part, so it is slightly optimistic: choose with it, and \
+judge on images that were never looked at.
+
+## Use
+
+```
+s2a predict . IMAGE...               # the most likely classes, with probabilities
+s2a export . model.safetensors       # {_export_words(report)}
+```
+
+`adapter.safetensors` holds what was trained and the classifier; the base weights ({report.get("weights") or "random"}) \
+are needed beside it. `report.html` shows the memory over a step, the curves and the mistakes.
+
+## Data
+
+{data.get("num_train", 0):,} training and {data.get("num_val", 0):,} validation images with {made}. Classes: {listed}.
+
+{warnings}
+{command}"""
+
+
+def _kinds(report: Document) -> str:
+    adapter = report.get("adapter")
+    kinds = adapter.get("kinds") if isinstance(adapter, Mapping) else adapter
+    return "+".join(kinds) if isinstance(kinds, (list, tuple)) else str(kinds)
+
+
+def _export_words(report: Document) -> str:
+    merges = not {"prompt", "side"} & set(_kinds(report).split("+"))
+    return "a checkpoint of plain timm" if merges else "a package that s2a_core loads"

@@ -1,0 +1,234 @@
+"""The report's sections about memory: the budget, a step over time, what other methods need, storage per site."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from s2a_core.outputs.charts import Level, Line, Span, line_chart
+from s2a_core.sizes import format_bytes
+
+Document = Mapping[str, Any]
+
+# Order and colour class of the parts of a peak.
+PARTS = (
+    ("weights", "c1"),
+    ("gradients", "c4"),
+    ("optimizer", "c5"),
+    ("input", "c7"),
+    ("held", "c3"),
+    ("working", "c2"),
+    ("workspace", "c8"),
+    ("context", "c6"),
+    ("margin", "c6"),
+)
+STORAGE_WORDS = {
+    "exact": "as PyTorch keeps it",
+    "mask": "1 bit, exact gradient",
+    "recompute": "nothing, rebuilt in backward",
+    "none": "nothing is needed",
+}
+STORAGE_COLOURS = {
+    "exact": "6",
+    "b8": "7",
+    "b6": "1",
+    "b5": "1",
+    "b4": "4",
+    "b3": "5",
+    "b2": "2",
+    "b1": "2",
+    "mask": "3",
+}
+
+
+def parts_of(breakdown: Document) -> list[tuple[str, int, str]]:
+    """(name, bytes, colour class) of a predicted peak, in the order they are drawn; unknown parts last."""
+    named = dict(PARTS)
+    order = [name for name in named if breakdown.get(name)] + [k for k in breakdown if k not in named and breakdown[k]]
+    return [(name, int(breakdown[name]), named.get(name, "c8")) for name in order]
+
+
+def budget_section(report: Document, plan: Document) -> str:
+    """The budget as a bar: the parts of the predicted peak, what is left, and where the measured peak came to."""
+    budget = report.get("budget_bytes") or 0
+    measured = report.get("measured_peak_bytes") or 0
+    predicted = report.get("predicted_peak_bytes") or 0
+    parts = parts_of((plan.get("predicted") or {}).get("breakdown") or {})
+    top = max(budget, measured, sum(size for _, size, _ in parts), 1)
+    pieces = "".join(
+        f'<i class="bg{css[1:]}" style="width:{100 * size / top:.2f}%" title="{html.escape(name)} {format_bytes(size)}"></i>'
+        for name, size, css in parts
+    )
+    free = max(0, top - sum(size for _, size, _ in parts))
+    keys = "".join(
+        f'<span class="key"><i class="{css}"></i>{html.escape(name)}<b>{format_bytes(size)}</b></span>'
+        for name, size, css in parts
+    )
+    mark = ""
+    if measured:
+        at = 100 * measured / top
+        side = "left" if at > 50 else "right"
+        mark = f'<div class="mark {side}" style="left:{at:.2f}%"><span>measured {format_bytes(measured)}</span></div>'
+    gap = f"{100 * (measured - predicted) / predicted:+.1f} %" if predicted and measured else "not measured"
+    return (
+        "<section><h2>The budget</h2>"
+        f'<p class="sub">Predicted peak {format_bytes(predicted)}, measured {format_bytes(measured)} '
+        f"({gap} against the prediction), budget {format_bytes(budget)}. The bar is the whole budget.</p>"
+        f'<div class="budgetbar">{mark}<div class="stack">{pieces}<i class="free" style="flex:1" '
+        f'title="left {format_bytes(free)}"></i></div></div><div class="legend">{keys}'
+        f'<span class="key">left<b>{format_bytes(max(0, budget - sum(s for _, s, _ in parts)))}</b></span></div></section>'
+    )
+
+
+def timeline_section(report: Document) -> str:
+    """Memory in use over one measured step, under the budget line."""
+    points, spans = _timeline(report.get("memory_timeline") or [])
+    if not points:
+        return ""
+    levels = [Level("budget", float(report.get("budget_bytes") or 0))]
+    if predicted := report.get("predicted_peak_bytes"):
+        levels.append(Level("predicted peak", float(predicted), "predicted"))
+    chart = line_chart(
+        [Line("in use", points, "c1", is_area=True)],
+        title="Memory in use over one training step",
+        levels=[level for level in levels if level.value > 0],
+        spans=spans,
+        y_format=mebibytes,
+        x_format=lambda x: f"{x:.0f} %",
+        x_label="progress of one training step",
+        height=320,
+    )
+    return (
+        "<section><h2>Memory over one step</h2><p class='sub'>Bytes alive at every allocation and release of a real "
+        "training step: weights, gradients, optimizer state, held activations and temporaries.</p>"
+        f"{chart}</section>"
+    )
+
+
+def baselines_section(report: Document, plan: Document) -> str:
+    """What this run took beside what other ways of training the same model would have."""
+    baselines = [b for b in plan.get("baselines") or [] if b.get("peak_bytes")]
+    if not baselines:
+        return ""
+    budget = int(report.get("budget_bytes") or 0)
+    ours = int(report.get("measured_peak_bytes") or report.get("predicted_peak_bytes") or 0)
+    rows = [(f"this run ({_adapter(report)})", ours, True)]
+    rows += [(str(b["name"]).replace("_", " "), int(b["peak_bytes"]), False) for b in baselines]
+    top = max(size for _, size, _ in rows) * 1.02
+    drawn = "".join(
+        f'<div class="row{" ours" if is_ours else ""}{" over" if size > budget else ""}"><span>{html.escape(name)}</span>'
+        f'<span class="track"><i class="fill" style="width:{100 * size / top:.2f}%"></i>'
+        f'<i class="limit" style="left:{min(100.0, 100 * budget / top):.2f}%" title="budget {format_bytes(budget)}"></i></span>'
+        f'<span class="num">{format_bytes(size)}</span></div>'
+        for name, size, is_ours in rows
+    )
+    return (
+        "<section><h2>What other methods would need</h2><p class='sub'>Peak memory for the same model and batch; "
+        f"the red line is the budget of {format_bytes(budget)}. This run is measured, the others are predicted.</p>"
+        f'<div class="rows">{drawn}</div></section>'
+    )
+
+
+def storage_section(plan: Document) -> str:
+    """How each site keeps what backward needs: a strip in forward order, totals by storage, and every site."""
+    sites = site_rows(plan)
+    if not sites:
+        return ""
+    strip = "".join(
+        f'<i class="bg{STORAGE_COLOURS.get(storage, "6")}" style="opacity:{_opacity(storage)}" '
+        f'title="{html.escape(name)}: {html.escape(storage)}"></i>'
+        for name, storage, _ in sites
+    )
+    count = Counter(storage for _, storage, _ in sites)
+    size: dict[str, int] = defaultdict(int)
+    for _, storage, num_bytes in sites:
+        size[storage] += num_bytes or 0
+    rows = "".join(
+        f"<tr><td><span class='key'><i class='bg{STORAGE_COLOURS.get(s, '6')}' style='opacity:{_opacity(s)}'></i></span>"
+        f"{html.escape(s)}</td><td>{html.escape(_words(s))}</td><td class='num'>{n}</td>"
+        f"<td class='num'>{format_bytes(size[s]) if size[s] else '·'}</td></tr>"
+        for s, n in sorted(count.items(), key=lambda item: -item[1])
+    )
+    every = "".join(
+        f"<tr><td><code>{html.escape(name)}</code></td><td>{html.escape(storage)}</td>"
+        f"<td class='num'>{format_bytes(num_bytes) if num_bytes else '·'}</td></tr>"
+        for name, storage, num_bytes in sites
+    )
+    bits = plan.get("mean_bits")
+    mean = f", {float(bits):.2f} bits per value in the mean" if bits is not None else ""
+    return (
+        f"<section><h2>Storage per site</h2><p class='sub'>{len(sites)} places where backward needs something{mean}. "
+        "From left to right: the order of the forward pass.</p>"
+        f'<div class="strip">{strip}</div><div class="scroll"><table><tr><th>storage</th><th>keeps</th>'
+        f"<th class='num'>sites</th><th class='num'>held</th></tr>{rows}</table></div>"
+        f"<details><summary>Every site</summary><div class='scroll'><table><tr><th>site</th><th>storage</th>"
+        f"<th class='num'>held</th></tr>{every}</table></div></details></section>"
+    )
+
+
+def site_rows(plan: Document) -> list[tuple[str, str, int | None]]:
+    """(site, storage, held bytes where known) of a plan document, whose sites are a list or a mapping."""
+    sites = plan.get("sites") or {}
+    if isinstance(sites, Mapping):
+        return [(str(name), str(storage), None) for name, storage in sites.items()]
+    return [(str(s["name"]), str(s["storage"]), s.get("bytes")) for s in sites]
+
+
+def mebibytes(value: float) -> str:
+    """A tick of a memory axis."""
+    if value >= 10 * 2**30:
+        return f"{value / 2**30:.0f} GiB"
+    return f"{value / 2**20:,.0f} MiB" if value >= 2**20 or value == 0 else f"{value / 2**20:.2g} MiB"
+
+
+def _timeline(raw: Sequence[Any]) -> tuple[list[tuple[float, float]], list[Span]]:
+    """Points and phases, x in percent, of a timeline given as [x, bytes] or [x, bytes, phase] or {"t", "bytes", "phase"}."""
+    rows = []
+    for index, entry in enumerate(raw):
+        if isinstance(entry, Mapping):
+            x = entry.get("t", entry.get("position", entry.get("index", index)))
+            rows.append((float(x), float(entry["bytes"]), entry.get("phase")))
+        elif isinstance(entry, (int, float)):
+            rows.append((float(index), float(entry), None))
+        else:
+            rows.append((float(entry[0]), float(entry[1]), entry[2] if len(entry) > 2 else None))
+    spans: list[Span] = []
+    for x, _, phase in rows:
+        if phase and spans and spans[-1].name == phase:
+            spans[-1] = Span(phase, spans[-1].start, x)
+        elif phase:
+            spans.append(Span(str(phase), x, x))
+    first, last = (rows[0][0], rows[-1][0]) if rows else (0.0, 1.0)
+    scale = 100 / ((last - first) or 1.0)
+    points = [((x - first) * scale, y) for x, y, _ in rows]
+    spans = [Span(s.name, (s.start - first) * scale, (s.end - first) * scale) for s in spans]
+    return _thinned(points, 900), spans
+
+
+def _thinned(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most about `most` points: the lowest and highest of each stretch, so that no peak is lost."""
+    if len(points) <= most:
+        return points
+    stride = -(-len(points) // (most // 2))
+    kept: list[tuple[float, float]] = []
+    for start in range(0, len(points), stride):
+        stretch = points[start : start + stride]
+        low, high = min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])
+        kept += sorted({low, high})
+    return kept
+
+
+def _opacity(storage: str) -> str:
+    return {"b6": ".8", "b5": ".6", "b1": ".6", "recompute": ".35", "none": ".2"}.get(storage, "1")
+
+
+def _words(storage: str) -> str:
+    return STORAGE_WORDS.get(storage, f"codes of {storage[1:]} bit" if storage[:1] == "b" else "")
+
+
+def _adapter(report: Document) -> str:
+    adapter = report.get("adapter")
+    kinds = adapter.get("kinds") if isinstance(adapter, Mapping) else adapter
+    return "+".join(kinds) if isinstance(kinds, (list, tuple)) else str(kinds or "s2a")

@@ -1,0 +1,131 @@
+"""`report.html`: one file that opens offline, on a desk or a phone, in light or dark."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from s2a_core.outputs.memory_sections import baselines_section, budget_section, storage_section, timeline_section
+from s2a_core.outputs.quality_sections import confusion_section, curves_section, data_section, mistakes_section
+from s2a_core.sizes import format_bytes
+
+Document = Mapping[str, Any]
+
+
+def render_page(report: Document, plan: Document) -> str:
+    """The page of a finished run from report.json and plan.json; missing parts are left out, not guessed."""
+    sections = (
+        budget_section(report, plan),
+        timeline_section(report),
+        baselines_section(report, plan),
+        storage_section(plan),
+        curves_section(report),
+        confusion_section(report),
+        mistakes_section(report),
+        data_section(report),
+        _run_section(report),
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{html.escape(_title(report))}</title><style>{_style()}</style></head><body><main>"
+        f"{_header(report)}{''.join(sections)}"
+        f"<footer>s2a {html.escape(str(report.get('s2a_version', '')))} · {html.escape(str(report.get('created_at', '')))} · "
+        "the same numbers as report.json and plan.json beside this page</footer></main></body></html>\n"
+    )
+
+
+def _style() -> str:
+    return files("s2a_core.outputs").joinpath("report.css").read_text(encoding="utf-8").replace("\n", "")
+
+
+def _title(report: Document) -> str:
+    source = str((report.get("dataset") or {}).get("source") or "").rstrip("/").rsplit("/", 1)[-1]
+    return f"{report.get('model', 'model')} on {source}" if source else str(report.get("model", "model"))
+
+
+def _header(report: Document) -> str:
+    budget = int(report.get("budget_bytes") or 0)
+    measured = int(report.get("measured_peak_bytes") or 0)
+    if report.get("within_budget"):
+        verdict = f'<span class="pill good">✓ stayed {format_bytes(budget - measured)} below its budget</span>'
+    elif measured:
+        verdict = f'<span class="pill bad">✗ {format_bytes(measured - budget)} over its budget</span>'
+    else:
+        verdict = '<span class="pill warn">peak not measured</span>'
+    kinds = (report.get("adapter") or {}).get("kinds") if isinstance(report.get("adapter"), Mapping) else None
+    words = ["+".join(kinds) if kinds else "", str(report.get("precision", "")), str(report.get("device", ""))]
+    pills = verdict + "".join(f'<span class="pill">{html.escape(word)}</span>' for word in words if word)
+    return (
+        f'<p class="kicker">s2a fine-tuning report</p><h1>{html.escape(_title(report))}</h1>'
+        f"<p>{pills}</p><div class='cards'>{_cards(report)}</div>"
+    )
+
+
+def _cards(report: Document) -> str:
+    accuracy, share = report.get("accuracy"), _trained_share(report)
+    step_ms = report.get("step_ms")
+    cards = [
+        (f"{100 * float(accuracy):.1f} %" if accuracy is not None else "·", "validation accuracy", _epochs(report)),
+        (
+            format_bytes(int(report.get("measured_peak_bytes") or 0)),
+            "measured peak",
+            f"of {format_bytes(int(report.get('budget_bytes') or 0))}",
+        ),
+        (
+            f"{int(report.get('trainable_params') or 0):,}",
+            "trained parameters",
+            f"{share:.2f} % of the model" if share is not None else "",
+        ),
+        (f"{float(step_ms):,.0f} ms" if step_ms else "·", "per step", _batch(report)),
+    ]
+    return "".join(
+        f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span><small>{html.escape(more)}</small></div>"
+        for value, name, more in cards
+    )
+
+
+def _run_section(report: Document) -> str:
+    """How to use and to repeat the run."""
+    rows = [
+        ("weights", report.get("weights")),
+        ("image size", report.get("image_size")),
+        ("batch", _batch(report)),
+        ("epochs", report.get("epochs")),
+        ("seed", report.get("seed")),
+        ("wall time", f"{float(report['wall_s']):,.0f} s" if report.get("wall_s") else None),
+        ("phases", ", ".join(f"{p['name']} {float(p.get('seconds') or 0):.1f} s" for p in report.get("phases") or [])),
+        ("machine", report.get("machine")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in (report.get("versions") or {}).items())),
+    ]
+    table = "".join(
+        f"<tr><td>{name}</td><td>{html.escape(str(value))}</td></tr>" for name, value in rows if value not in (None, "")
+    )
+    remarks = "".join(f"<li>{html.escape(str(note))}</li>" for note in report.get("notes") or [])
+    command = report.get("command")
+    repeat = f"<h3>Repeat</h3><pre>{html.escape(str(command))}</pre>" if command else ""
+    return (
+        "<section><h2>This run</h2><h3>Use the model</h3><pre>s2a predict DIR IMAGE...     # classes and probabilities\n"
+        "s2a export DIR model.safetensors   # a checkpoint</pre>"
+        f"{repeat}<div class='scroll'><table>{table}</table></div>"
+        f"{f'<ul class=plain>{remarks}</ul>' if remarks else ''}</section>"
+    )
+
+
+def _trained_share(report: Document) -> float | None:
+    total = report.get("total_params")
+    return 100 * float(report.get("trainable_params") or 0) / float(total) if total else None
+
+
+def _epochs(report: Document) -> str:
+    best, epochs = report.get("best_epoch"), report.get("epochs")
+    return f"best of {epochs} epochs (epoch {best})" if best is not None and epochs else ""
+
+
+def _batch(report: Document) -> str:
+    batch, micro = report.get("batch_size"), report.get("micro_batch")
+    if not batch:
+        return ""
+    return f"{batch} images" + (f" in micro-batches of {micro}" if micro and micro != batch else "")

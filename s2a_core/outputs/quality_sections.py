@@ -1,0 +1,166 @@
+"""The report's sections about the model: curves, confusion matrix, example mistakes, the data it learned from."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from s2a_core.outputs.charts import Line, line_chart
+
+Document = Mapping[str, Any]
+_MAX_CLASSES = 24  # a larger confusion matrix is listed, not drawn
+
+
+def curves_section(report: Document) -> str:
+    """Loss and accuracy by epoch, or by step where only one epoch ran."""
+    history = list(report.get("history") or [])
+    if not history:
+        return ""
+    loss = [
+        Line("training", _points(history, "train_loss"), "c1"),
+        Line("validation", _points(history, "val_loss"), "c2"),
+    ]
+    accuracy = [
+        Line("training", _points(history, "train_accuracy"), "c1"),
+        Line("validation", _points(history, "val_accuracy"), "c2"),
+    ]
+    steps = [(float(i + 1), float(v)) for i, v in enumerate(report.get("step_losses") or [])]
+    by_step = (
+        f"<h3>Loss of each step</h3>{_chart([Line('training', smoothed(steps), 'c1')], 'step', 'Loss by step')}"
+        if len(history) < 3 and len(steps) > 3
+        else ""
+    )
+    return (
+        "<section><h2>Training</h2>"
+        f'<p class="sub">{html.escape(_best(report))}</p><div class="two">'
+        f"<div><h3>Loss</h3>{_chart(loss, 'epoch', 'Loss by epoch')}</div>"
+        f"<div><h3>Accuracy</h3>{_chart(accuracy, 'epoch', 'Accuracy by epoch', percent=True)}</div></div>{by_step}</section>"
+    )
+
+
+def confusion_section(report: Document) -> str:
+    """True classes in rows, predicted in columns; a list of the commonest mistakes for many classes."""
+    matrix = report.get("confusion") or []
+    classes = [str(name) for name in report.get("classes") or range(len(matrix))]
+    if not matrix:
+        return ""
+    if len(matrix) > _MAX_CLASSES:
+        return f"<section><h2>Commonest confusions</h2>{_confusion_list(matrix, classes)}</section>"
+    head = "".join(f'<th class="t"><span>{html.escape(name)}</span></th>' for name in classes)
+    rows = ""
+    for true, row in enumerate(matrix):
+        total = sum(row) or 1
+        cells = ""
+        for predicted, count in enumerate(row):
+            share = count / total
+            css = ("hit" if true == predicted else "miss") + (" strong" if share > 0.6 else "")
+            weight = f"{100 * share if true == predicted else 25 + 75 * share:.0f}%"
+            title = html.escape(f"{classes[true]} taken for {classes[predicted]}: {count} of {total}")
+            cells += f'<td class="{css}" style="--w:{weight}" title="{title}">{count}</td>' if count else "<td></td>"
+        rows += f'<tr><th class="r">{html.escape(classes[true])}</th>{cells}</tr>'
+    return (
+        "<section><h2>Confusion matrix</h2><p class='sub'>Validation images: the true class in rows, what the model "
+        "said in columns.</p>"
+        f'<div class="scroll"><table class="matrix"><tr><th></th>{head}</tr>{rows}</table></div></section>'
+    )
+
+
+def mistakes_section(report: Document) -> str:
+    """Validation images that were taken for another class, the most certain first."""
+    mistakes = [m for m in report.get("mistakes") or [] if m.get("thumbnail")]
+    if not mistakes:
+        return ""
+    classes = [str(name) for name in report.get("classes") or []]
+    figures = "".join(
+        f'<figure><img loading="lazy" src="{m["thumbnail"]}" alt="{html.escape(_class(classes, m["label"]))}">'
+        f"<figcaption><b>{html.escape(_class(classes, m['predicted']))}</b> {100 * float(m.get('probability') or 0):.0f} %"
+        f"<br><span>is {html.escape(_class(classes, m['label']))}</span></figcaption></figure>"
+        for m in mistakes
+    )
+    return (
+        "<section><h2>Example mistakes</h2><p class='sub'>Validation images the model is most certain about, and "
+        f'wrong.</p><div class="gallery">{figures}</div></section>'
+    )
+
+
+def data_section(report: Document) -> str:
+    """What was found in the data before training."""
+    data = report.get("dataset") or {}
+    if not data:
+        return ""
+    split = data.get("split") or {}
+    made = (
+        f"a stratified {100 * float(split.get('val_fraction', 0)):.0f} % held out with seed {split.get('seed')}"
+        if split.get("made")
+        else "the split the data came with"
+    )
+    sides = data.get("sides") or {}
+    lead = (
+        f"{data.get('num_train', 0):,} training and {data.get('num_val', 0):,} validation images in "
+        f"{data.get('num_classes')} classes; {made}. Sides from {sides.get('min', '?')} to {sides.get('max', '?')} pixels."
+    )
+    warnings = "".join(f"<li>{html.escape(str(w))}</li>" for w in data.get("warnings") or [])
+    counts = data.get("class_counts") or {}
+    most = max((sum(pair) for pair in counts.values()), default=1) or 1
+    bars = "".join(
+        f'<div class="row"><span>{html.escape(str(name))}</span><span class="track"><i class="fill bg1" style="width:'
+        f'{100 * (train + val) / most:.1f}%"></i></span><span class="num">{train} + {val}</span></div>'
+        for name, (train, val) in list(counts.items())[:40]
+    )
+    remarks = f'<p class="pill warn">worth knowing</p><ul class="plain">{warnings}</ul><br>' if warnings else ""
+    return (
+        f"<section><h2>Data</h2><p class='sub'>{html.escape(lead)}</p>{remarks}<details><summary>Images per class "
+        f'(training + validation)</summary><div class="rows">{bars}</div></details></section>'
+    )
+
+
+def smoothed(points: Sequence[tuple[float, float]], width: int = 9) -> list[tuple[float, float]]:
+    """A running mean over `width` neighbours."""
+    half = width // 2
+    return [
+        (x, sum(y for _, y in points[max(0, i - half) : i + half + 1]) / len(points[max(0, i - half) : i + half + 1]))
+        for i, (x, _) in enumerate(points)
+    ]
+
+
+def _chart(lines: Sequence[Line], x_label: str, title: str, percent: bool = False) -> str:
+    return line_chart(
+        [line for line in lines if line.points],
+        title=title,
+        x_label=x_label,
+        x_format=lambda x: f"{x:.0f}" if abs(x - round(x)) < 1e-6 else "",
+        y_format=(lambda y: f"{100 * y:.0f} %" if y <= 1 else "") if percent else (lambda y: f"{y:.2g}"),
+        y_from_zero=not percent,
+        height=270,
+    )
+
+
+def _points(history: Sequence[Document], key: str) -> list[tuple[float, float]]:
+    return [(float(row.get("epoch", i)), float(row[key])) for i, row in enumerate(history) if row.get(key) is not None]
+
+
+def _best(report: Document) -> str:
+    accuracy = report.get("accuracy")
+    if accuracy is None:
+        return ""
+    epoch = report.get("best_epoch")
+    where = f" after epoch {epoch}" if epoch is not None else ""
+    return (
+        f"Best validation accuracy {100 * float(accuracy):.2f} %{where}; that state is what adapter.safetensors holds."
+    )
+
+
+def _confusion_list(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    pairs = sorted(
+        ((count, t, p) for t, row in enumerate(matrix) for p, count in enumerate(row) if count and t != p), reverse=True
+    )[:30]
+    rows = "".join(
+        f"<tr><td>{html.escape(classes[t])}</td><td>{html.escape(classes[p])}</td><td class='num'>{count}</td></tr>"
+        for count, t, p in pairs
+    )
+    return f"<div class='scroll'><table><tr><th>is</th><th>taken for</th><th class='num'>times</th></tr>{rows}</table></div>"
+
+
+def _class(classes: Sequence[str], label: int) -> str:
+    return classes[label] if 0 <= label < len(classes) else str(label)

@@ -1,0 +1,152 @@
+"""From the objects of a run to the document `report.json`: every number in bytes, counts, seconds or shares of one."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from s2a_core import __version__
+from s2a_core.datasets import ImageDataset
+from s2a_core.outputs.atomic import plain
+from s2a_core.outputs.thumbnails import thumbnail
+
+VERSION = 1
+_MAX_MISTAKES = 24
+_FROM_RESULT = (
+    "accuracy",
+    "final_accuracy",
+    "best_epoch",
+    "epochs",
+    "history",
+    "measured_peak_bytes",
+    "measured",
+    "memory_timeline",
+    "step_ms",
+    "images_per_s",
+    "wall_s",
+    "trainable_params",
+    "adapter_params",
+    "head_params",
+    "total_params",
+    "confusion",
+    "step_losses",
+    "data_config",
+    "stopped_early",
+    "resumed_from",
+    "replans",
+    "seed",
+    "batch_size",
+    "precision",
+    "device",
+    "image_size",
+    "model",
+    "weights",
+    "weights_sha256",
+)
+_FROM_PLAN = ("micro_batch", "accumulation", "chunk_samples", "frozen_weights", "mean_bits", "budget_bytes")
+
+
+def report_document(
+    *,
+    request: Any,
+    result: Any,
+    plan: Any,
+    dataset: ImageDataset,
+    phases: Iterable[Any] = (),
+    notes: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """`report.json` of a finished run. Thumbnails of mistakes are added under `mistakes` for the page.
+
+    request: the RunRequest; result: the TrainResult; plan: the Plan that ran; phases: {"name", "seconds"} each;
+    extra: fields that win over all others. Fields a source does not have are left out, never invented.
+    """
+    planned = plain(plan)
+    report: dict[str, Any] = {
+        "version": VERSION,
+        "s2a_version": __version__,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **_picked(request, ("model", "weights", "batch_size", "epochs", "seed", "objective")),
+        **{
+            key: planned.get(key)
+            for key in ("model", "image_size", "precision", "device", "batch_size")
+            if key in planned
+        },
+        **{key: planned.get(key) for key in _FROM_PLAN if key in planned},
+        **_picked(result, _FROM_RESULT),
+        "adapter": planned.get("adapter"),
+        "num_classes": len(dataset.classes),
+        "classes": list(dataset.classes),
+        "dataset": dataset.report.to_json(),
+        "command": command_line(request),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": _versions(),
+    }
+    predicted = planned.get("predicted") or {}
+    report["predicted_peak_bytes"] = predicted.get("peak_bytes")
+    if budget := _of(request, "budget_bytes"):
+        report["budget_bytes"] = budget
+    measured, budget = report.get("measured_peak_bytes"), report.get("budget_bytes")
+    report["within_budget"] = bool(measured and budget and measured <= budget)
+    report["phases"] = [plain(phase) for phase in phases]
+    report["notes"] = [*notes, *(_of(result, "notes") or ())]
+    report["mistakes"] = _mistakes(_of(result, "mistakes") or (), dataset)
+    report.update(plain(dict(extra or {})))
+    cleaned: dict[str, Any] = plain(report)
+    return cleaned
+
+
+def command_line(request: Any) -> str | None:
+    """The `s2a train` line that repeats a run, or None where the request does not say enough."""
+    model, data, budget = (_of(request, name) for name in ("model", "data", "budget_bytes"))
+    if not (model and data and budget):
+        return None
+    words = ["s2a", "train", str(model), "--data", str(data), "--budget", str(budget)]
+    for option in (
+        "weights",
+        "adapter",
+        "objective",
+        "batch_size",
+        "epochs",
+        "seed",
+        "image_size",
+        "precision",
+        "device",
+    ):
+        value = _of(request, option)
+        if value is not None and not hasattr(value, "__dataclass_fields__"):
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    return " ".join([*words, "--output", str(_of(request, "output") or "OUT")])
+
+
+def _mistakes(mistakes: Iterable[Any], dataset: ImageDataset) -> list[dict[str, Any]]:
+    """The most certain mistakes, with the name and a small picture of each image."""
+    rows = sorted((dict(plain(m)) for m in mistakes), key=lambda m: -float(m.get("probability") or 0))[:_MAX_MISTAKES]
+    bare = dataset.val.with_transform(None)
+    for row in rows:
+        index = row.get("index")
+        if isinstance(index, int) and 0 <= index < len(bare):
+            row["name"] = bare.samples[index].name
+            row["thumbnail"] = thumbnail(bare[index][0])
+    return rows
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("torch", "timm", "triton", "peft"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _picked(source: Any, names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name in names if (value := _of(source, name)) is not None}
+
+
+def _of(source: Any, name: str) -> Any:
+    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
