@@ -17,7 +17,9 @@ def prepare_frozen_weights(model: nn.Module, how: FrozenWeights) -> int:
     if how == "keep":
         return 0
     if how != "bf16":
-        raise InvalidInput(f"frozen weights can be kept as they are (keep) or in bf16, not {how!r}", details={"value": how})
+        raise InvalidInput(
+            f"frozen weights can be kept as they are (keep) or in bf16, not {how!r}", details={"value": how}
+        )
     saved = 0
     for parameter in model.parameters():
         if not parameter.requires_grad and parameter.dtype == torch.float32:

@@ -114,7 +114,9 @@ class RegionFunction(torch.autograd.Function):
                 call.generator_states.append(_generator_state(x) if is_training else None)
                 mode.num_linears = 0
                 y = call.run(h, rows)
-                if call.generator_states[-1] is not None and torch.equal(_generator_state(x), call.generator_states[-1]):
+                if call.generator_states[-1] is not None and torch.equal(
+                    _generator_state(x), call.generator_states[-1]
+                ):
                     call.generator_states[-1] = None  # nothing random inside
                 if len(chunks) == 1:
                     out = y
@@ -187,7 +189,9 @@ def _trained(call: RegionCall) -> list[Tensor]:
     found = [p for p in module.parameters() if p.requires_grad]
     if call.norm is not None:
         known = {id(p) for p in found}
-        found += [p for p in (call.norm.weight, call.norm.bias) if p is not None and p.requires_grad and id(p) not in known]
+        found += [
+            p for p in (call.norm.weight, call.norm.bias) if p is not None and p.requires_grad and id(p) not in known
+        ]
     return found
 
 

@@ -16,7 +16,9 @@ _VALUE_FREE = {
     Tensor.contiguous, Tensor.flatten, torch.flatten, Tensor.roll, torch.roll,
 }  # fmt: skip
 _SCALING = {torch.mul, Tensor.mul, Tensor.__mul__}
-_METADATA_NAMES = frozenset({"__get__", "size", "dim", "numel", "stride", "is_contiguous", "__len__", "is_floating_point"})
+_METADATA_NAMES = frozenset(
+    {"__get__", "size", "dim", "numel", "stride", "is_contiguous", "__len__", "is_floating_point"}
+)
 
 
 class PhantomLinear(torch.autograd.Function):

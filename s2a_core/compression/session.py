@@ -20,11 +20,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.frozen import prepare_frozen_weights
-from s2a_core.compression.handlers import HANDLERS, run_norm
 from s2a_core.compression.ledger import Ledger, LedgerEntry
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.regions import run_region
-from s2a_core.compression.sites import MIN_CODED_ELEMENTS, SiteSpec, op_name, options_of
+from s2a_core.compression.routes import ROUTES, run_norm
+from s2a_core.compression.sites import MIN_CODED_ELEMENTS, Site, SiteSpec, op_name, options_of
 from s2a_core.errors import InvalidInput
 from s2a_core.kernels import DerivativeTable, fit_table
 from s2a_core.ops.packed import PackedShape, decode, encode, layout_of
@@ -32,16 +32,6 @@ from s2a_core.storage import Storage, StoragePolicy
 
 REGION = ":region"
 BLOCK = ":block"
-
-
-class Site:
-    """The call being run: its name, operator, storage and what a code of its tensors would be called."""
-
-    __slots__ = ("exact_shapes", "name", "op", "reason", "storage")
-
-    def __init__(self, name: str, op: str, storage: Storage, reason: str) -> None:
-        self.name, self.op, self.storage, self.reason = name, op, storage, reason
-        self.exact_shapes: tuple[tuple[int, ...], ...] = ()  # of weights, which are never coded
 
 
 class Session(TorchFunctionMode):
@@ -130,9 +120,9 @@ class Session(TorchFunctionMode):
             return self._call_with_pending(func, args, kwargs or {})
         if self._live_pending and func.__name__.endswith(("_", "_)")) and not func.__name__.endswith("__"):
             self._evaluate_all_pending()
-        handler = HANDLERS.get(func)
-        if handler is not None:
-            return handler(self, func, args, kwargs or {})
+        route = ROUTES.get(func)
+        if route is not None:
+            return route(self, func, args, kwargs or {})
         self._func = func
         return func(*args, **kwargs) if kwargs else func(*args)
 
@@ -225,9 +215,16 @@ class Session(TorchFunctionMode):
         if site is None:
             op = op_name(self._func) if self._func is not None else "unknown"
             site = self._site_of_stock_call(op, tensor)
-        if site.storage.bits and site.reason == "" and _can_be_coded(tensor) and tuple(tensor.shape) not in site.exact_shapes:
+        if (
+            site.storage.bits
+            and site.reason == ""
+            and _can_be_coded(tensor)
+            and tuple(tensor.shape) not in site.exact_shapes
+        ):
             return self._coded(tensor, site)
-        self._count(site, tensor, Storage.EXACT if site.reason == "" else site.storage, site.reason or _why_exact(site, tensor))
+        self._count(
+            site, tensor, Storage.EXACT if site.reason == "" else site.storage, site.reason or _why_exact(site, tensor)
+        )
         return tensor
 
     def _site_of_stock_call(self, op: str, tensor: Tensor) -> Site:
@@ -247,7 +244,9 @@ class Session(TorchFunctionMode):
         self.paused += 1
         try:
             with torch.no_grad():
-                payload, packed = encode(tensor.detach(), bits, layout_of(tensor, site.op), self.rounding_seed(site.name))
+                payload, packed = encode(
+                    tensor.detach(), bits, layout_of(tensor, site.op), self.rounding_seed(site.name)
+                )
         finally:
             self.paused -= 1
         self._shared[key] = (StorageWeakRef(storage), payload, packed)
@@ -263,7 +262,13 @@ class Session(TorchFunctionMode):
         seen = kept if original is None else original
         self._entries.append(
             LedgerEntry(
-                site.name, site.op, storage, owner.nbytes(), tuple(seen.shape), str(seen.dtype).removeprefix("torch."), reason
+                site.name,
+                site.op,
+                storage,
+                owner.nbytes(),
+                tuple(seen.shape),
+                str(seen.dtype).removeprefix("torch."),
+                reason,
             )
         )
 

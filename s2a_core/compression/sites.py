@@ -44,6 +44,16 @@ class SiteSpec:
     block: str | None = None
 
 
+class Site:
+    """The call being run: its name, operator, storage and what a code of its tensors would be called."""
+
+    __slots__ = ("exact_shapes", "name", "op", "reason", "storage")
+
+    def __init__(self, name: str, op: str, storage: Storage, reason: str) -> None:
+        self.name, self.op, self.storage, self.reason = name, op, storage, reason
+        self.exact_shapes: tuple[tuple[int, ...], ...] = ()  # of weights, which are never coded
+
+
 def op_name(func: Callable[..., Any]) -> str:
     """The word we use for a torch function: `__matmul__` and `torch.matmul` are both `matmul`."""
     name = getattr(func, "__name__", str(func))

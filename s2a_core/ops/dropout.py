@@ -16,14 +16,13 @@ class DropoutFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
-        y, keep = torch.native_dropout(x, p, True)
-        ctx.save_for_backward(kernels.pack(keep.to(torch.uint8).reshape(-1), 1))
-        ctx.scale, ctx.numel = (1.0 / (1.0 - p) if p < 1 else 0.0), x.numel()
+        y, payload = kernels.dropout_fwd(x, p)
+        ctx.save_for_backward(payload)
+        ctx.p = p
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
-        (packed,) = ctx.saved_tensors
-        keep = kernels.unpack(packed, 1, ctx.numel).reshape(dy.shape)
-        return dy * keep.to(dy.dtype).mul_(ctx.scale), None
+        (payload,) = ctx.saved_tensors
+        return kernels.dropout_bwd(dy, payload, ctx.p), None

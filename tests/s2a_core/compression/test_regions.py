@@ -70,7 +70,9 @@ def test_swin_windows_are_found_through_their_layout_operations() -> None:
     import timm
 
     model = bias_only(
-        timm.create_model("swin_tiny_patch4_window7_224", img_size=56, embed_dim=24, depths=(2, 2), num_heads=(2, 4), num_classes=3)
+        timm.create_model(
+            "swin_tiny_patch4_window7_224", img_size=56, embed_dim=24, depths=(2, 2), num_heads=(2, 4), num_classes=3
+        )
     ).eval()
     x = torch.randn(2, 3, 56, 56)
     regions = {s.name for s in discover(model, x) if s.op == "region"}

@@ -97,8 +97,9 @@ def test_the_model_is_as_it_was_after_the_session() -> None:
 
 def test_unsupported_dtype_is_refused_by_site_name() -> None:
     model, x = PlainNet().double(), torch.randn(2, 5, 32, dtype=torch.float64)
-    with pytest.raises(UnsupportedSite, match=r":layer_norm has dtype float64"), compress(
-        model, StoragePolicy(default=Storage.B4)
+    with (
+        pytest.raises(UnsupportedSite, match=r":layer_norm has dtype float64"),
+        compress(model, StoragePolicy(default=Storage.B4)),
     ):
         model(x)
 

@@ -1,0 +1,89 @@
+"""Activations and dropout: a table index, a mask, or the stock operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s2a_core.compression.routes.calls import Route, check, keeps_something, packed, stock
+from s2a_core.ops import ActivationFunction, DropoutFunction, MaskedFunction
+from s2a_core.storage import Storage
+
+if TYPE_CHECKING:
+    from s2a_core.compression.session import Session
+
+
+def activation(name: str, inplace: bool = False) -> Route:
+    """A smooth activation by name."""
+
+    def handle(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        x = args[0] if args else kwargs["input"]
+        if not keeps_something(x):
+            return func(*args, **kwargs)
+        variant = name
+        if name == "gelu" and (args[1] if len(args) > 1 else kwargs.get("approximate", "none")) == "tanh":
+            variant = "gelu_tanh"
+        site = session.site(name)
+        session.record(site, x)
+        plain = name not in ("elu", "softplus") or (
+            len(args) == 1 and all(v in (False, 1.0, 20.0) for v in kwargs.values())
+        )
+        if site.storage.bits is None or not plain:
+            return stock(session, site, func, args, kwargs)
+        check(site.name, x)
+        table = session.table(site.name, variant, site.storage.bits)
+        with session.attributed_to(packed(site)):
+            y = ActivationFunction.apply(x, variant, table)
+        return x.copy_(y) if inplace or kwargs.get("inplace") else y
+
+    return handle
+
+
+def piecewise(name: str, inplace: bool = False) -> Route:
+    """A piecewise linear activation by name."""
+
+    def handle(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        x = args[0] if args else kwargs["input"]
+        if not keeps_something(x):
+            return func(*args, **kwargs)
+        site = session.site(name)
+        session.record(site, x)
+        if site.storage is Storage.EXACT or site.storage is Storage.NONE:
+            return stock(session, site, func, args, kwargs)
+        check(site.name, x)
+        site.storage = Storage.MASK
+        params = _piecewise_params(name, args, kwargs)
+        wants_inplace = inplace or bool(kwargs.get("inplace", args[-1] is True if len(args) > 1 else False))
+        with session.attributed_to(packed(site)):
+            if wants_inplace and (x._is_view() or x.is_leaf):
+                return x.copy_(MaskedFunction.apply(x, name, params, False))
+            return MaskedFunction.apply(x, name, params, wants_inplace)
+
+    return handle
+
+
+def _piecewise_params(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[float, ...]:
+    if name == "leaky_relu":
+        return (float(kwargs.get("negative_slope", args[1] if len(args) > 1 else 0.01)),)
+    if name == "hardtanh":
+        low = kwargs.get("min_val", args[1] if len(args) > 1 else -1.0)
+        return (float(low), float(kwargs.get("max_val", args[2] if len(args) > 2 else 1.0)))
+    return ()
+
+
+def dropout(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Dropout; nothing at all where nothing is dropped."""
+    given = {"p": 0.5, "training": True, "inplace": False}
+    given |= {**dict(zip(("input", "p", "training", "inplace"), args, strict=False)), **kwargs}
+    x = given["input"]
+    if not given["training"] or given["p"] == 0.0:
+        return x  # stock copies here
+    if not keeps_something(x) or given["inplace"]:
+        return func(*args, **kwargs)
+    site = session.site("dropout")
+    session.record(site, x)
+    if site.storage is Storage.EXACT:
+        return stock(session, site, func, args, kwargs)
+    check(site.name, x)
+    site.storage = Storage.MASK
+    with session.attributed_to(packed(site)):
+        return DropoutFunction.apply(x, float(given["p"]))
