@@ -1,8 +1,8 @@
 """Piecewise linear activations with exact gradients from one bit: the outer pieces of a clamp share the gradient 0.
 
-    relu, leaky_relu                        bit = x > 0
-    relu6, hardtanh(low, high)              bit = low < x < high
-    hardsigmoid                             bit = -3 < x < 3, gradient 1/6
+relu, leaky_relu                        bit = x > 0
+relu6, hardtanh(low, high)              bit = low < x < high
+hardsigmoid                             bit = -3 < x < 3, gradient 1/6
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Layer and RMS normalisation whose backward reads x̂ in b bits and 1/std.
 
-    x̂ = (x - mean) * rstd (layer norm) or x * rstd (RMS);  y = x̂ * weight + bias
-    dx = rstd * (g - mean(g) - x̂ * mean(g * x̂)),  g = dy * weight; RMS has no mean(g)
+x̂ = (x - mean) * rstd (layer norm) or x * rstd (RMS);  y = x̂ * weight + bias
+dx = rstd * (g - mean(g) - x̂ * mean(g * x̂)),  g = dy * weight; RMS has no mean(g)
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def norm_bwd(
             db += g.sum((0, 1))
             if dw is not None:
                 dw += (g * normalized).sum((0, 1))
-            dx[part] = input_gradient(g if weight is None else g * weight.to(torch.float32), normalized, rstds[part], subtract_mean)
+            dx[part] = input_gradient(
+                g if weight is None else g * weight.to(torch.float32), normalized, rstds[part], subtract_mean
+            )
     return dx.view(dy.shape), dw, db
 
 

@@ -1,0 +1,243 @@
+"""Builds and loads kernels.cpp, and gives its functions the signatures of the reference.
+
+The library has a C interface, so that only ATen's thread pool is compiled in: a build takes about four seconds. It is
+kept in torch's cache folder under a name that depends on the source, the torch version and the processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2a_core.kernels.layout import check_bits, packed_bytes, payload_bytes
+from s2a_core.kernels.reference.activation import FUNCTIONS
+from s2a_core.kernels.reference.formats import back_in_place, in_memory_order, in_payload_order, is_channels_last, mark
+from s2a_core.kernels.reference.mask import bounds, evaluate, slopes
+from s2a_core.kernels.reference.norm import grouped
+from s2a_core.kernels.reference.rounding import mix
+from s2a_core.kernels.tables import DerivativeTable
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+FLAGS = (
+    "-O3", "-march=native", "-fopenmp", "-std=c++20", "-shared", "-fPIC", "-w",
+    "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+)  # fmt: skip
+BUILD_TIMEOUT_S = 300
+ACTIVATION_CHUNK = 1 << 16  # elements whose input and result fit a core's second-level cache
+
+_DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+_loaded: list[ctypes.CDLL] = []
+
+
+def load() -> str:
+    """Load the library, building it first if this machine has not; returns what went wrong, or an empty string."""
+    if _loaded:
+        return ""
+    try:
+        library = ctypes.CDLL(str(_built()))
+    except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
+        return f"{type(error).__name__}: {error}"
+    _declare(library)
+    _loaded.append(library)
+    return ""
+
+
+def _built() -> Path:
+    """Path of the shared library for this source, torch and processor."""
+    key = "\n".join((SOURCE.read_text(), torch.__version__, " ".join(FLAGS), _processor()))
+    name = f"s2a_kernels_{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    target = Path(torch.hub.get_dir()).parent / "s2a" / name
+    if target.is_file():
+        return target
+    from torch.utils import cpp_extension
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    compiler = cpp_extension.get_cxx_compiler()
+    places = [*(f"-I{p}" for p in cpp_extension.include_paths()), *(f"-L{p}" for p in cpp_extension.library_paths())]
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        fresh = Path(folder) / target.name
+        command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh), *places, "-lc10", "-ltorch_cpu"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
+        if done.returncode != 0:
+            raise RuntimeError(f"{compiler} failed: {done.stderr[-500:]}")
+        fresh.rename(target)  # atomic: two processes may build at once
+    return target
+
+
+def _processor() -> str:
+    """What -march=native depends on: the machine and the instructions it lists."""
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.is_file() else []
+    flags = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
+    return "\n".join([platform.machine(), platform.processor(), *sorted(set(flags))])
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    pointer, whole, size, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
+    for name, arguments in {
+        "s2a_pack": (pointer, size, whole, pointer),
+        "s2a_unpack": (pointer, size, whole, pointer),
+        "s2a_quantize": (pointer, whole, size, size, size, whole, whole, ctypes.c_uint32, pointer),
+        "s2a_dequantize": (pointer, size, size, size, whole, whole, pointer),
+        "s2a_norm_fwd": (
+            pointer, whole, pointer, pointer, real, size, size, size, whole, whole, pointer, whole, pointer, pointer,
+        ),
+        "s2a_norm_bwd": (
+            pointer, whole, pointer, pointer, pointer, size, size, size, whole, whole, pointer, pointer, pointer,
+        ),
+        "s2a_index": (pointer, whole, size, pointer, whole, real, real, pointer),
+        "s2a_scale": (pointer, whole, size, pointer, whole, pointer, pointer),
+    }.items():  # fmt: skip
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+
+
+def _call(name: str, *arguments: Any) -> None:
+    getattr(_loaded[0], name)(*(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))
+
+
+def _bytes(count: int) -> Tensor:
+    return torch.empty(count, dtype=torch.uint8)
+
+
+def _floats(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.detach().to(torch.float32).contiguous()
+
+
+def pack(codes: Tensor, bits: int) -> Tensor:
+    """As the reference's."""
+    flat = codes.contiguous()
+    out = _bytes(packed_bytes(flat.numel(), bits))
+    _call("s2a_pack", flat, flat.numel(), bits, out)
+    return out
+
+
+def unpack(packed: Tensor, bits: int, numel: int) -> Tensor:
+    """As the reference's."""
+    check_bits(bits)
+    out, packed = _bytes(numel), packed.contiguous()
+    _call("s2a_unpack", packed, numel, bits, out)
+    return out
+
+
+def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
+    """As the reference's; one read of x from memory when a sample fits the cache, and no temporary tensor."""
+    payload = torch.zeros(payload_bytes(x.shape, bits), dtype=torch.uint8)
+    if x.numel():
+        x = x.contiguous()
+        seed = mix(stochastic_seed) if stochastic_seed is not None else 0
+        _call("s2a_quantize", x, _DTYPES[x.dtype], *x.shape, bits, int(stochastic_seed is not None), seed, payload)
+    return payload
+
+
+def dequantize_channels(
+    payload: Tensor, shape: tuple[int, int, int], bits: int, dtype: torch.dtype, out: Tensor | None = None
+) -> Tensor:
+    """As the reference's."""
+    is_direct = out is not None and out.is_contiguous() and out.dtype in _DTYPES
+    result = out if is_direct and out is not None else torch.empty(tuple(shape), dtype=dtype)
+    if result.numel():
+        _call("s2a_dequantize", payload.contiguous(), *shape, bits, _DTYPES[result.dtype], result)
+    if out is not None and not is_direct:
+        return out.copy_(result)
+    return result
+
+
+def norm_fwd(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    bits: int,
+    tokens: int,
+    subtract_mean: bool = True,
+    out_dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As the reference's, up to the rounding of sums; x̂ exists for one sample a thread at a time."""
+    shape = grouped(x, tokens)
+    y = torch.empty(x.shape, dtype=out_dtype or x.dtype)
+    rstd = torch.empty((*x.shape[:-1], 1), dtype=torch.float32)
+    payload = torch.zeros(payload_bytes(shape, bits), dtype=torch.uint8)
+    if x.numel():
+        x, w, b = x.contiguous(), _floats(weight), _floats(bias)
+        _call("s2a_norm_fwd", x, _DTYPES[x.dtype], w, b, eps, *shape, bits, int(subtract_mean), y, _DTYPES[y.dtype], payload, rstd)  # fmt: skip # noqa: E501
+    return y, payload, rstd
+
+
+def norm_bwd(
+    dy: Tensor,
+    payload: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    shape: tuple[int, int, int],
+    bits: int,
+    subtract_mean: bool = True,
+    needs_weight_grad: bool = False,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """As the reference's, in one pass over dy."""
+    dy, w, rstd = dy.contiguous(), _floats(weight), rstd.contiguous()
+    dx = torch.empty(dy.shape, dtype=dy.dtype)
+    db = torch.zeros(shape[-1])
+    dw = torch.zeros(shape[-1]) if needs_weight_grad else None
+    if dy.numel():
+        _call("s2a_norm_bwd", dy, _DTYPES[dy.dtype], payload, rstd, w, *shape, bits, int(subtract_mean), dx, dw, db)
+    return dx, dw, db
+
+
+def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tensor]:
+    """As the reference's; the function itself is PyTorch's, on chunks that the index then reads from cache."""
+    source = in_memory_order(x)
+    y = torch.empty_like(source)
+    payload = _bytes(packed_bytes(x.numel(), table.bits))
+    flat, result, borders, dtype = source.view(-1), y.view(-1), table.borders, _DTYPES[x.dtype]
+    chunk = ACTIVATION_CHUNK * torch.get_num_threads()
+    for start in range(0, x.numel(), chunk):
+        part = flat[start : start + chunk]
+        _evaluate(part, name, result[start : start + chunk])
+        codes = payload[start * table.bits // 8 :]
+        _call("s2a_index", part, dtype, part.numel(), borders, table.bits, 0.0, 0.0, codes)
+    return (y.permute(0, 3, 1, 2) if is_channels_last(x) else y), mark(payload, x)
+
+
+def act_bwd(dy: Tensor, payload: Tensor, table: DerivativeTable) -> Tensor:
+    """As the reference's, in one pass."""
+    return _scaled(dy, payload, table.bits, table.levels)
+
+
+def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool = False) -> tuple[Tensor, Tensor]:
+    """As the reference's."""
+    low, high = bounds(name, params)
+    source, payload = in_memory_order(x), _bytes(packed_bytes(x.numel(), 1))
+    limit = float("nan") if high is None else high
+    _call("s2a_index", source, _DTYPES[x.dtype], x.numel(), None, 1, low, limit, payload)
+    return evaluate(x, name, params, inplace), mark(payload, x)
+
+
+def mask_bwd(dy: Tensor, payload: Tensor, name: str, params: tuple[float, ...] = ()) -> Tensor:
+    """As the reference's."""
+    return _scaled(dy, payload, 1, torch.tensor(slopes(name, params)))
+
+
+def _scaled(dy: Tensor, payload: Tensor, bits: int, levels: Tensor) -> Tensor:
+    source = in_payload_order(dy, payload)
+    dx = torch.empty_like(source)
+    _call("s2a_scale", source, _DTYPES[dy.dtype], dy.numel(), payload, bits, levels, dx)
+    return back_in_place(dx, payload)
+
+
+def _evaluate(x: Tensor, name: str, out: Tensor) -> None:
+    """f(x) written to `out` where PyTorch can do that."""
+    if name in ("gelu", "gelu_tanh"):
+        torch.ops.aten.gelu.out(x, approximate="tanh" if name == "gelu_tanh" else "none", out=out)
+    elif name == "silu":
+        torch.ops.aten.silu.out(x, out=out)
+    else:
+        out.copy_(FUNCTIONS[name](x))
