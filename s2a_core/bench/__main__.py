@@ -27,14 +27,16 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("docs/bench"))
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     parser.add_argument("--render-only", action="store_true", help="tables and plots from results.json, no measuring")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.given = [word for word in (sys.argv[1:] if argv is None else argv) if word != "--render-only"]
+    return args
 
 
 def measured(args: argparse.Namespace) -> Results:
     """Run the suite; the result file is rewritten after every model, so an interrupted run keeps what it has."""
     weights = {name: Path(path) for name, _, path in (item.partition("=") for item in args.weights)}
     wanted = [c for c in (suite.FULL if args.full else suite.QUICK) if not args.models or c.model in args.models]
-    command = "make bench-full" if args.full else "make bench"
+    command = " ".join(["python -m s2a_core.bench", *args.given])
     repeats = args.repeats or (7 if args.full else 3)
     results = Results(**provenance(command, "cpu", torch.get_num_threads()))
     rows: list[Row] = []

@@ -45,9 +45,10 @@ def ready(contestant: Contestant, model: nn.Module, x: Tensor) -> Runner:
 
 
 def memory(runner: Runner, make: Sequence[tuple[Tensor, Tensor]]) -> Memory:
-    """Held bytes and peaks at the two batches of `make`, after a warm-up step that makes the gradients exist."""
+    """Held bytes and peaks at the two batches of `make`; gradients exist before, as in every step but a run's first."""
     held, peaks = [], []
-    runner.step(*make[0])
+    if all(p.grad is None for p in runner.model.parameters()):
+        runner.step(*make[0])
     for x, y in make:
         gc.collect()
         held.append(held_bytes(runner.model, lambda x=x, y=y: runner.loss(x, y)))  # type: ignore[misc]
@@ -65,9 +66,10 @@ def memory(runner: Runner, make: Sequence[tuple[Tensor, Tensor]]) -> Memory:
 
 
 def step_ratio(runner: Runner, reference: Runner, x: Tensor, y: Tensor, repeats: int) -> tuple[Spread, float]:
-    """(step time over the reference's, the reference's median in ms), taken in turns so that load falls on both."""
-    for one in (reference, runner):
-        one.step(x, y)
+    """(step time over the reference's, the reference's median in ms), taken in turns so that load falls on both.
+
+    Both have to have run a step before.
+    """
     ratios, times = [], []
     for _ in range(repeats):
         base = seconds(reference, x, y)
