@@ -1,4 +1,4 @@
-"""The one place that picks an implementation: CPU tensors go to the native library if enabled, else the reference; CUDA to Triton.
+"""The one place that picks an implementation: native library or reference for CPU tensors, Triton for CUDA.
 
 Anything else raises UnsupportedSite before anything runs.
 """
@@ -43,7 +43,7 @@ class _Native:
 
 
 def enable_native() -> bool:
-    """Build (once per machine and torch version) and use the C++ kernels for CPU tensors; False if that is impossible.
+    """Build (once per machine) and use the C++ kernels for CPU tensors; False if that is impossible.
 
     Codes are the same bits as the reference's. `backend_name()` says which one runs, `native_failure()` why not this one.
     """
@@ -107,7 +107,7 @@ def unpack(packed: Tensor, bits: int, numel: int) -> Tensor:
 
 
 def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
-    """x [B, N, C] as b-bit codes, a bf16 scale and zero per (sample, channel). Returns uint8 [payload_bytes(x.shape, bits)]."""
+    """x [B, N, C] as b-bit codes, a bf16 scale and zero per (sample, channel): uint8 [payload_bytes]."""
     return _pick("quantize_channels", x)(x, bits, stochastic_seed)
 
 

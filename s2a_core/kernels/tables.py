@@ -1,9 +1,9 @@
 """Tables of derivative values: the borders on x and the levels that minimise E[(f'(x) - q(x))^2].
 
-Derivatives of GELU, SiLU, Mish and Hardswish are not monotone, so a code names an interval of x, not of f'. On a grid of
-x with weights from a histogram, dynamic programming finds the 2^b intervals with the least squared error about their
-weighted mean; that is the global optimum on the grid (Few-Bit Backward, Novikov et al. 2022, does the same for a uniform
-weight). Without a histogram the weight is N(0, 1), what a normalised input gives. No constant is stored:
+Derivatives of GELU, SiLU, Mish and Hardswish are not monotone, so a code names an interval of x, not of f'. On a grid
+of x with weights from a histogram, dynamic programming finds the 2^b intervals with the least squared error about their
+weighted mean; that is the global optimum on the grid (Few-Bit Backward, Novikov et al. 2022, does the same for a
+uniform weight). Without a histogram the weight is N(0, 1), what a normalised input gives. No constant is stored:
 `python -m s2a_core.kernels.tables` writes every universal table as JSON.
 """
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, packed_bytes, payload_bytes
-from s2a_core.kernels.reference.activation import FUNCTIONS
+from s2a_core.kernels.reference.activation import evaluate
 from s2a_core.kernels.reference.formats import back_in_place, in_memory_order, in_payload_order, is_channels_last, mark
-from s2a_core.kernels.reference.mask import bounds, evaluate, slopes
+from s2a_core.kernels.reference.mask import bounds, slopes
+from s2a_core.kernels.reference.mask import evaluate as evaluate_piecewise
 from s2a_core.kernels.reference.norm import grouped
 from s2a_core.kernels.reference.rounding import mix
 from s2a_core.kernels.tables import DerivativeTable
@@ -201,7 +202,7 @@ def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tenso
     chunk = ACTIVATION_CHUNK * torch.get_num_threads()
     for start in range(0, x.numel(), chunk):
         part = flat[start : start + chunk]
-        _evaluate(part, name, result[start : start + chunk])
+        evaluate(part, name, result[start : start + chunk])
         codes = payload[start * table.bits // 8 :]
         _call("s2a_index", part, dtype, part.numel(), borders, table.bits, 0.0, 0.0, codes)
     return (y.permute(0, 3, 1, 2) if is_channels_last(x) else y), mark(payload, x)
@@ -218,7 +219,7 @@ def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool
     source, payload = in_memory_order(x), _bytes(packed_bytes(x.numel(), 1))
     limit = float("nan") if high is None else high
     _call("s2a_index", source, _DTYPES[x.dtype], x.numel(), None, 1, low, limit, payload)
-    return evaluate(x, name, params, inplace), mark(payload, x)
+    return evaluate_piecewise(x, name, params, inplace), mark(payload, x)
 
 
 def mask_bwd(dy: Tensor, payload: Tensor, name: str, params: tuple[float, ...] = ()) -> Tensor:
@@ -231,13 +232,3 @@ def _scaled(dy: Tensor, payload: Tensor, bits: int, levels: Tensor) -> Tensor:
     dx = torch.empty_like(source)
     _call("s2a_scale", source, _DTYPES[dy.dtype], dy.numel(), payload, bits, levels, dx)
     return back_in_place(dx, payload)
-
-
-def _evaluate(x: Tensor, name: str, out: Tensor) -> None:
-    """f(x) written to `out` where PyTorch can do that."""
-    if name in ("gelu", "gelu_tanh"):
-        torch.ops.aten.gelu.out(x, approximate="tanh" if name == "gelu_tanh" else "none", out=out)
-    elif name == "silu":
-        torch.ops.aten.silu.out(x, out=out)
-    else:
-        out.copy_(FUNCTIONS[name](x))

@@ -1,7 +1,8 @@
-"""Activations whose backward reads a table index: y = f(x), code = number of borders at or below x, dx ~ dy * levels[code]."""
+"""Activations whose backward reads a table index: code = number of borders at or below x, dx ~ dy * levels[code]."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -36,7 +37,7 @@ def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tenso
     payload = torch.empty(packed_bytes(x.numel(), table.bits), dtype=torch.uint8, device=x.device)
     for start in range(0, x.numel(), CHUNK_ELEMENTS):
         part = flat[start : start + CHUNK_ELEMENTS]
-        result[start : start + CHUNK_ELEMENTS] = FUNCTIONS[name](part)
+        evaluate(part, name, result[start : start + CHUNK_ELEMENTS])
         first = start * table.bits // 8
         packed = pack(index(part, table), table.bits)
         payload[first : first + packed.numel()] = packed
@@ -48,23 +49,51 @@ def act_bwd(dy: Tensor, payload: Tensor, table: DerivativeTable) -> Tensor:
     source = in_payload_order(dy, payload)
     dx = torch.empty_like(source)
     flat, result, packed = source.view(-1), dx.view(-1), payload.view(-1)
-    levels = table.levels.to(dy.device)
     for start in range(0, dy.numel(), CHUNK_ELEMENTS):
         part = flat[start : start + CHUNK_ELEMENTS]
         first = start * table.bits // 8
-        codes = unpack(packed[first : first + packed_bytes(part.numel(), table.bits)], table.bits, part.numel())
-        factors = levels.index_select(0, codes.to(torch.int32))
-        result[start : start + CHUNK_ELEMENTS] = part.to(torch.float32) * factors
+        codes = packed[first : first + packed_bytes(part.numel(), table.bits)]
+        result[start : start + CHUNK_ELEMENTS] = part.to(torch.float32).mul(_factors(codes, table, part.numel()))
     return back_in_place(dx, payload)
+
+
+def evaluate(x: Tensor, name: str, out: Tensor) -> None:
+    """f(x) written to `out`, without a temporary where PyTorch can do that."""
+    if name in ("gelu", "gelu_tanh"):
+        torch.ops.aten.gelu.out(x, approximate="tanh" if name == "gelu_tanh" else "none", out=out)
+    elif name == "silu":
+        torch.ops.aten.silu.out(x, out=out)
+    else:
+        out.copy_(FUNCTIONS[name](x))
 
 
 def index(x: Tensor, table: DerivativeTable) -> Tensor:
     """Number of borders at or below each x, uint8; 0 where x is NaN."""
-    borders = table.borders.to(x.device)
+    x = x.to(torch.float32)
+    borders, _ = table.on(x.device)
     if len(table.border_values) > MAX_COMPARED_BORDERS:
-        found = torch.bucketize(x.to(torch.float32), borders, out_int32=True, right=True).to(torch.uint8)
+        found = torch.bucketize(x, borders, out_int32=True, right=True).to(torch.uint8)
         return found.masked_fill_(x.isnan(), 0)
-    codes = torch.ge(x, table.border_values[0]).view(torch.uint8)
+    # comparisons that write floats are vectorised, those that write booleans are four times slower
+    count = torch.empty_like(x)
+    torch.ge(x, table.border_values[0], out=count)
+    above = torch.empty_like(x)
     for border in table.border_values[1:]:
-        codes += torch.ge(x, border).view(torch.uint8)
-    return codes
+        count += torch.ge(x, border, out=above)
+    return count.to(torch.int32).to(torch.uint8)
+
+
+def _factors(packed: Tensor, table: DerivativeTable, count: int) -> Tensor:
+    """levels[code] of `count` codes, fp32."""
+    if table.bits in (2, 4):
+        words = _levels_of_bytes(table, packed.device).index_select(0, packed.to(torch.int32))
+        return words.view(torch.float32).view(-1)[:count]
+    return table.on(packed.device)[1].index_select(0, unpack(packed, table.bits, count).to(torch.int32))
+
+
+@functools.lru_cache(maxsize=256)
+def _levels_of_bytes(table: DerivativeTable, device: torch.device) -> Tensor:
+    """For every byte, the levels of its 4 or 2 codes as one 128- or 64-bit number, so that one look-up finds them all."""
+    codes = unpack(torch.arange(256, dtype=torch.uint8), table.bits, 256 * 8 // table.bits)
+    levels = table.levels[codes.to(torch.int32)]
+    return levels.view(torch.complex128 if table.bits == 2 else torch.float64).view(-1).to(device)

@@ -29,7 +29,7 @@ def scale_factor(bits: int) -> float:
 
 
 def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
-    """Codes of x with their statistics in one tensor. x: [B, N, C], fp32/bf16/fp16; returns uint8 [payload_bytes]."""
+    """Codes of x with their statistics in one tensor. x: [B, N, C] floating; returns uint8 [payload_bytes]."""
     check_bits(bits)
     samples, tokens, channels = x.shape
     numel = x.numel()
@@ -54,7 +54,7 @@ def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) 
 def dequantize_channels(
     payload: Tensor, shape: tuple[int, int, int], bits: int, dtype: torch.dtype, out: Tensor | None = None
 ) -> Tensor:
-    """The tensor `quantize_channels` was given, up to half a scale. Returns [B, N, C] in `dtype`, written to `out` if given."""
+    """The tensor `quantize_channels` was given, up to half a scale. Returns [B, N, C] in `dtype`, in `out` if given."""
     samples, tokens, channels = shape
     numel = samples * tokens * channels
     if out is None:
@@ -71,7 +71,7 @@ def dequantize_channels(
 
 def chunk_rows(shape: tuple[int, int, int]) -> int:
     """Samples in a chunk; a multiple of 8 of them, or all, when a sample does not end on a whole lane of codes."""
-    samples, tokens, channels = shape
+    _, tokens, channels = shape
     step = max(CHUNK_ELEMENTS // max(tokens * channels, 1), 1)
     return step if (tokens * channels) % 8 == 0 else -(-step // 8) * 8
 
@@ -101,14 +101,14 @@ def write_codes(x: Tensor, bits: int, scale: Tensor, zero: Tensor, out: Tensor, 
     v = x - zero.to(torch.float32)
     v *= inverse
     v += 0.5 if noise is None else noise
-    out.copy_(v.clamp_(0.0, (1 << bits) - 0.5))  # NaN becomes 0; its group has a NaN scale
+    out.copy_(v.clamp_(0.0, (1 << bits) - 0.5).to(torch.int32))  # NaN becomes 0; its group has a NaN scale
 
 
 def read_codes(
     payload: Tensor, shape: tuple[int, int, int], bits: int, rows: slice, scales: Tensor, zeros: Tensor
 ) -> Tensor:
     """zero + code * scale of some samples, fp32 [rows, N, C]."""
-    samples, tokens, channels = shape
+    _, tokens, channels = shape
     first, last = rows.start * tokens * channels, rows.stop * tokens * channels
     count = last - first
     start = first * bits // 8

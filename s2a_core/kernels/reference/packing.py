@@ -1,13 +1,21 @@
-"""Codes of b bits in a byte stream, and back. Eight codes are one 64-bit lane, so no temporary is wider than the codes."""
+"""Codes of b bits in a byte stream, and back, by arithmetic on lanes of codes: no temporary is wider than the codes."""
 
 from __future__ import annotations
+
+import functools
 
 import torch
 from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, packed_bytes
 
-_EVEN = {8: 0x00FF00FF00FF00FF, 16: 0x0000FFFF0000FFFF, 32: 0x00000000FFFFFFFF}
+# One multiplication moves the codes of a lane side by side into its top byte: field i of the lane, at bit 8i, is shifted
+# by the factor's term 2^(top - (8 - bits) * i); no two products meet below the top byte's fields.
+_FACTORS = {
+    1: (torch.int64, sum(1 << (56 - 7 * i) for i in range(8)), 56),
+    2: (torch.int32, sum(1 << (24 - 6 * i) for i in range(4)), 24),
+    4: (torch.int16, (1 << 8) + (1 << 4), 8),
+}
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
@@ -17,6 +25,10 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     numel = flat.numel()
     if bits == 8 or numel == 0:
         return flat.clone()
+    if bits in _FACTORS:
+        dtype, factor, shift = _FACTORS[bits]
+        lanes = _lanes(flat, numel).view(dtype)
+        return (lanes * factor >> shift).to(torch.uint8)[: packed_bytes(numel, bits)].clone()
     lanes = _lanes(flat, numel)
     # neighbours close up in pairs, then pairs of pairs: 8 x b bits -> 4 x 2b -> 2 x 4b -> 8b bits
     for width in (8, 16, 32):
@@ -31,12 +43,15 @@ def unpack(packed: Tensor, bits: int, numel: int) -> Tensor:
     check_bits(bits)
     if bits == 8 or numel == 0:
         return packed[:numel].clone()
-    if bits in (1, 2, 4) and packed.numel() * 8 == numel * bits:
-        mask = (1 << bits) - 1
-        out = torch.empty((packed.numel(), 8 // bits), dtype=torch.uint8, device=packed.device)
-        for i in range(8 // bits):
-            torch.bitwise_and(packed >> (i * bits), mask, out=out[:, i])
-        return out.reshape(-1)
+    if bits == 4:
+        fields = packed.to(torch.int16)
+        return fields.bitwise_or_(fields << 4).bitwise_and_(0x0F0F).view(torch.uint8)[:numel]
+    if bits == 2:
+        fields = packed.to(torch.int32)
+        fields = fields.bitwise_or_(fields << 12).bitwise_and_(0x000F000F)
+        return fields.bitwise_or_(fields << 6).bitwise_and_(0x03030303).view(torch.uint8)[:numel]
+    if bits == 1:
+        return _bits_of_bytes(packed.device).index_select(0, packed.to(torch.int32)).view(torch.uint8)[:numel]
     groups = -(-numel // 8)
     bytes8 = torch.zeros((groups, 8), dtype=torch.uint8, device=packed.device)
     whole = packed.numel() // bits
@@ -50,6 +65,14 @@ def unpack(packed: Tensor, bits: int, numel: int) -> Tensor:
         low = ((1 << taken) - 1) * _repeat(width)
         lanes = (lanes & low) | ((lanes & (low << taken)) << (width - taken))
     return lanes.view(torch.uint8)[:numel]
+
+
+@functools.lru_cache(maxsize=8)
+def _bits_of_bytes(device: torch.device) -> Tensor:
+    """For every byte, its eight bits as the bytes of a 64-bit word, int64 [256]."""
+    value = torch.arange(256, dtype=torch.int64, device=device).view(-1, 1)
+    bits = (value >> torch.arange(8, device=device)) & 1
+    return bits.to(torch.uint8).contiguous().view(torch.int64).view(-1)
 
 
 def _repeat(width: int) -> int:
