@@ -1,0 +1,192 @@
+"""A plan in words and bars: where the bytes go, how sites are kept, what more or less budget would change."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from s2a_core.sizes import format_bytes
+
+Document = Mapping[str, Any]
+PARTS = {
+    "weights": "blue",
+    "gradients": "magenta",
+    "optimizer": "bright_magenta",
+    "input": "cyan",
+    "held": "green",
+    "working": "yellow",
+    "workspace": "bright_yellow",
+    "context": "white",
+    "margin": "bright_black",
+}
+_BAR_WIDTH = 72
+
+
+def explain_plan(plan: Document) -> RenderableType:
+    """Everything a person needs to judge a plan, in reading order."""
+    return Group(
+        _heading(plan),
+        "",
+        budget_bar(plan),
+        "",
+        sites_table(plan),
+        "",
+        *(_sections(plan)),
+    )
+
+
+def budget_bar(plan: Document) -> RenderableType:
+    """The budget as one bar of coloured parts with their bytes below."""
+    predicted = plan.get("predicted") or {}
+    breakdown = {k: int(v) for k, v in (predicted.get("breakdown") or {}).items() if v and int(v) > 0}
+    budget = int(plan.get("budget_bytes") or predicted.get("peak_bytes") or 1)
+    names = [n for n in PARTS if n in breakdown] + [n for n in breakdown if n not in PARTS]
+    bar = Text("  ")
+    used = 0
+    for name in names:
+        cells = round(_BAR_WIDTH * breakdown[name] / max(budget, sum(breakdown.values())))
+        cells = min(max(1, cells), _BAR_WIDTH - used)
+        bar.append("█" * cells, style=PARTS.get(name, "white"))
+        used += cells
+    bar.append("░" * max(0, _BAR_WIDTH - used), style="dim")
+    bar.append(f"  {format_bytes(budget)}", style="bold")
+    keys = Text("  ")
+    for name in names:
+        keys.append("■ ", style=PARTS.get(name, "white"))
+        keys.append(f"{name} {format_bytes(breakdown[name])}   ")
+    left = budget - sum(breakdown.values())
+    if left > 0:
+        keys.append("□ ", style="dim")
+        keys.append(f"left {format_bytes(left)}")
+    return Group(bar, keys)
+
+
+def sites_table(plan: Document) -> RenderableType:
+    """Sites grouped by how they are kept, with example names."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    sizes: dict[str, int] = defaultdict(int)
+    for name, storage, num_bytes in _sites(plan):
+        groups[storage].append(name)
+        sizes[storage] += num_bytes or 0
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="sites by storage", title_justify="left")
+    for column, justify in (("storage", "left"), ("sites", "right"), ("held", "right"), ("which", "left")):
+        table.add_column(column, justify="right" if justify == "right" else "left", overflow="fold")
+    for storage, names in sorted(groups.items(), key=lambda item: -len(item[1])):
+        held = format_bytes(sizes[storage]) if sizes[storage] else "·"
+        table.add_row(storage, str(len(names)), held, escape(summarise(names)))
+    return table
+
+
+def baselines_table(plan: Document) -> RenderableType | None:
+    """What other ways of training would need, beside this plan."""
+    rows = [b for b in plan.get("baselines") or [] if b.get("peak_bytes")]
+    if not rows:
+        return None
+    budget = int(plan.get("budget_bytes") or 0)
+    ours = int((plan.get("predicted") or {}).get("peak_bytes") or 0)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="what other methods would need", title_justify="left")
+    table.add_column("method")
+    table.add_column("peak", justify="right")
+    table.add_column("against this plan", justify="right")
+    table.add_column("")
+    table.add_row("[good]this plan[/]", f"[good]{format_bytes(ours)}[/]", "[good]1.0x[/]", "[good]fits[/]")
+    for row in rows:
+        size = int(row["peak_bytes"])
+        verdict = "[bad]over the budget[/]" if budget and size > budget else "fits"
+        table.add_row(str(row["name"]).replace("_", " "), format_bytes(size), f"{size / max(1, ours):.1f}x", verdict)
+    return table
+
+
+def neighbours_table(plan: Document) -> RenderableType | None:
+    """One step less and one step more of budget: what would change, from the frontier."""
+    frontier = sorted(plan.get("frontier") or [], key=_budget_of)
+    if len(frontier) < 2:
+        return None
+    peak = int((plan.get("predicted") or {}).get("peak_bytes") or plan.get("budget_bytes") or 0)
+    here = min(range(len(frontier)), key=lambda i: abs(_budget_of(frontier[i]) - peak))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="more or less budget", title_justify="left")
+    for column in ("budget", "gradient error", "step time", "micro-batch"):
+        table.add_column(column, justify="right")
+    for index in range(max(0, here - 2), min(len(frontier), here + 3)):
+        point = frontier[index]
+        style = "good" if index == here else None
+        table.add_row(
+            format_bytes(_budget_of(point)),
+            _number(point.get("gradient_error"), "{:.4f}"),
+            _number(point.get("relative_step_time"), "{:.2f}x"),
+            str(point.get("micro_batch", "·")),
+            style=style,
+        )
+    return table
+
+
+def summarise(names: Sequence[str], most: int = 6) -> str:
+    """`blocks.*.mlp.act:gelu (12), norm:layer_norm`: names with their numbers joined, counted."""
+    counts: dict[str, int] = defaultdict(int)
+    for name in names:
+        counts[re.sub(r"(?<=\.)\d+(?=[.:])", "*", name)] += 1
+    words = [f"{pattern} ({n})" if n > 1 else pattern for pattern, n in sorted(counts.items(), key=lambda i: -i[1])]
+    return ", ".join(words[:most]) + (f", and {len(words) - most} more kinds" if len(words) > most else "")
+
+
+def adapter_words(plan: Document) -> str:
+    """`bias+prompt` from a plan's adapter."""
+    adapter = plan.get("adapter")
+    kinds = adapter.get("kinds") if isinstance(adapter, Mapping) else adapter
+    return "+".join(kinds) if isinstance(kinds, (list, tuple)) else str(kinds)
+
+
+def _heading(plan: Document) -> Text:
+    predicted = plan.get("predicted") or {}
+    batch, micro = plan.get("batch_size"), plan.get("micro_batch")
+    text = Text()
+    text.append(str(plan.get("model", "")), style="bold cyan")
+    text.append(f"  {adapter_words(plan)}, {plan.get('precision')}, {plan.get('image_size')} px, batch {batch}")
+    if micro and micro != batch:
+        text.append(f" = {plan.get('accumulation')} x {micro}")
+    text.append("\npredicted peak ")
+    text.append(format_bytes(int(predicted.get("peak_bytes") or 0)), style="bold")
+    text.append(f" of {format_bytes(int(plan.get('budget_bytes') or 0))}")
+    text.append(f"; gradient error {_number(predicted.get('gradient_error'), '{:.4f}')}")
+    text.append(f", step {_number(predicted.get('relative_step_time'), '{:.2f}')}x the time of stock PyTorch")
+    if plan.get("mean_bits") is not None:
+        text.append(f", {float(plan['mean_bits']):.2f} bits per value")
+    return text
+
+
+def _sections(plan: Document) -> list[RenderableType]:
+    parts = [part for part in (baselines_table(plan), neighbours_table(plan)) if part is not None]
+    solver = plan.get("solver") or {}
+    reason = plan.get("adapter_reason") or plan.get("why_adapter")
+    if reason:
+        parts.append(f"why {adapter_words(plan)}: {escape(str(reason))}")
+    smallest = plan.get("min_feasible_budget_bytes")
+    if smallest:
+        parts.append(f"the smallest budget that fits is {format_bytes(int(smallest))}")
+    if solver:
+        gap = _number(solver.get("gap"), "{:.1e}")
+        parts.append(f"[quiet]solver: {solver.get('status')}, gap {gap}, {_number(solver.get('seconds'), '{:.2f}')} s[/]")
+    return parts
+
+
+def _sites(plan: Document) -> list[tuple[str, str, int | None]]:
+    sites = plan.get("sites") or {}
+    if isinstance(sites, Mapping):
+        return [(str(name), str(storage), None) for name, storage in sites.items()]
+    return [(str(s["name"]), str(s["storage"]), s.get("bytes")) for s in sites]
+
+
+def _budget_of(point: Document) -> int:
+    return int(point.get("peak_bytes") or point.get("budget_bytes") or 0)
+
+
+def _number(value: Any, pattern: str) -> str:
+    return pattern.format(float(value)) if value is not None else "·"

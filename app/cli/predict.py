@@ -1,0 +1,94 @@
+"""`s2a predict`: the classes of images, by a finished run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli import options
+from app.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from s2a_core.inference import Prediction
+
+
+def predict(
+    ctx: typer.Context,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `s2a train`.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or directories of them.")],
+    top: Annotated[int, typer.Option("--top", min=1, help="Classes per image.")] = 3,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 32,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="FILE", help="The base weights, if they have moved.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    output_format: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to write the answer.")] = "table",
+    json: options.Json = False,
+) -> None:
+    """Say what the images show, with probabilities. Exit code 2 if a file is no image."""
+    terminal: Terminal = ctx.obj
+    from s2a_core.errors import InvalidInput
+    from s2a_core.inference import find_images, load_run
+    from s2a_core.inference import predict as predict_images
+
+    paths = find_images(images)
+    run = load_run(directory, weights, device)
+    predictions = list(predict_images(run, paths, top, batch_size))
+    document = {"model": run.report["model"], "classes": list(run.classes), "predictions": [_row(p) for p in predictions]}
+    broken = [f"{p.path}: {p.error}" for p in predictions if p.error]
+    if broken and len(broken) == len(predictions):
+        raise InvalidInput("; ".join(broken[:10]), details={"problems": broken})
+    if output_format == "json" and not terminal.is_json:
+        terminal = Terminal(True)
+    terminal.document(document)
+    if not terminal.is_json:
+        if output_format == "csv":
+            terminal.text(_csv(predictions, min(top, len(run.classes))))
+        else:
+            terminal.say(_table(predictions))
+    if broken:
+        terminal.note(*(f"[warn]not read[/] {escape(line)}" for line in broken))
+        raise typer.Exit(InvalidInput.exit_code)
+
+
+def _row(prediction: Prediction) -> dict[str, Any]:
+    if prediction.error:
+        return {"path": prediction.path, "error": prediction.error}
+    pairs = zip(prediction.classes, prediction.probabilities, strict=True)
+    top = [{"class": name, "probability": probability} for name, probability in pairs]
+    return {"path": prediction.path, "class": prediction.classes[0], "probability": prediction.probabilities[0], "top": top}
+
+
+def _csv(predictions: Sequence[Prediction], top: int) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", *(f"{word}_{rank}" for rank in range(1, top + 1) for word in ("class", "probability")), "error"])
+    for p in predictions:
+        cells: list[object] = []
+        for name, probability in zip(p.classes, p.probabilities, strict=True):
+            cells += [name, f"{probability:.6f}"]
+        writer.writerow([p.path, *(cells or [""] * (2 * top)), p.error or ""])
+    return text.getvalue()
+
+
+def _table(predictions: Sequence[Prediction]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    table.add_column("image", overflow="fold")
+    table.add_column("class")
+    table.add_column("probability", justify="right")
+    table.add_column("or")
+    for p in predictions:
+        if p.error:
+            table.add_row(escape(p.path), "[bad]not read[/]", "", escape(p.error))
+            continue
+        others = ", ".join(f"{n} {100 * v:.1f} %" for n, v in zip(p.classes[1:], p.probabilities[1:], strict=True))
+        table.add_row(escape(p.path), f"[name]{escape(p.classes[0])}[/]", f"{100 * p.probabilities[0]:.1f} %", escape(others))
+    return table

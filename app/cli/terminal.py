@@ -1,0 +1,74 @@
+"""The one place where the command line writes: text for people, or exactly one JSON document on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+from rich.console import Console, RenderableType
+from rich.theme import Theme
+
+_THEME = Theme(
+    {
+        "good": "green",
+        "bad": "bold red",
+        "warn": "yellow",
+        "quiet": "dim",
+        "name": "bold cyan",
+        "number": "bold",
+        "repr.number": "none",
+    }
+)
+_PLAIN_WIDTH = 120  # columns where the output is a file or a pipe
+
+
+class Terminal:
+    """Where a command writes. is_json: stdout holds one document and nothing else; people's text is left out."""
+
+    def __init__(self, is_json: bool, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+        self.is_json = is_json
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+        self.out = _console(self._stdout)
+        self.err = _console(self._stderr)
+        self._has_document = False
+
+    def say(self, *lines: RenderableType) -> None:
+        """Text for a person on stdout; nothing with --json, where the document says it."""
+        if not self.is_json:
+            for line in lines:
+                self.out.print(line)
+
+    def note(self, *lines: RenderableType) -> None:
+        """Progress, warnings and remarks, on stderr."""
+        for line in lines:
+            self.err.print(line)
+
+    def document(self, document: Mapping[str, Any]) -> None:
+        """The answer of a command as JSON on stdout; nothing without --json. A second document is not written."""
+        if self.is_json and not self._has_document:
+            self._has_document = True
+            self._stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+            self._stdout.flush()
+
+    def text(self, text: str) -> None:
+        """Plain text on stdout as it is, for CSV and the like."""
+        self._stdout.write(text)
+        self._stdout.flush()
+
+    @contextlib.contextmanager
+    def quiet_stdout(self) -> Iterator[None]:
+        """What libraries print goes to stderr while a document is due on stdout."""
+        if not self.is_json:
+            yield
+            return
+        with contextlib.redirect_stdout(self._stderr):
+            yield
+
+
+def _console(file: TextIO) -> Console:
+    is_terminal = file.isatty()
+    return Console(file=file, theme=_THEME, highlight=False, soft_wrap=False, width=None if is_terminal else _PLAIN_WIDTH)

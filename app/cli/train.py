@@ -1,0 +1,97 @@
+"""`s2a train`: fine-tune a model inside a budget and leave a directory with the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli import options
+from app.cli.terminal import Terminal
+from s2a_core.sizes import format_bytes, parse_bytes
+
+
+def train(
+    ctx: typer.Context,
+    model: options.Model,
+    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Images, as for `s2a plan`.")],
+    budget: options.Budget,
+    output: options.Output,
+    weights: options.Weights = None,
+    plan: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Use this plan, from `s2a plan --save`.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per optimizer step.")] = None,
+    adapter: options.Adapter = "auto",
+    objective: options.ObjectiveOption = "accuracy",
+    image_size: options.ImageSize = None,
+    precision: options.PrecisionOption = None,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Fine-tune MODEL on a dataset without ever using more memory than the budget."""
+    terminal: Terminal = ctx.obj
+    budget_bytes = parse_bytes(budget)
+    from app.cli.progress import follower
+    from app.cli.requests import run_request
+    from s2a_core import pipeline
+    from s2a_core.outputs.atomic import plain
+
+    request = run_request(
+        model=model,
+        data=data,
+        budget_bytes=budget_bytes,
+        output=output,
+        weights=weights,
+        plan=_read_plan(plan) if plan is not None else None,
+        epochs=epochs,
+        batch_size=batch_size,
+        adapter=adapter,
+        objective=objective,
+        image_size=image_size,
+        precision=precision,
+        device=device,
+        seed=seed,
+        resume=resume,
+    )
+    with follower(terminal, budget_bytes) as follow:
+        report = plain(pipeline.run(request, follow))
+    terminal.document(report)
+    _summary(terminal, report, output)
+
+
+def _read_plan(path: Path) -> Any:
+    """The Plan of a file. Raises InvalidInput where it is not one."""
+    import json as json_format
+
+    from s2a_core.errors import InvalidInput, S2AError
+    from s2a_core.planning import Plan
+
+    try:
+        return Plan.from_json(json_format.loads(path.read_text(encoding="utf-8")))
+    except S2AError:
+        raise
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{path}: no such plan file") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{path} is not a plan of `s2a plan --save` ({error})") from error
+
+
+def _summary(terminal: Terminal, report: Mapping[str, Any], output: Path) -> None:
+    """The three things a person wants to know: how good, how large, where."""
+    accuracy, share = report.get("accuracy"), report.get("total_params")
+    measured, budget = int(report.get("measured_peak_bytes") or 0), int(report.get("budget_bytes") or 0)
+    within = bool(report.get("within_budget"))
+    trained = int(report.get("trainable_params") or 0)
+    terminal.say(
+        "",
+        f"validation accuracy  [number]{100 * float(accuracy):.2f} %[/]" if accuracy is not None else "",
+        f"peak memory          [{'good' if within else 'bad'}]{format_bytes(measured)}[/] of {format_bytes(budget)}"
+        f"  (predicted {format_bytes(int(report.get('predicted_peak_bytes') or 0))})",
+        f"trained parameters   {trained:,}" + (f"  ({100 * trained / share:.2f} % of the model)" if share else ""),
+        f"report               {output / 'report.html'}",
+        f"use it               s2a predict {output} IMAGE...",
+    )

@@ -1,0 +1,87 @@
+"""Loading the directory of a finished run back into the model that was trained, to the last bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.errors import InvalidInput, WeightsMismatch
+from s2a_core.models import load_model
+from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run. model: in evaluation mode on `device`; report, plan: the documents beside it."""
+
+    directory: Path
+    model: torch.nn.Module
+    report: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    device: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, by index."""
+        return tuple(map(str, self.report["classes"]))
+
+
+def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -> LoadedRun:
+    """Base weights, adapters, trained tensors and frozen-weight storage, as they were at the end of training.
+
+    weights: where the base weights lie, if not where the run took them from.
+    Raises InvalidInput where the directory is no finished run, WeightsMismatch where files do not belong together.
+    """
+    report, plan = read_documents(directory)
+    source = weights or report.get("weights")
+    tensors = load_file(str(directory / ADAPTER))
+    is_complete = source in (None, "none")
+    model = load_model(str(report["model"]), weights=None if is_complete else source, num_classes=len(report["classes"]))
+    model = add_adapters(model, adapter_spec(report.get("adapter") or plan.get("adapter")))
+    known = model.state_dict()
+    unexpected = [name for name in tensors if name not in known]
+    missing = [name for name in known if name not in tensors] if is_complete else []
+    if unexpected or missing:
+        raise WeightsMismatch(str(directory / ADAPTER), str(report["model"]), missing, unexpected)
+    model.load_state_dict(tensors, strict=False)
+    frozen = plan.get("frozen_weights", "keep")
+    if frozen != "keep":
+        from s2a_core.compression import prepare_frozen_weights
+
+        prepare_frozen_weights(model, frozen)
+    return LoadedRun(directory, model.eval().to(device), report, plan, device)
+
+
+def read_documents(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(report, plan) of a finished run. Raises InvalidInput where a file is missing or is not what it should be."""
+    if not directory.is_dir():
+        raise InvalidInput(f"{directory}: no such directory; give the --output of `s2a train`")
+    absent = [name for name in (REPORT, PLAN, ADAPTER) if not (directory / name).is_file()]
+    if absent:
+        raise InvalidInput(
+            f"{directory} is not a finished run: {', '.join(absent)} is missing; `s2a train --resume` finishes one",
+            details={"missing": absent},
+        )
+    documents = []
+    for name in (REPORT, PLAN):
+        try:
+            documents.append(json.loads((directory / name).read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise InvalidInput(f"{directory / name} is not JSON ({error})") from error
+    return documents[0], documents[1]
+
+
+def adapter_spec(document: Any) -> AdapterSpec:
+    """The adapter from its document, or from its kinds alone."""
+    if isinstance(document, str):
+        return AdapterSpec.parse(document)
+    names = AdapterSpec.__dataclass_fields__
+    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in dict(document).items() if key in names}
+    return AdapterSpec(**fields)

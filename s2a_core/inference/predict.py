@@ -1,0 +1,71 @@
+"""Predicting the classes of images with a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from s2a_core.datasets.folder import IMAGE_SUFFIXES
+from s2a_core.datasets.images import UnreadableImage, read_image
+from s2a_core.errors import InvalidInput
+from s2a_core.inference.load import LoadedRun
+from s2a_core.train.images import evaluation_transform
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most likely classes of one image, best first; `error` instead where the file cannot be read."""
+
+    path: str
+    classes: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    error: str | None = None
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Files as given and, for a directory, every image file in it, sorted. Raises InvalidInput for what is not there."""
+    found: list[Path] = []
+    problems = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            found += inside
+            problems += [] if inside else [f"{path}: holds no image files"]
+        elif path.is_file():
+            found.append(path)
+        else:
+            problems.append(f"{path}: no such file or directory")
+    if problems:
+        raise InvalidInput("; ".join(problems), details={"problems": problems})
+    return found
+
+
+def predict(run: LoadedRun, paths: Sequence[Path], top: int = 5, batch_size: int = 32) -> Iterator[Prediction]:
+    """One Prediction per path, in order. top: classes per image, at most all of them."""
+    prepare = evaluation_transform(run.report["data_config"])
+    top = min(top, len(run.classes))
+    for start in range(0, len(paths), batch_size):
+        chunk = paths[start : start + batch_size]
+        results: dict[int, Prediction] = {}
+        tensors, places = [], []
+        for place, path in enumerate(chunk):
+            try:
+                tensors.append(prepare(read_image(path)))
+                places.append(place)
+            except UnreadableImage as error:
+                results[place] = Prediction(str(path), error=str(error))
+        if tensors:
+            likely = logits(run, torch.stack(tensors)).softmax(-1).topk(top)  # [B, top]
+            for place, values, indices in zip(places, likely.values.tolist(), likely.indices.tolist(), strict=True):
+                names = tuple(run.classes[i] for i in indices)
+                results[place] = Prediction(str(chunk[place]), names, tuple(values))
+        yield from (results[place] for place in range(len(chunk)))
+
+
+@torch.inference_mode()
+def logits(run: LoadedRun, images: torch.Tensor) -> torch.Tensor:
+    """Logits in fp32. images: [B, 3, H, W], normalised; returns [B, classes] on the CPU."""
+    return run.model(images.to(run.device)).float().cpu()
