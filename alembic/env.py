@@ -1,0 +1,20 @@
+"""Run by Alembic: connects to the URL the service hands over, or to that of the settings."""
+
+from __future__ import annotations
+
+from sqlalchemy import create_engine
+
+from alembic import context
+from app.models import Base
+
+url = context.config.attributes.get("url")
+if url is None:
+    from app.settings import Settings
+
+    url = Settings().url
+engine = create_engine(url)
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()

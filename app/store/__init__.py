@@ -1,0 +1,1 @@
+"""All SQL. Functions take a session; whoever opened it commits."""

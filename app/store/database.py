@@ -1,0 +1,60 @@
+"""Connections and transactions: SQLite in WAL mode with BEGIN IMMEDIATE, or PostgreSQL; and the migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+MIGRATIONS = (Path(__file__).resolve().parents[2] / "alembic", Path.cwd() / "alembic")
+
+
+class Database:
+    """One engine. Transactions commit at the end of their block, or roll back when it raises."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = create_engine(url, connect_args={"timeout": 15, "check_same_thread": False} if is_sqlite else {})
+        if is_sqlite:
+            event.listen(self.engine, "connect", _prepare)
+            # A deferred transaction that turns into a writer fails at once when another one wrote: so none is deferred.
+            event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that commits once, at the end."""
+        with self._sessions.begin() as session:
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version."""
+        from alembic import command
+        from alembic.config import Config
+
+        folder = next((path for path in MIGRATIONS if (path / "versions").is_dir()), None)
+        if folder is None:
+            raise FileNotFoundError(f"no migrations in {' or '.join(map(str, MIGRATIONS))}")
+        config = Config()
+        config.set_main_option("script_location", str(folder))
+        config.attributes["url"] = self.url
+        command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

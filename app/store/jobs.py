@@ -1,0 +1,83 @@
+"""Statements about jobs, their events and artifacts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.models import Artifact, Event, Job
+from app.models.tables import ACTIVE, JobStatus
+
+
+def add(session: Session, job: Job) -> Job:
+    """Store a job; its id and times are set."""
+    session.add(job)
+    session.flush()
+    return job
+
+
+def find(session: Session, job_id: str, team_id: str | None = None) -> Job | None:
+    """A job, of that team if one is given. On PostgreSQL its row is locked until the transaction ends."""
+    wanted = select(Job).where(Job.id == job_id).with_for_update()
+    if team_id is not None:
+        wanted = wanted.where(Job.team_id == team_id)
+    return session.scalar(wanted)
+
+
+def listed(session: Session, team_id: str | None, status: str | None, limit: int, after: str | None) -> list[Job]:
+    """Jobs, newest first; `after`: the id of the last job of the page before."""
+    wanted = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
+    if team_id is not None:
+        wanted = wanted.where(Job.team_id == team_id)
+    if status is not None:
+        wanted = wanted.where(Job.status == status)
+    if after is not None and (last := session.get(Job, after)):
+        is_older = (Job.created_at < last.created_at) | ((Job.created_at == last.created_at) & (Job.id < last.id))
+        wanted = wanted.where(is_older)
+    return list(session.scalars(wanted))
+
+
+def waiting(session: Session) -> list[Job]:
+    """Queued jobs, the next one first."""
+    order = (Job.priority.desc(), Job.created_at, Job.id)
+    return list(session.scalars(select(Job).where(Job.status == JobStatus.QUEUED).order_by(*order).with_for_update()))
+
+
+def active(session: Session) -> list[Job]:
+    """Jobs that have a process."""
+    return list(session.scalars(select(Job).where(Job.status.in_(ACTIVE)).with_for_update()))
+
+
+def last_seq(session: Session, job_id: str) -> int:
+    """The number of the newest event, 0 without one."""
+    return session.scalar(select(func.max(Event.seq)).where(Event.job_id == job_id)) or 0
+
+
+def add_event(session: Session, job: Job, kind: str, payload: dict[str, Any]) -> None:
+    """Append an event to a job."""
+    seq = last_seq(session, job.id) + 1
+    session.add(Event(job_id=job.id, seq=seq, epoch=job.current_epoch, type=kind, payload=payload))
+    session.flush()
+
+
+def events(session: Session, job_id: str, after: int, limit: int = 500) -> list[Event]:
+    """Events whose seq is above `after`."""
+    return list(
+        session.scalars(select(Event).where(Event.job_id == job_id, Event.seq > after).order_by(Event.seq).limit(limit))
+    )
+
+
+def artifacts(session: Session, job_id: str) -> list[Artifact]:
+    """Files of a job, by name."""
+    return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)))
+
+
+def put_artifact(session: Session, job_id: str, name: str, num_bytes: int, sha256: str) -> None:
+    """Remember a file; a later one of the same name replaces it."""
+    found = session.scalar(select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name))
+    if found is None:
+        session.add(Artifact(job_id=job_id, name=name, num_bytes=num_bytes, sha256=sha256))
+    else:
+        found.num_bytes, found.sha256 = num_bytes, sha256
