@@ -392,9 +392,30 @@ void norm_backward(const T* dy, const float* rstd, const float* w, const Groups&
 }
 
 // ---------------------------------------------------------------- table indices
+#if defined(__AVX512F__)
+inline __m512 load16(const float* x) { return _mm512_loadu_ps(x); }
+inline __m512 load16(const F16* x) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x))); }
+inline __m512 load16(const BF16* x) {
+  __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+#endif
+
 template <int kBorders, typename T>
 void count_borders(const T* x, int64_t n, const float* borders, uint8_t* codes) {
-  for (int64_t i = 0; i < n; ++i) {
+  int64_t i = 0;
+#if defined(__AVX512F__)
+  for (; i + 16 <= n; i += 16) {
+    __m512 v = load16(x + i);
+    __m512i count = _mm512_setzero_si512();
+    for (int k = 0; k < kBorders; ++k) {
+      __mmask16 above = _mm512_cmp_ps_mask(v, _mm512_set1_ps(borders[k]), _CMP_GE_OQ);
+      count = _mm512_mask_add_epi32(count, above, count, _mm512_set1_epi32(1));
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + i), _mm512_cvtepi32_epi8(count));
+  }
+#endif
+  for (; i < n; ++i) {
     float v = load(x[i]);
     int32_t code = 0;
     for (int k = 0; k < kBorders; ++k) code += v >= borders[k] ? 1 : 0;
