@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Settings of one service process.
 
-    data_dir: where jobs, artifacts and the SQLite file live. database_url: an SQLAlchemy URL; SQLite in data_dir if empty.
+    data_dir: jobs, artifacts and the SQLite file. database_url: an SQLAlchemy URL; SQLite in data_dir if empty.
     public_url: where runners reach this service. capacity_bytes: memory jobs may share; half of the machine's if 0.
     """
 

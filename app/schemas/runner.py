@@ -1,0 +1,36 @@
+"""What a job's process sends."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class EventIn(BaseModel):
+    """One event of a run."""
+
+    type: str = Field(max_length=50)
+    payload: dict[str, Any] = Field(default_factory=dict)
+
+
+class EventBatch(BaseModel):
+    """Events in the order they happened; sent again after a failure, so `first` says the number of the first one."""
+
+    first: int = Field(ge=0)
+    events: list[EventIn] = Field(max_length=1000)
+
+
+class FinalState(BaseModel):
+    """How an attempt ended."""
+
+    status: Literal["succeeded", "failed"]
+    reason: dict[str, Any] | None = None
+    report: dict[str, Any] | None = None
+
+
+class KeyRequest(BaseModel):
+    """A key for a team."""
+
+    team: str = Field(min_length=1, max_length=100)
+    scope: Literal["user", "admin"] = "user"

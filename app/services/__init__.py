@@ -1,0 +1,1 @@
+"""The behaviour of the service: no HTTP, no SQL."""
