@@ -1,0 +1,123 @@
+"""What a plan holds, and its document. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from s2a_core.profiling.types import Profile
+from s2a_core.storage import FrozenWeights, Storage, StoragePolicy
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the plan promises. gradient_error: relative L2; relative_step_time: against the exact step of the same adapter."""
+
+    peak_bytes: int
+    breakdown: Mapping[str, int]
+    gradient_error: float
+    relative_step_time: float
+
+
+@dataclass(frozen=True)
+class SolverReport:
+    """How the plan was found. gap: relative distance to the proven optimum."""
+
+    status: str
+    gap: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """What another budget would buy."""
+
+    budget_bytes: int
+    peak_bytes: int
+    gradient_error: float
+    relative_step_time: float
+    micro_batch: int
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What another way of training would need for the same batch."""
+
+    name: str
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Adapter, storage per site, micro-batch, accumulation, precision and chunking, with the peak they lead to."""
+
+    model: str
+    adapter: str
+    image_size: int
+    precision: str
+    device: str
+    batch_size: int
+    micro_batch: int
+    accumulation: int
+    chunk_samples: int
+    frozen_weights: FrozenWeights
+    sites: Mapping[str, Storage]
+    mean_bits: float
+    predicted: Predicted
+    solver: SolverReport
+    budget_bytes: int
+    min_feasible_budget_bytes: int
+    fingerprint: str
+    objective: str = "accuracy"
+    frontier: tuple[FrontierPoint, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    measured_peak_bytes: int | None = None
+    feasible: bool = True
+    version: int = field(default=VERSION)
+
+    @property
+    def policy(self) -> StoragePolicy:
+        """What `compress` applies."""
+        return StoragePolicy(
+            sites=self.sites,
+            default=Storage.EXACT,
+            chunk_samples=self.chunk_samples,
+            frozen_weights=self.frozen_weights,
+        )
+
+    @classmethod
+    def uniform(cls, profile: Profile, bits: int, batch_size: int = 8, recompute: bool = False) -> Plan:
+        """Every site at one width, exact ones as they are; with recompute, every region instead of the sites inside."""
+        from s2a_core.planning.uniform import uniform_plan
+
+        return uniform_plan(profile, bits, batch_size, recompute)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of the command line's contract."""
+        document = dataclasses.asdict(self)
+        document["sites"] = [{"name": name, "storage": str(storage)} for name, storage in self.sites.items()]
+        plain: dict[str, Any] = json.loads(json.dumps(document))
+        return plain
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Plan:
+        """The plan `to_json` wrote. Raises InvalidInput for a document of another version or without its fields."""
+        from s2a_core.errors import InvalidInput
+
+        if document.get("version") != VERSION:
+            raise InvalidInput(f"this plan has version {document.get('version')!r}; this s2a reads version {VERSION}: plan again")
+        fields = dict(document)
+        try:
+            fields["sites"] = {site["name"]: Storage(site["storage"]) for site in fields["sites"]}
+            fields["predicted"] = Predicted(**fields["predicted"])
+            fields["solver"] = SolverReport(**fields["solver"])
+            fields["frontier"] = tuple(FrontierPoint(**p) for p in fields["frontier"])
+            fields["baselines"] = tuple(Baseline(**b) for b in fields["baselines"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"this is not a plan of s2a: {error}") from error

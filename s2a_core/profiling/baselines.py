@@ -1,0 +1,87 @@
+"""What other ways of training this model would need: their peaks, measured at two batches of the same images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from s2a_core.profiling.runs import run_step
+from s2a_core.profiling.types import BaselineCost
+from s2a_core.storage import StoragePolicy
+
+BYTES_PER_TRAINED = 4 + 8  # fp32 gradient and AdamW's two moments
+LORA_RANK = 8
+LORA_TARGETS = ("qkv", "proj", "fc1", "fc2", "query", "key", "value", "q", "k", "v")
+
+
+def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) -> tuple[BaselineCost, ...]:
+    """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out."""
+    small, large = max(len(x) // 2, 1), len(x)
+    found = []
+    for name, build in _BUILDERS.items():
+        other = build(copy.deepcopy(model))
+        if other is None:
+            continue
+        other.train()
+        peaks = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, is_metered=True).peak_bytes for n in (small, large)]
+        trained = sum(p.numel() for p in other.parameters() if p.requires_grad)
+        weights = sum(p.numel() * p.element_size() for p in other.parameters())
+        slope = max((peaks[1] - peaks[0]) // (large - small), 0)
+        constant = max(peaks[1] - slope * large, 0) + weights + BYTES_PER_TRAINED * trained
+        found.append(BaselineCost(name, constant, slope + x[0].numel() * 4))
+        del other
+    return tuple(found)
+
+
+def _full(model: nn.Module) -> nn.Module | None:
+    return model.requires_grad_(True)
+
+
+def _bias(model: nn.Module) -> nn.Module | None:
+    head = {id(p) for p in _head(model)}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith("bias") or id(parameter) in head)
+    return model
+
+
+def _bias_checkpointed(model: nn.Module) -> nn.Module | None:
+    enable = getattr(model, "set_grad_checkpointing", None)
+    if enable is None:
+        return None
+    try:
+        enable(True)
+    except (AssertionError, NotImplementedError, TypeError):
+        return None  # timm models without blocks refuse
+    return _bias(model)
+
+
+def _lora(model: nn.Module) -> nn.Module | None:
+    from peft import LoraConfig, get_peft_model
+
+    names = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    targets = [t for t in LORA_TARGETS if t in names]
+    if not targets:
+        return None
+    head = list(_head(model))
+    config = LoraConfig(r=LORA_RANK, lora_alpha=LORA_RANK, target_modules=targets, lora_dropout=0.0)
+    wrapped: nn.Module = get_peft_model(model, config)
+    for parameter in head:
+        parameter.requires_grad_(True)
+    return wrapped
+
+
+def _head(model: nn.Module) -> list[nn.Parameter]:
+    find: Callable[[], nn.Module] | None = getattr(model, "get_classifier", None)
+    head = find() if find is not None else None
+    return list(head.parameters()) if isinstance(head, nn.Module) else []
+
+
+_BUILDERS: dict[str, Callable[[nn.Module], nn.Module | None]] = {
+    "full": _full,
+    "lora": _lora,
+    "bias": _bias,
+    "bias + checkpointing": _bias_checkpointed,
+}
+

@@ -1,0 +1,113 @@
+"""One real forward and backward under a policy, with everything a profile reads off it: ledger, peak, gradient, time."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from s2a_core.compression import compress
+from s2a_core.meter import PeakMeter
+from s2a_core.storage import StoragePolicy
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one forward and backward showed. bytes: site -> held; peak_bytes: above parameters, gradients and input."""
+
+    bytes: Mapping[str, int]
+    peak_bytes: int
+    seconds: float
+    loss: float
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held for backward."""
+        return sum(self.bytes.values())
+
+
+def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, precision: str, is_metered: bool) -> Step:
+    """Forward and backward of images x [B, 3, H, W] and labels y [B]; gradients replace those the parameters hold.
+
+    Gradients are allocated before, as in every micro-batch but a run's first. The same random numbers are drawn each time.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            else:
+                parameter.grad.zero_()
+    gc.collect()
+    torch.manual_seed(0)
+    meter = PeakMeter(x.device) if is_metered else None
+    if meter is not None:
+        meter.__enter__()
+    start = time.perf_counter()
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with compress(model, policy) as session:
+            loss = nn.functional.cross_entropy(model(x).float(), y)
+    held = session.ledger.bytes_by_site()
+    del session
+    loss.backward()
+    value = loss.item()
+    seconds = time.perf_counter() - start
+    del loss
+    if meter is not None:
+        meter.__exit__(None, None, None)
+    return Step(held, meter.peak_bytes if meter else 0, seconds, value)
+
+
+def evaluation_peak(model: nn.Module, x: Tensor, precision: str, policy: StoragePolicy | None = None) -> int:
+    """Peak bytes of one forward pass without gradients, above parameters and input."""
+    training = [m for m in model.modules() if m.training]
+    model.eval()
+    with PeakMeter(x.device) as meter, torch.no_grad():
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            if policy is None:
+                model(x)
+            else:
+                with compress(model, policy):
+                    model(x)
+    for module in training:
+        module.training = True
+    return meter.peak_bytes
+
+
+def gradient(model: nn.Module) -> Tensor:
+    """All trainable gradients as one vector."""
+    return torch.cat([p.grad.detach().flatten().float() for p in model.parameters() if p.grad is not None])
+
+
+def relative_error(actual: Tensor, exact: Tensor) -> float:
+    """Relative L2 distance; 1 where the gradient is not finite."""
+    error = float((actual - exact).norm() / exact.norm().clamp_min(1e-30))
+    return error if error == error and error != float("inf") else 1e3
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Trainable parameters, buffers, gradients, modes and generator state are afterwards what they were."""
+    parameters = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
+    flags = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    modes = [(m, m.training) for m in model.modules()]
+    state = torch.get_rng_state()
+    for p, _, _ in flags:
+        p.grad = None
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for p, was in [*parameters, *buffers]:
+                p.copy_(was)
+        for p, required, grad in flags:
+            p.requires_grad_(required)
+            p.grad = grad
+        for m, training in modes:
+            m.training = training
+        torch.set_rng_state(state)
