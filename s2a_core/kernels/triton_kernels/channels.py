@@ -1,0 +1,172 @@
+"""Per-channel codes: one kernel finds the range of each group, one writes codes, one reads them.
+
+Both writers can normalise on the fly, (x - mean[row]) * rstd[row], so that x̂ never exists in memory.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from s2a_core.kernels.layout import check_bits, payload_bytes, scales_offset
+from s2a_core.kernels.reference.channels import SMALLEST_SCALE, scale_factor
+from s2a_core.kernels.reference.rounding import mix
+from s2a_core.kernels.triton_kernels.packing import GROUPS, is_wide, load_codes, store_codes
+
+
+@triton.jit
+def bf16_bits(x):
+    """fp32 to the bits of bf16, to nearest, ties to even; NaN to 0x7FC0."""
+    word = x.to(tl.uint32, bitcast=True)
+    rounded = (word + 0x7FFF + ((word >> 16) & 1)) >> 16
+    return tl.where(x == x, rounded, 0x7FC0).to(tl.uint16)
+
+
+@triton.jit
+def bf16_value(bits):
+    """The bits of bf16 as fp32."""
+    return (bits.to(tl.uint32) << 16).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _measure_kernel(
+    x, mean, rstd, scales, zeros, N, C, factor,
+    NORMALIZED: tl.constexpr, CENTRED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    sample = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    low = tl.full((BLOCK_C,), float("inf"), tl.float32)
+    high = tl.full((BLOCK_C,), float("-inf"), tl.float32)
+    bad = tl.zeros((BLOCK_C,), tl.int32)
+    for start in range(0, N, BLOCK_N):
+        n = start + tl.arange(0, BLOCK_N)
+        inside = (n < N)[:, None] & (c < C)[None, :]
+        v = tl.load(x + (sample * N + n[:, None]) * C + c[None, :], mask=inside, other=0.0).to(tl.float32)
+        if NORMALIZED:
+            if CENTRED:
+                v -= tl.load(mean + sample * N + n, mask=n < N, other=0.0)[:, None]
+            v *= tl.load(rstd + sample * N + n, mask=n < N, other=0.0)[:, None]
+        is_finite = tl.abs(v) < float("inf")
+        low = tl.minimum(low, tl.min(tl.where(inside & is_finite, v, float("inf")), axis=0))
+        high = tl.maximum(high, tl.max(tl.where(inside & is_finite, v, float("-inf")), axis=0))
+        bad = tl.maximum(bad, tl.max((inside & (is_finite == 0)).to(tl.int32), axis=0))
+    is_bad = (bad > 0) | ((tl.abs(high - low) < float("inf")) == 0)
+    zero = bf16_bits(tl.where(is_bad, float("nan"), low - tl.abs(low) * 0.00390625))
+    scale = bf16_bits(tl.where(is_bad, float("nan"), (high - bf16_value(zero)) * factor))
+    tl.store(zeros + sample * C + c, zero, mask=c < C)
+    tl.store(scales + sample * C + c, scale, mask=c < C)
+
+
+@triton.jit(do_not_specialize=["seed"])
+def _encode_kernel(
+    x, mean, rstd, scales, zeros, out, numel, N, C, top, smallest, seed,
+    NORMALIZED: tl.constexpr, CENTRED: tl.constexpr, STOCHASTIC: tl.constexpr,
+    BITS: tl.constexpr, GROUPS: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    pid = tl.program_id(0)
+    if WIDE:
+        pid = pid.to(tl.int64)
+    index = (pid * GROUPS + tl.arange(0, GROUPS))[:, None] * 8 + tl.arange(0, 8)[None, :]
+    inside = index < numel
+    row = index // C
+    channel = (row // N) * C + index % C
+    v = tl.load(x + index, mask=inside, other=0.0).to(tl.float32)
+    if NORMALIZED:
+        if CENTRED:
+            v -= tl.load(mean + row, mask=inside, other=0.0)
+        v *= tl.load(rstd + row, mask=inside, other=0.0)
+    scale = bf16_value(tl.load(scales + channel, mask=inside, other=0))
+    zero = bf16_value(tl.load(zeros + channel, mask=inside, other=0))
+    usable = scale >= smallest
+    v = (v - zero) * tl.where(usable, tl.div_rn(1.0, tl.where(usable, scale, 1.0)), 0.0)
+    if STOCHASTIC:
+        h = index.to(tl.uint32) * 0x9E3779B9 + seed.to(tl.uint32)
+        h = (h ^ (h >> 16)) * 0x7FEB352D
+        h = (h ^ (h >> 15)) * 0x846CA68B
+        h = h ^ (h >> 16)
+        v += (h >> 8).to(tl.int32).to(tl.float32) * 5.9604644775390625e-08  # 2^-24
+    else:
+        v += 0.5
+    v = tl.where(v > 0.0, tl.where(v < top, v, top), 0.0)  # NaN becomes 0; its group has a NaN scale
+    store_codes(tl.where(inside, v.to(tl.int32), 0), out, pid * GROUPS, numel, BITS, GROUPS)
+
+
+@triton.jit
+def _decode_kernel(
+    packed, scales, zeros, out, numel, N, C, BITS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
+):
+    pid = tl.program_id(0)
+    if WIDE:
+        pid = pid.to(tl.int64)
+    index = pid * BLOCK + tl.arange(0, BLOCK)
+    inside = index < numel
+    channel = (index // C // N) * C + index % C
+    code = load_codes(packed, index, inside, BITS).to(tl.float32)
+    v = code * bf16_value(tl.load(scales + channel, mask=inside, other=0))
+    v += bf16_value(tl.load(zeros + channel, mask=inside, other=0))
+    tl.store(out + index, v.to(out.dtype.element_ty), mask=inside)
+
+
+def statistics_of(payload: Tensor, shape: tuple[int, int, int], bits: int) -> tuple[Tensor, Tensor]:
+    """Scales and zeros of a payload as the bits of bf16, uint16 [B * C] each."""
+    samples, tokens, channels = shape
+    start = scales_offset(samples * tokens * channels, bits)
+    both = payload[start : start + 4 * samples * channels].view(torch.uint16)
+    return both[: samples * channels], both[samples * channels :]
+
+
+def write_payload(
+    x: Tensor,
+    shape: tuple[int, int, int],
+    bits: int,
+    seed: int | None = None,
+    mean: Tensor | None = None,
+    rstd: Tensor | None = None,
+) -> Tensor:
+    """The payload of contiguous x seen as `shape`, or of (x - mean) * rstd when rstd [rows] is given."""
+    samples, tokens, channels = shape
+    numel = samples * tokens * channels
+    payload = torch.zeros(payload_bytes(shape, bits), dtype=torch.uint8, device=x.device)
+    if numel == 0:
+        return payload
+    scales, zeros = statistics_of(payload, shape, bits)
+    block_c = min(triton.next_power_of_2(channels), 64)
+    block_n = min(triton.next_power_of_2(tokens), 4096 // block_c)
+    steps = (x, mean if mean is not None else x, rstd if rstd is not None else x)
+    has = (rstd is not None, mean is not None)
+    _measure_kernel[(samples, triton.cdiv(channels, block_c))](
+        *steps, scales, zeros, tokens, channels, scale_factor(bits), *has, block_n, block_c, enable_fp_fusion=False
+    )
+    top, seed_bits = (1 << bits) - 0.5, mix(seed) if seed is not None else 0
+    _encode_kernel[(triton.cdiv(numel, 8 * GROUPS),)](
+        *steps, scales, zeros, payload, numel, tokens, channels, top, SMALLEST_SCALE, seed_bits,
+        *has, seed is not None, bits, GROUPS, is_wide(numel), enable_fp_fusion=False,
+    )  # fmt: skip
+    return payload
+
+
+def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
+    """x [B, N, C] as b-bit codes, a bf16 scale and zero per (sample, channel): uint8 [payload_bytes]."""
+    check_bits(bits)
+    samples, tokens, channels = x.shape
+    return write_payload(x.contiguous(), (samples, tokens, channels), bits, stochastic_seed)
+
+
+def dequantize_channels(
+    payload: Tensor, shape: tuple[int, int, int], bits: int, dtype: torch.dtype, out: Tensor | None = None
+) -> Tensor:
+    """The tensor a payload stands for, [B, N, C] in `dtype`, in `out` if given."""
+    samples, tokens, channels = shape
+    numel = samples * tokens * channels
+    is_direct = out is not None and out.is_contiguous()
+    result = out if is_direct and out is not None else torch.empty(tuple(shape), dtype=dtype, device=payload.device)
+    if numel:
+        scales, zeros = statistics_of(payload, shape, bits)
+        _decode_kernel[(triton.cdiv(numel, 1024),)](
+            payload, scales, zeros, result, numel, tokens, channels, bits, 1024, is_wide(numel), enable_fp_fusion=False
+        )
+    if out is not None and not is_direct:
+        return out.copy_(result)
+    return result

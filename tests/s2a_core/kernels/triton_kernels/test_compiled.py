@@ -1,0 +1,55 @@
+"""Every kernel compiles ahead of time for the GPUs s2a names. Needs no GPU; only the interpreter's process cannot do it."""
+
+import importlib
+
+import pytest
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+CAPABILITIES = (80, 86, 89, 90, 100)
+FLAGS = {"NORMALIZED": True, "CENTRED": True, "STOCHASTIC": True, "HAS_WEIGHT": True, "HAS_BIAS": True, "NEEDS_DW": True}
+SIZES = {"GROUPS": 64, "BLOCK": 512, "BLOCK_C": 256, "BLOCK_N": 16, "ROWS": 8, "KH": 3, "KW": 3, "WIDE": False}
+BYTES = {"out", "packed", "codes"}
+KERNELS = [
+    ("packing", "_pack_kernel", {"BITS": 5}, {}),
+    ("packing", "_unpack_kernel", {"BITS": 3}, {}),
+    ("channels", "_measure_kernel", {}, {"x": "*bf16"}),
+    ("channels", "_encode_kernel", {"BITS": 4}, {"x": "*bf16"}),
+    ("channels", "_encode_kernel", {"BITS": 6, "STOCHASTIC": False, "WIDE": True}, {"x": "*fp32"}),
+    ("channels", "_decode_kernel", {"BITS": 4}, {"out": "*bf16"}),
+    ("norm", "_norm_fwd_kernel", {}, {"x": "*bf16", "y": "*bf16"}),
+    ("norm", "_norm_bwd_kernel", {"BITS": 4}, {"dy": "*bf16", "dx": "*bf16"}),
+    ("activation", "_act_fwd_kernel", {"BITS": 2, "NAME": "gelu", "MASKED": False}, {"x": "*bf16", "y": "*bf16"}),
+    ("activation", "_act_fwd_kernel", {"BITS": 4, "NAME": "mish", "MASKED": False}, {"x": "*fp16", "y": "*fp16"}),
+    ("activation", "_act_fwd_kernel", {"BITS": 1, "NAME": "relu", "MASKED": True}, {"x": "*fp32", "y": "*fp32"}),
+    ("activation", "_act_bwd_kernel", {"BITS": 2}, {"dy": "*bf16", "dx": "*bf16"}),
+    ("pooling", "_maxpool2d_fwd_kernel", {"BITS": 4}, {"x": "*fp32", "y": "*fp32"}),
+    ("pooling", "_maxpool2d_bwd_kernel", {"BITS": 4}, {"dy": "*fp32", "dx": "*fp32"}),
+]
+POINTERS = {"x", "y", "dy", "dx", "mean", "rstd", "weight", "bias", "borders", "levels", "db", "dw"}
+REALS = {"factor", "top", "smallest", "eps", "low", "high", "slope"}
+
+
+def type_of(argument: str, given: dict[str, str]) -> str:
+    if argument in given:
+        return given[argument]
+    if argument in BYTES:
+        return "*u8"
+    if argument in ("scales", "zeros"):
+        return "*u16"
+    if argument in POINTERS:
+        return "*fp32"
+    return "fp32" if argument in REALS else "i32"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_every_kernel_compiles_for(capability: int) -> None:
+    for module, name, constants, types in KERNELS:
+        kernel = getattr(importlib.import_module(f"s2a_core.kernels.triton_kernels.{module}"), name)
+        constants = {k: v for k, v in {**FLAGS, **SIZES, **constants}.items() if k in kernel.arg_names}
+        signature = {a: "constexpr" if a in constants else type_of(a, types) for a in kernel.arg_names}
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+        compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"enable_fp_fusion": False})
+        assert compiled.asm["cubin"], f"{name} for sm_{capability}"
