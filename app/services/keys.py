@@ -44,6 +44,11 @@ class KeyService:
             key = keys.add(session, keys.team(session, team).id, scope, digest(secret))
             return f"s2a_{key.id}_{secret}"
 
+    def ping(self) -> None:
+        """Raise when the database does not answer."""
+        with self.database.transaction() as session:
+            keys.count(session)
+
     def bootstrap(self) -> str | None:
         """A first admin key when there is none at all."""
         with self.database.transaction() as session:

@@ -1,4 +1,4 @@
-"""What a job's process may do: every call carries its attempt's token, and an attempt that is not current is refused."""
+"""What a job's process may do: each call carries its attempt's token; an attempt that is not current is refused."""
 
 from __future__ import annotations
 

@@ -1,0 +1,45 @@
+"""/v1/runner: what a job's process calls, with the token of its own attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from app.api.dependencies import Token, Wired
+from app.schemas.runner import EventBatch, FinalState
+
+router = APIRouter(prefix="/v1/runner/attempts/{attempt_id}", tags=["runner"], include_in_schema=False)
+
+
+@router.get("/request")
+def request(wired: Wired, token: Token, attempt_id: str) -> dict[str, Any]:
+    """What to run."""
+    return wired.runs.request(attempt_id, token)
+
+
+@router.post("/heartbeat")
+def heartbeat(wired: Wired, token: Token, attempt_id: str) -> dict[str, Any]:
+    """The process lives; should it stop?"""
+    return wired.runs.heartbeat(attempt_id, token)
+
+
+@router.post("/events")
+def events(wired: Wired, token: Token, attempt_id: str, body: EventBatch) -> dict[str, Any]:
+    """Events, numbered within the attempt."""
+    wired.runs.events(attempt_id, token, body.first, [event.model_dump() for event in body.events])
+    return {}
+
+
+@router.put("/artifacts/{name}")
+async def artifact(wired: Wired, token: Token, attempt_id: str, name: str, request: Request) -> dict[str, Any]:
+    """A file of the result."""
+    wired.runs.artifact(attempt_id, token, name, await request.body())
+    return {}
+
+
+@router.post("/state")
+def state(wired: Wired, token: Token, attempt_id: str, body: FinalState) -> dict[str, Any]:
+    """The last word."""
+    wired.runs.finish(attempt_id, token, body.status, body.reason, body.report)
+    return {}
