@@ -64,9 +64,7 @@ def plan(
     return replace(
         _plan_of(profile, best, budget_bytes, batch_size, objective, smallest, margin_bytes),
         frontier=tuple(_monotone(sorted(frontier, key=lambda p: p.budget_bytes))),
-        baselines=tuple(
-            Baseline(b.name, b.fixed_bytes + batch_size * b.bytes_per_sample) for b in profile.baselines
-        ),
+        baselines=tuple(Baseline(b.name, b.fixed_bytes + batch_size * b.bytes_per_sample) for b in profile.baselines),
     )
 
 
@@ -204,7 +202,13 @@ def _monotone(points: list[FrontierPoint]) -> Iterator[FrontierPoint]:
 
 
 def _plan_of(
-    profile: Profile, c: _Candidate, budget_bytes: int, batch_size: int, objective: str, smallest: int, margin_bytes: int
+    profile: Profile,
+    c: _Candidate,
+    budget_bytes: int,
+    batch_size: int,
+    objective: str,
+    smallest: int,
+    margin_bytes: int,
 ) -> Plan:
     sites: Mapping[str, Storage] = c.solution.sites
     parts = breakdown(profile, sites, c.micro_batch, c.frozen_weights)

@@ -110,7 +110,9 @@ class Plan:
         from s2a_core.errors import InvalidInput
 
         if document.get("version") != VERSION:
-            raise InvalidInput(f"this plan has version {document.get('version')!r}; this s2a reads version {VERSION}: plan again")
+            raise InvalidInput(
+                f"this plan has version {document.get('version')!r}; this s2a reads version {VERSION}: plan again"
+            )
         fields = dict(document)
         try:
             fields["sites"] = {site["name"]: Storage(site["storage"]) for site in fields["sites"]}

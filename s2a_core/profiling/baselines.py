@@ -25,7 +25,10 @@ def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) ->
         if other is None:
             continue
         other.train()
-        peaks = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, is_metered=True).peak_bytes for n in (small, large)]
+        peaks = [
+            run_step(other, x[:n], y[:n], StoragePolicy(), precision, is_metered=True).peak_bytes
+            for n in (small, large)
+        ]
         trained = sum(p.numel() for p in other.parameters() if p.requires_grad)
         weights = sum(p.numel() * p.element_size() for p in other.parameters())
         slope = max((peaks[1] - peaks[0]) // (large - small), 0)
@@ -84,4 +87,3 @@ _BUILDERS: dict[str, Callable[[nn.Module], nn.Module | None]] = {
     "bias": _bias,
     "bias + checkpointing": _bias_checkpointed,
 }
-
