@@ -1,4 +1,4 @@
-"""Meters of memory: bytes held for backward, the peak of a step, and bytes alive, each by counting what really happens."""
+"""Meters of memory: bytes held for backward, the peak of a step, bytes alive. Each counts what really happens."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _LiveStorages(torch.utils._python_dispatch.TorchDispatchMode):
     """Remembers every storage that any operator produced."""
 
     def __init__(self, seen: dict[int, tuple[StorageWeakRef, int]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen = seen
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

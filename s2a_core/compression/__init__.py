@@ -1,4 +1,4 @@
-"""`compress(model, plan)`: run a model so that each site keeps for backward what the plan says, without changing the model."""
+"""`compress(model, plan)`: each site keeps for backward what the plan says, without a change to the model."""
 
 from s2a_core.compression.discover import discover
 from s2a_core.compression.frozen import prepare_frozen_weights

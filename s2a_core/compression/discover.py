@@ -17,7 +17,7 @@ from s2a_core.storage import Storage, StoragePolicy
 
 
 class _Survey:
-    """Watches modules in one forward pass: which are entered by a pending norm, which by one tensor of the residual stream."""
+    """Watches one forward pass: which modules a pending norm enters, and which the residual stream."""
 
     def __init__(self, model: nn.Module, session: Session) -> None:
         self.session = session
@@ -29,7 +29,7 @@ class _Survey:
         self.repeated = set(_repeated(model))
 
     def enter(self, module: nn.Module, name: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Pre-hook: opens a candidate; a pending norm that opened a region is evaluated for the modules inside."""
+        """Pre-hook: opens a candidate. A pending norm that opened a region is evaluated for the modules inside."""
         first = args[0] if args else None
         if not isinstance(first, Tensor) or not _has_inside(module):
             return None
@@ -90,9 +90,9 @@ def _only_tensor(args: tuple[Any, ...]) -> bool:
 
 
 def discover(model: nn.Module, x: Tensor, precision: str = "fp32") -> tuple[SiteSpec, ...]:
-    """Sites of a model in forward order, with the region and block each belongs to. x: [B, 3, H, W], B >= 2 for chunking checks.
+    """Sites of a model in forward order, with the region and block each belongs to. x: [B, 3, H, W].
 
-    precision: `bf16` runs under autocast. Regions come first among equals: a region site stands before the sites inside.
+    precision: `bf16` runs under autocast. A region or block stands before the sites inside it.
     """
     session = Session(model, StoragePolicy())
     session.defers_norms = True
@@ -141,7 +141,7 @@ def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
 
 
 def uniform_policy(specs: tuple[SiteSpec, ...], bits: int, recompute: bool = False, **options: Any) -> StoragePolicy:
-    """Every site at one width, masks and nothing where those are exact; with recompute, every region instead of the sites inside."""
+    """Every site at one width, masks where those are exact; with recompute, regions instead of the sites inside."""
     width = Storage(f"b{bits}")
     sites: dict[str, Storage] = {}
     for spec in specs:

@@ -10,7 +10,7 @@ from s2a_core.storage import FrozenWeights
 
 
 def prepare_frozen_weights(model: nn.Module, how: FrozenWeights) -> int:
-    """Casts every frozen floating parameter in place and returns the bytes saved. Trainable parameters stay as they are.
+    """Casts every frozen fp32 parameter in place and returns the bytes saved. Trainable parameters stay as they are.
 
     how: `keep` does nothing; `bf16` halves fp32 weights. Running it twice changes nothing.
     """

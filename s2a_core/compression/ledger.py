@@ -9,7 +9,7 @@ from s2a_core.storage import Storage
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One storage kept by one site. bytes: of the whole storage; shape, dtype: of the tensor the operator gave autograd."""
+    """One storage kept by one site. bytes: of the whole storage; shape, dtype: of the tensor given to autograd."""
 
     site: str
     op: str
@@ -22,7 +22,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Every storage kept since the session began, each counted once, parameters, buffers and the model's input left out."""
+    """Every storage kept since the session began, once each, without parameters, buffers and the model's input."""
 
     entries: tuple[LedgerEntry, ...] = ()
 

@@ -69,7 +69,7 @@ def evaluated(tree: Any) -> Any:
 
 
 def moves_tokens_only(func: Any, raw: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether func(raw, *args) rearranges or picks whole tokens, leaving the channels of the last dimension together."""
+    """Whether func(raw, *args) rearranges or picks whole tokens and leaves the last dimension alone."""
     rule = _COMMUTING.get(func)
     if rule is None or (kwargs and tuple(kwargs) not in _KEYWORDS_IN_ORDER):
         return False
@@ -103,7 +103,7 @@ def _avoids_last(raw: Tensor, dims: tuple[Any, ...]) -> bool:
 def _rolls_tokens(raw: Tensor, args: tuple[Any, ...]) -> bool:
     if len(args) < 2:
         return False
-    return _avoids_last(raw, args[1] if isinstance(args[1], tuple | list) else (args[1],))
+    return _avoids_last(raw, tuple(args[1]) if isinstance(args[1], tuple | list) else (args[1],))
 
 
 def _pads_nothing(raw: Tensor, args: tuple[Any, ...]) -> bool:

@@ -159,7 +159,8 @@ class RegionFunction(torch.autograd.Function):
                     del g
                 for j, g in enumerate(grads):
                     if g is not None:
-                        totals[j] = g.float() if totals[j] is None else totals[j].add_(g)
+                        known = totals[j]
+                        totals[j] = g.float() if known is None else known.add_(g)
                 del grads, leaf
         return dx, None, None, *totals
 
@@ -186,7 +187,7 @@ def _replayed(state: Tensor | None, like: Tensor) -> Iterator[None]:
 def _trained(call: RegionCall) -> list[Tensor]:
     """Trainable parameters of a region, its norm's included, in a fixed order."""
     module: nn.Module = call.forward.__self__  # type: ignore[attr-defined]
-    found = [p for p in module.parameters() if p.requires_grad]
+    found: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
     if call.norm is not None:
         known = {id(p) for p in found}
         found += [
@@ -201,13 +202,13 @@ def run_region(
     """Runs a module as a region or block where the policy says so and the call has the form of one."""
     storage = session.blocks.get(name) or session.regions.get(name)
     first = args[0] if args else None
-    as_region = isinstance(first, PendingNorm) and first.value is None and name in session.regions
+    pending = first if isinstance(first, PendingNorm) and first.value is None and name in session.regions else None
     as_block = name in session.blocks and isinstance(first, Tensor)
-    if session.paused or storage is None or not (as_region or as_block):
+    if session.paused or storage is None or not (as_block or pending is not None):
         return forward(*args, **kwargs)
     from s2a_core.compression.session import BLOCK, REGION
 
-    x = evaluated(first) if as_block else first.raw
+    x: Tensor = evaluated(first) if as_block or pending is None else pending.raw
     rest, kwargs = evaluated((args[1:], kwargs))
     if any(isinstance(a, Tensor) and a.requires_grad for a in (*rest, *kwargs.values())):
         return forward(x if as_block else first, *rest, **kwargs)  # a gradient the region would not see
@@ -217,7 +218,7 @@ def run_region(
     call = RegionCall(
         session=session,
         forward=forward,
-        norm=None if as_block else first.call,
+        norm=None if as_block or pending is None else pending.call,
         args=rest,
         kwargs=kwargs,
         bits=storage.bits or 8,

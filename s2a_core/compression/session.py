@@ -73,11 +73,11 @@ class Session(TorchFunctionMode):
                 register(functools.partial(vars(module).pop, "forward", None))
                 module.forward = functools.partial(run_region, self, module, name, module.forward)
         self._stack.enter_context(saved_tensors_hooks(self._pack, _unpack))
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
         self._stack.close()
         self._live_pending.clear()
 
@@ -294,7 +294,7 @@ def _why_exact(site: Site, tensor: Tensor) -> str:
 
 
 def compress(model: nn.Module, plan: Any) -> Session:
-    """A context in which `model` keeps for backward what `plan` says. plan: a Plan (its `.policy`) or a StoragePolicy.
+    """A context in which `model` keeps for backward what `plan` says. plan: a Plan or a StoragePolicy.
 
     The first entry with a plan that narrows frozen weights applies that in place. Backward may run outside.
     Raises InvalidInput for a compiled model: compile regions of it after planning instead.

@@ -32,7 +32,7 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class SiteSpec:
-    """One place where an operator keeps something. shape: of what it keeps, samples first; region, block: what can absorb it."""
+    """One place where an operator keeps something. shape: samples first; region, block: what can absorb it."""
 
     name: str
     op: str

@@ -1,4 +1,4 @@
-"""Operators whose backward reads packed bits: one autograd Function per family, each with its reference in `kernels`."""
+"""Operators whose backward reads packed bits, one autograd Function per family. Their arithmetic is in `kernels`."""
 
 from s2a_core.ops.activation import ActivationFunction, MaskedFunction
 from s2a_core.ops.attention import AttentionFunction

@@ -1,4 +1,4 @@
-"""Activations whose backward reads a few bits: a table index for smooth ones, an exact mask for piecewise linear ones."""
+"""Activations whose backward reads a few bits: a table index, or an exact mask for piecewise linear ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ActivationFunction(torch.autograd.Function):
 class MaskedFunction(torch.autograd.Function):
     """Piecewise linear f with an exact gradient. Saves 1 bit an element, 2 where f has three pieces.
 
-    name: relu, relu6, hardtanh, leaky_relu, hardsigmoid; params: the bounds or the slope, as `kernels.mask_fwd` takes them.
+    name: relu, relu6, hardtanh, leaky_relu, hardsigmoid; params: bounds or slope, as `kernels.mask_fwd` takes them.
     """
 
     @staticmethod

@@ -17,10 +17,9 @@ from s2a_core.ops.packed import decode, encode
 
 
 class AttentionFunction(torch.autograd.Function):
-    """softmax(q k^T * scale + mask) v. q, k, v: [..., N, D]. Saves 3 * N * D * bits / 8 bytes a head, and the mask as it is.
+    """softmax(q k^T * scale + mask) v. q, k, v: [..., N, D]. Saves 3 * N * D * bits / 8 bytes a head, and the mask.
 
     options: dropout_p, is_causal, scale, enable_gqa as `torch.nn.functional.scaled_dot_product_attention` takes them.
-    chunk: samples decoded at a time in backward, 0 for all.
     """
 
     @staticmethod
@@ -57,7 +56,8 @@ class AttentionFunction(torch.autograd.Function):
             if mask is not None and ctx.needs_input_grad[3]:
                 leaf_mask = mask.detach().requires_grad_(True)
                 operands.append(leaf_mask)
-            out = F.scaled_dot_product_attention(*operands[:3], attn_mask=leaf_mask, **ctx.options)
+            q, k, v = operands[:3]
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=leaf_mask, **ctx.options)
         grads = torch.autograd.grad(out, operands, dy)
         dmask = grads[3] if len(grads) > 3 else None
         return grads[0], grads[1], grads[2], dmask, None, None, None

@@ -71,7 +71,7 @@ def encode(x: Tensor, bits: int, layout: Layout = "tokens", seed: int | None = N
 
 
 def decode(payload: Tensor, packed: PackedShape, like: tuple[int, ...] | None = None) -> Tensor:
-    """The tensor `encode` was given, up to the error of its codes. like: the original shape where it was a channels-last map."""
+    """The tensor `encode` was given, up to its codes' error. like: its shape where it was a channels-last map."""
     x = kernels.dequantize_channels(payload, packed.grouped, packed.bits, packed.dtype).reshape(packed.shape)
     if like is None or tuple(x.shape) == like:
         return x

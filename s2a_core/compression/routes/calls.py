@@ -12,7 +12,8 @@ from s2a_core.errors import UnsupportedSite
 from s2a_core.kernels import SUPPORTED_DTYPES
 
 if TYPE_CHECKING:
-    from s2a_core.compression.session import Session, Site
+    from s2a_core.compression.session import Session
+    from s2a_core.compression.sites import Site
 
 Route = Callable[["Session", Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -48,3 +49,10 @@ def packed(site: Site) -> Site:
     """The site with a reason, which keeps the fallback from coding our own payloads again."""
     site.reason = "codes"
     return site
+
+
+def bound(
+    names: tuple[str, ...], defaults: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The call's arguments by name, defaults where it gives none."""
+    return {**defaults, **dict(zip(names, args, strict=False)), **kwargs}

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from s2a_core.compression.routes.calls import check, keeps_something, packed, stock
+from s2a_core.compression.routes.calls import bound, check, keeps_something, packed, stock
 from s2a_core.compression.sites import Site, options_of
 from s2a_core.ops import FrozenBatchNormFunction
 from s2a_core.ops.norm import NormCall, packed_norm
@@ -47,14 +47,14 @@ def _norm_operands(raw: Tensor, call: NormCall) -> tuple[Tensor | None, Tensor |
 def layer_norm(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.layer_norm."""
     names = ("input", "normalized_shape", "weight", "bias", "eps")
-    given = {"weight": None, "bias": None, "eps": 1e-5, **dict(zip(names, args, strict=False)), **kwargs}
+    given = bound(names, {"weight": None, "bias": None, "eps": 1e-5}, args, kwargs)
     return _norm(session, func, args, kwargs, "layer_norm", given)
 
 
 def rms_norm(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.rms_norm."""
     names = ("input", "normalized_shape", "weight", "eps")
-    given = {"weight": None, "bias": None, "eps": None, **dict(zip(names, args, strict=False)), **kwargs}
+    given = bound(names, {"weight": None, "bias": None, "eps": None}, args, kwargs)
     if given["eps"] is None:
         given["eps"] = torch.finfo(given["input"].dtype).eps
     return _norm(session, func, args, kwargs, "rms_norm", given)
@@ -76,8 +76,7 @@ def _norm(
 def batch_norm(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.batch_norm."""
     names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-    given = {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}
-    given |= {**dict(zip(names, args, strict=False)), **kwargs}
+    given = bound(names, {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}, args, kwargs)
     x, weight, bias = given["input"], given["weight"], given["bias"]
     if weight is not None and bias is not None and weight.dtype != bias.dtype:
         weight, bias = weight.float(), bias.float()

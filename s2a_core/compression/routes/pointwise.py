@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s2a_core.compression.routes.calls import Route, check, keeps_something, packed, stock
+from s2a_core.compression.routes.calls import Route, bound, check, keeps_something, packed, stock
 from s2a_core.ops import ActivationFunction, DropoutFunction, MaskedFunction
 from s2a_core.storage import Storage
 
@@ -72,8 +72,7 @@ def _piecewise_params(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def dropout(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Dropout; nothing at all where nothing is dropped."""
-    given = {"p": 0.5, "training": True, "inplace": False}
-    given |= {**dict(zip(("input", "p", "training", "inplace"), args, strict=False)), **kwargs}
+    given = bound(("input", "p", "training", "inplace"), {"p": 0.5, "training": True, "inplace": False}, args, kwargs)
     x = given["input"]
     if not given["training"] or given["p"] == 0.0:
         return x  # stock copies here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s2a_core.compression.routes.calls import check, keeps_something, packed, stock
+from s2a_core.compression.routes.calls import bound, check, keeps_something, packed, stock
 from s2a_core.compression.sites import options_of
 from s2a_core.ops import AvgPoolFunction, MaxPoolFunction
 from s2a_core.storage import Storage
@@ -22,8 +22,9 @@ def _pair(v: Any) -> tuple[int, int]:
 def max_pool2d(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.max_pool2d."""
     names = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-    given = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}
-    given |= {**dict(zip(names, args, strict=False)), **kwargs}
+    given = bound(
+        names, {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}, args, kwargs
+    )
     x = given["input"]
     if not keeps_something(x) or given["return_indices"] or x.dim() != 4:
         return func(*args, **kwargs)
@@ -44,8 +45,12 @@ def max_pool2d(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[
 def avg_pool2d(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.avg_pool2d."""
     names = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-    given = {"stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True, "divisor_override": None}
-    given |= {**dict(zip(names, args, strict=False)), **kwargs}
+    given = bound(
+        names,
+        {"stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True, "divisor_override": None},
+        args,
+        kwargs,
+    )
     x = given["input"]
     if not keeps_something(x) or x.dim() != 4:
         return func(*args, **kwargs)

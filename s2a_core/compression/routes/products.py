@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from s2a_core.compression.routes.calls import check, keeps_something, packed
+from s2a_core.compression.routes.calls import bound, check, keeps_something, packed
 from s2a_core.compression.sites import options_of
 from s2a_core.ops import AttentionFunction, FrozenConvFunction
 from s2a_core.storage import Storage
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def attention(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.scaled_dot_product_attention."""
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    given = bound(names, {}, args, kwargs)
     q, k, v, mask = given.pop("query"), given.pop("key"), given.pop("value"), given.pop("attn_mask", None)
     if isinstance(mask, Tensor) and mask.is_floating_point() and mask.dtype != q.dtype:
         mask = mask.to(q.dtype)
@@ -37,7 +37,8 @@ def attention(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[s
 
 def linear(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.linear."""
-    x, weight, bias = (*args, *(kwargs.get(n) for n in ("input", "weight", "bias")[len(args) :]))
+    given = bound(("input", "weight", "bias"), {"bias": None}, args, kwargs)
+    x, weight, bias = given["input"], given["weight"], given["bias"]
     if not keeps_something(x, weight, bias):
         return func(*_matched(x, weight, bias))
     x, weight, bias = _matched(x, weight, bias)
@@ -63,8 +64,7 @@ def _matched(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Te
 def conv(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.conv1d, conv2d and conv3d."""
     names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    given = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-    given |= {**dict(zip(names, args, strict=False)), **kwargs}
+    given = bound(names, {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}, args, kwargs)
     x, weight, bias = _matched(given["input"], given["weight"], given["bias"])
     rest = tuple(given[n] for n in names[3:])
     if not keeps_something(x, weight, bias):
