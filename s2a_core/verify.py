@@ -1,0 +1,176 @@
+"""`verify`: a plan runs two real steps and one evaluation step before it is called ready; a miss makes it tighter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from s2a_core.compression import compress, prepare_frozen_weights
+from s2a_core.errors import InfeasibleBudget
+from s2a_core.meter import PeakMeter
+from s2a_core.planning.search import plan as make_plan
+from s2a_core.planning.types import Plan
+from s2a_core.profiling.runs import unchanged
+from s2a_core.profiling.types import Profile
+
+MAX_ROUNDS = 3
+MARGIN_QUANTILE = 0.95
+MIN_PAIRS = 20
+
+
+@dataclass(frozen=True)
+class VerifiedPlan:
+    """A plan that ran, and what it took. rounds: plans tried; is_inside: whether the last one kept the budget."""
+
+    plan: Plan
+    measured_peak_bytes: int
+    predicted_peak_bytes: int
+    rounds: int
+    is_inside: bool
+
+
+@dataclass(frozen=True)
+class PeakPair:
+    """A prediction and what was measured for it."""
+
+    model: str
+    adapter: str
+    precision: str
+    device: str
+    predicted_bytes: int
+    measured_bytes: int
+
+    @property
+    def error(self) -> float:
+        """How far the measurement lies above the prediction, as a share of it; negative where it lies below."""
+        return self.measured_bytes / max(self.predicted_bytes, 1) - 1
+
+
+def verify(
+    model: nn.Module,
+    plan: Plan,
+    profile: Profile | None,
+    images: Tensor,
+    labels: Tensor,
+    pairs: Path | None = None,
+) -> VerifiedPlan:
+    """Measures the plan's peak in two steps and an evaluation; given a profile, plans again while it misses the budget.
+
+    images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]. The model is left as it was,
+    but for frozen weights the plan narrows. pairs: JSON lines that every (predicted, measured) is added to.
+    Raises InfeasibleBudget when three rounds do not fit.
+    """
+    margin = 0
+    for tried in range(1, MAX_ROUNDS + 1):
+        measured = measured_peak(model, plan, images, labels)
+        if pairs is not None:
+            record(pairs, _pair(plan, measured))
+        excess = measured - plan.budget_bytes
+        if excess <= 0 or profile is None:
+            promised = max(plan.predicted.peak_bytes, measured)
+            ready = replace(plan, measured_peak_bytes=measured, predicted=replace(plan.predicted, peak_bytes=promised))
+            if promised > plan.predicted.peak_bytes:
+                parts = dict(plan.predicted.breakdown)
+                parts["margin"] = parts.get("margin", 0) + promised - plan.predicted.peak_bytes
+                ready = replace(ready, predicted=replace(ready.predicted, breakdown=parts))
+            return VerifiedPlan(ready, measured, plan.predicted.peak_bytes, tried, excess <= 0)
+        if tried == MAX_ROUNDS:
+            break
+        # What was predicted too low is kept free in the next round, so that the same miss fits.
+        margin += max(excess, measured - plan.predicted.peak_bytes)
+        plan = make_plan(profile, plan.budget_bytes, plan.batch_size, plan.objective, margin)
+    name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])
+    raise InfeasibleBudget(
+        budget_bytes=plan.budget_bytes,
+        min_feasible_budget_bytes=max(measured, plan.min_feasible_budget_bytes),
+        binding=name,
+        binding_bytes=size,
+        details={"measured_peak_bytes": measured, "rounds": MAX_ROUNDS},
+    )
+
+
+def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) -> int:
+    """Bytes alive at the worst moment of two training steps and one evaluation step, everything included.
+
+    CPU: live tensor bytes. CUDA: reserved by the allocator, above it the context that `device_bytes` shows.
+    """
+    x, y = _micro_batch(images, labels, plan.micro_batch, next(model.parameters()).device)
+    prepare_frozen_weights(model, plan.frozen_weights)
+    with unchanged(model):
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=1e-4)
+        _training_mode(model)
+        owned = {
+            t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())
+        }
+        base = sum(owned.values()) + x.untyped_storage().nbytes()
+        with PeakMeter(x.device) as meter:
+            for _ in range(2):
+                optimizer.zero_grad(set_to_none=True)
+                for _ in range(min(plan.accumulation, 2)):
+                    with _autocast(plan, x), compress(model, plan):
+                        loss = nn.functional.cross_entropy(model(x).float(), y)
+                    loss.backward()
+                    del loss
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            model.eval()
+            with torch.no_grad(), _autocast(plan, x), compress(model, plan):
+                model(x)
+        del optimizer
+    return base + meter.peak_bytes
+
+
+def record(path: Path, pair: PeakPair) -> None:
+    """Adds one pair to a file of JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(vars(pair)) + "\n")
+
+
+def recorded(path: Path) -> list[PeakPair]:
+    """The pairs of a file; an unfinished last line is left out."""
+    if not path.is_file():
+        return []
+    pairs = []
+    for line in path.read_text().splitlines():
+        try:
+            pairs.append(PeakPair(**json.loads(line)))
+        except (json.JSONDecodeError, TypeError):
+            continue
+    return pairs
+
+
+def margin_share(pairs: Sequence[PeakPair], default: float) -> float:
+    """Share of the predicted peak to keep free: the 95 % quantile of the pairs' errors, `default` below 20 pairs."""
+    if len(pairs) < MIN_PAIRS:
+        return default
+    errors = sorted(pair.error for pair in pairs)
+    return max(errors[min(int(MARGIN_QUANTILE * len(errors)), len(errors) - 1)], 0.0)
+
+
+def _pair(plan: Plan, measured: int) -> PeakPair:
+    return PeakPair(plan.model, plan.adapter, plan.precision, plan.device, plan.predicted.peak_bytes, measured)
+
+
+def _autocast(plan: Plan, x: Tensor) -> torch.autocast:
+    return torch.autocast(x.device.type, torch.bfloat16, enabled=plan.precision == "bf16")
+
+
+def _micro_batch(images: Tensor, labels: Tensor, samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    repeats = -(-samples // max(len(images), 1))
+    x, y = images.repeat(repeats, 1, 1, 1)[:samples].clone(), labels.repeat(repeats)[:samples].clone()
+    return x.to(device), y.to(device)
+
+
+def _training_mode(model: nn.Module) -> None:
+    """Frozen BatchNorm runs on its statistics, as in training."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not (module.affine and module.weight.requires_grad):
+            module.eval()
