@@ -1,1 +1,1 @@
-"""The service around the method: api -> services -> store -> models, a queue, executors, a runner, pages, a command line."""
+"""The service around the method: api -> services -> store -> models; queue, executors, runner, pages, command line."""

@@ -79,7 +79,9 @@ def _torch() -> dict[str, Any]:
 
 def _kernels() -> dict[str, Any]:
     if importlib.util.find_spec("triton") is None:
-        return _check("kernels", "warn", "no Triton: the reference kernels are used, which are correct and slower on a GPU")
+        return _check(
+            "kernels", "warn", "no Triton: the reference kernels are used, which are correct and slower on a GPU"
+        )
     return _check("kernels", "good", f"Triton {version('triton')} on CUDA, reference kernels on CPU")
 
 
@@ -108,7 +110,9 @@ def _hub() -> dict[str, Any]:
     try:
         socket.create_connection(("huggingface.co", 443), timeout=1.5).close()
     except OSError:
-        return _check("hub", "warn", "huggingface.co cannot be reached: give --weights FILE and --data DIR", reachable=False)
+        return _check(
+            "hub", "warn", "huggingface.co cannot be reached: give --weights FILE and --data DIR", reachable=False
+        )
     return _check("hub", "good", "huggingface.co can be reached", reachable=True)
 
 
@@ -117,5 +121,3 @@ def _service() -> dict[str, Any]:
     if missing:
         return _check("service", "warn", f"`s2a serve` needs {', '.join(missing)}")
     return _check("service", "good", "`s2a serve` can run")
-
-

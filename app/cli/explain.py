@@ -92,7 +92,9 @@ def baselines_table(plan: Document) -> RenderableType | None:
         return None
     budget = int(plan.get("budget_bytes") or 0)
     ours = int((plan.get("predicted") or {}).get("peak_bytes") or 0)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="what other methods would need", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="what other methods would need", title_justify="left"
+    )
     table.add_column("method")
     table.add_column("peak", justify="right")
     table.add_column("against this plan", justify="right")
@@ -173,7 +175,9 @@ def _sections(plan: Document) -> list[RenderableType]:
         parts.append(f"the smallest budget that fits is {format_bytes(int(smallest))}")
     if solver:
         gap = _number(solver.get("gap"), "{:.1e}")
-        parts.append(f"[quiet]solver: {solver.get('status')}, gap {gap}, {_number(solver.get('seconds'), '{:.2f}')} s[/]")
+        parts.append(
+            f"[quiet]solver: {solver.get('status')}, gap {gap}, {_number(solver.get('seconds'), '{:.2f}')} s[/]"
+        )
     return parts
 
 

@@ -28,5 +28,12 @@ def export(
 
     document = export_run(load_run(directory, weights), file)
     terminal.document(document)
-    kind = "a checkpoint of plain timm" if document["format"] == "timm" else "a package for s2a (the adapter cannot be merged)"
-    terminal.say(f"[good]{escape(str(file))}[/]  {format_bytes(int(document['bytes']))}, {kind}", escape(f"load it with {document['load']}"))
+    kind = (
+        "a checkpoint of plain timm"
+        if document["format"] == "timm"
+        else "a package for s2a (the adapter cannot be merged)"
+    )
+    terminal.say(
+        f"[good]{escape(str(file))}[/]  {format_bytes(int(document['bytes']))}, {kind}",
+        escape(f"load it with {document['load']}"),
+    )

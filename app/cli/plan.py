@@ -17,7 +17,9 @@ def plan(
     model: options.Model,
     budget: options.Budget,
     data: options.DataSource = None,
-    num_classes: Annotated[int | None, typer.Option("--num-classes", min=2, help="Classes, where no --data is given.")] = None,
+    num_classes: Annotated[
+        int | None, typer.Option("--num-classes", min=2, help="Classes, where no --data is given.")
+    ] = None,
     batch_size: options.BatchSize = 64,
     adapter: options.Adapter = "auto",
     objective: options.ObjectiveOption = "accuracy",
@@ -26,7 +28,9 @@ def plan(
     precision: options.PrecisionOption = None,
     device: options.Device = None,
     seed: options.Seed = 0,
-    save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the plan for `s2a train --plan`.")] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write the plan for `s2a train --plan`.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw frontier and memory to FILE.png or FILE.html.")
     ] = None,

@@ -89,5 +89,3 @@ def _draw_png(plan: Document, path: Path) -> None:
     front.set_title(str(plan.get("model")))
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=140)
-
-

@@ -30,7 +30,9 @@ def predict(
         str | None, typer.Option("--weights", metavar="FILE", help="The base weights, if they have moved.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    output_format: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to write the answer.")] = "table",
+    output_format: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", help="How to write the answer.")
+    ] = "table",
     json: options.Json = False,
 ) -> None:
     """Say what the images show, with probabilities. Exit code 2 if a file is no image."""
@@ -42,7 +44,11 @@ def predict(
     paths = find_images(images)
     run = load_run(directory, weights, device)
     predictions = list(predict_images(run, paths, top, batch_size))
-    document = {"model": run.report["model"], "classes": list(run.classes), "predictions": [_row(p) for p in predictions]}
+    document = {
+        "model": run.report["model"],
+        "classes": list(run.classes),
+        "predictions": [_row(p) for p in predictions],
+    }
     broken = [f"{p.path}: {p.error}" for p in predictions if p.error]
     if broken and len(broken) == len(predictions):
         raise InvalidInput("; ".join(broken[:10]), details={"problems": broken})
@@ -64,13 +70,20 @@ def _row(prediction: Prediction) -> dict[str, Any]:
         return {"path": prediction.path, "error": prediction.error}
     pairs = zip(prediction.classes, prediction.probabilities, strict=True)
     top = [{"class": name, "probability": probability} for name, probability in pairs]
-    return {"path": prediction.path, "class": prediction.classes[0], "probability": prediction.probabilities[0], "top": top}
+    return {
+        "path": prediction.path,
+        "class": prediction.classes[0],
+        "probability": prediction.probabilities[0],
+        "top": top,
+    }
 
 
 def _csv(predictions: Sequence[Prediction], top: int) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", *(f"{word}_{rank}" for rank in range(1, top + 1) for word in ("class", "probability")), "error"])
+    writer.writerow(
+        ["path", *(f"{word}_{rank}" for rank in range(1, top + 1) for word in ("class", "probability")), "error"]
+    )
     for p in predictions:
         cells: list[object] = []
         for name, probability in zip(p.classes, p.probabilities, strict=True):
@@ -90,5 +103,7 @@ def _table(predictions: Sequence[Prediction]) -> Table:
             table.add_row(escape(p.path), "[bad]not read[/]", "", escape(p.error))
             continue
         others = ", ".join(f"{n} {100 * v:.1f} %" for n, v in zip(p.classes[1:], p.probabilities[1:], strict=True))
-        table.add_row(escape(p.path), f"[name]{escape(p.classes[0])}[/]", f"{100 * p.probabilities[0]:.1f} %", escape(others))
+        table.add_row(
+            escape(p.path), f"[name]{escape(p.classes[0])}[/]", f"{100 * p.probabilities[0]:.1f} %", escape(others)
+        )
     return table

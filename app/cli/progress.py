@@ -21,7 +21,9 @@ class Follower(Protocol):
 
     def __call__(self, event: Any) -> None: ...
     def __enter__(self) -> Follower: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 def follower(terminal: Terminal, budget_bytes: int | None) -> Follower:
@@ -45,9 +47,20 @@ def describe(event: Event, budget_bytes: int | None) -> str:
     if kind in ("log", "warning", "note"):
         return str(event.get("message", ""))
     if kind == "step":
-        return " ".join(word for word in (f"step {_place(event, 'step', ('steps', 'num_steps', 'total_steps'))}", _measures(event, budget_bytes)) if word)
+        return " ".join(
+            word
+            for word in (
+                f"step {_place(event, 'step', ('steps', 'num_steps', 'total_steps'))}",
+                _measures(event, budget_bytes),
+            )
+            if word
+        )
     if kind == "epoch":
-        return " ".join(word for word in (f"epoch {_place(event, 'epoch', ('epochs', 'num_epochs'))}", _measures(event, budget_bytes)) if word)
+        return " ".join(
+            word
+            for word in (f"epoch {_place(event, 'epoch', ('epochs', 'num_epochs'))}", _measures(event, budget_bytes))
+            if word
+        )
     return ""
 
 
@@ -124,7 +137,11 @@ def _measures(event: Event, budget_bytes: int | None) -> str:
     for key, name in (("loss", "loss"), ("train_loss", "loss"), ("val_loss", "validation loss")):
         if event.get(key) is not None:
             words.append(f"{name} {float(event[key]):.4f}")
-    for key, name in (("accuracy", "accuracy"), ("train_accuracy", "accuracy"), ("val_accuracy", "validation accuracy")):
+    for key, name in (
+        ("accuracy", "accuracy"),
+        ("train_accuracy", "accuracy"),
+        ("val_accuracy", "validation accuracy"),
+    ):
         if event.get(key) is not None:
             words.append(f"{name} {100 * float(event[key]):.1f} %")
     if event.get("images_per_s"):

@@ -164,7 +164,8 @@ def _client(url: str, key: str) -> Client:
 
 def _line(job: dict[str, Any]) -> str:
     request = job["request"]
-    return f"{job['id']}  {job['status']:<10}  {request['model']} on {request['data']}  {format_bytes(job['budget_bytes'])}"
+    budget = format_bytes(job["budget_bytes"])
+    return f"{job['id']}  {job['status']:<10}  {request['model']} on {request['data']}  {budget}"
 
 
 def _show(terminal: Terminal, job: dict[str, Any]) -> None:

@@ -97,7 +97,10 @@ def describe(error: Exception) -> dict[str, Any]:
         context = getattr(error, "ctx", None)
         hint = {"usage": context.get_usage().strip()} if context is not None else {}
         return {"code": "usage", "message": error.format_message(), "exit_code": BAD_INPUT, "details": hint}
-    if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)) and error.filename:
+    if (
+        isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError))
+        and error.filename
+    ):
         message = f"{error.filename}: {(error.strerror or type(error).__name__).lower()}"
         return {"code": "file", "message": message, "exit_code": BAD_INPUT, "details": {"path": str(error.filename)}}
     if isinstance(error, typer.Abort):

@@ -71,4 +71,6 @@ class Terminal:
 
 def _console(file: TextIO) -> Console:
     is_terminal = file.isatty()
-    return Console(file=file, theme=_THEME, highlight=False, soft_wrap=False, width=None if is_terminal else _PLAIN_WIDTH)
+    return Console(
+        file=file, theme=_THEME, highlight=False, soft_wrap=False, width=None if is_terminal else _PLAIN_WIDTH
+    )

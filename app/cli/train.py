@@ -20,9 +20,13 @@ def train(
     budget: options.Budget,
     output: options.Output,
     weights: options.Weights = None,
-    plan: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Use this plan, from `s2a plan --save`.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="Use this plan, from `s2a plan --save`.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per optimizer step.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per optimizer step.")
+    ] = None,
     adapter: options.Adapter = "auto",
     objective: options.ObjectiveOption = "accuracy",
     image_size: options.ImageSize = None,

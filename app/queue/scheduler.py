@@ -1,8 +1,8 @@
 """The loop of the queue: stop what was asked to stop, find processes that are gone, start what fits.
 
-A job starts when its budget fits what the live attempts leave of the capacity: jobs share one device because their
-peaks are known. An attempt is started under a new epoch, in a transaction; a process of an older epoch is refused by the
-service, so a job ends exactly once whatever was killed when.
+A job starts when its budget fits what the live attempts leave of the capacity: jobs share a device because their peaks
+are known. An attempt starts under a new epoch, in a transaction; a process of an older epoch is refused by the service,
+so a job ends exactly once whatever was killed when.
 """
 
 from __future__ import annotations

@@ -1,0 +1,23 @@
+"""Reserved memory is what live attempts hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from app.store import attempts, jobs
+
+
+def test_an_attempt_reserves_its_budget_until_it_ends(service: TestClient, submit: Any) -> None:
+    job_id = submit(budget=1000)
+    with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        job = jobs.find(session, job_id)
+        assert job is not None
+        attempt = attempts.start(session, job, "hash")
+        assert (attempt.epoch, job.current_epoch) == (1, 1)
+        assert attempts.current(session, job) is attempt
+        assert attempts.reserved_bytes(session) == 1000
+        attempts.end(attempt, "over")
+        session.flush()
+        assert attempts.reserved_bytes(session) == 0
