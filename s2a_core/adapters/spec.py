@@ -1,0 +1,64 @@
+"""Which parts of a model are trained, as a value that plans, reports and services carry. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from s2a_core.errors import BadAdapter
+
+COMBINABLE = ("head", "bias", "norm", "prompt", "side")
+ALONE = ("lora", "full")
+KINDS = (*COMBINABLE, *ALONE)
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """Adapters to train; the classifier is always trained as well.
+
+    kinds: any of head, bias, norm, prompt, side together, or lora or full alone, or ("auto",) for what suits the model.
+    rank: of lora and prompt; reduction: channels of the backbone per channel of a side branch; detach: a side branch
+    without backward through the backbone. Raises BadAdapter.
+    """
+
+    kinds: tuple[str, ...] = (AUTO,)
+    rank: int = 8
+    reduction: int = 8
+    detach: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in (*KINDS, AUTO)]
+        if unknown or not self.kinds:
+            raise BadAdapter(
+                f"no adapter is called {', '.join(map(repr, unknown)) or 'nothing'}; "
+                f"there are {', '.join(KINDS)}, several joined by commas, or auto",
+                details={"adapter": ",".join(self.kinds), "allowed": [*KINDS, AUTO]},
+            )
+        alone = [kind for kind in self.kinds if kind in (*ALONE, AUTO)]
+        if alone and len(set(self.kinds)) > 1:
+            raise BadAdapter(
+                f"{alone[0]} cannot be combined: use it alone, or combine {', '.join(COMBINABLE)}",
+                details={"adapter": ",".join(self.kinds), "allowed": list(COMBINABLE)},
+            )
+        if self.rank < 1 or self.reduction < 1:
+            raise BadAdapter(f"rank and reduction must be at least 1, not {self.rank} and {self.reduction}")
+
+    @classmethod
+    def parse(cls, text: str) -> AdapterSpec:
+        """From `bias,prompt` or `bias+prompt`, in any order."""
+        words = {word.strip().lower() for word in text.replace("+", ",").split(",") if word.strip()}
+        order = (*KINDS, AUTO)
+        return cls(tuple(sorted(words, key=lambda word: order.index(word) if word in order else len(order))))
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the model decides."""
+        return self.kinds == (AUTO,)
+
+    def __str__(self) -> str:
+        return ",".join(self.kinds)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return {**asdict(self), "kinds": list(self.kinds)}

@@ -1,0 +1,115 @@
+"""Models by timm's names, with weights from safetensors, from timm's hub, or ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
+
+TINY = "s2a_tiny"
+# scripts/train_s2a_tiny.py made its weights; assets/s2a_tiny.json says how and how good they are.
+TINY_SHAPE = {"img_size": 32, "patch_size": 4, "embed_dim": 80, "depth": 6, "num_heads": 4}
+
+
+def load_model(name: str, weights: str | Path | None = None, num_classes: int | None = None, **options: Any) -> nn.Module:
+    """A timm model, or `s2a_tiny`, in evaluation mode with fp32 weights.
+
+    weights: None (random; ours for s2a_tiny), "pretrained" (downloads timm's), "none" (random), or a safetensors file
+    with timm's names. A head of another number of classes in the file is left out.
+    Raises UnknownModel with the nearest names, WeightsMismatch with the first keys that differ, InvalidInput.
+    """
+    if weights == f"builtin:{TINY}":
+        weights = "pretrained"
+    if name == TINY:
+        model = _tiny(num_classes, options)
+        if weights in (None, "pretrained"):
+            with as_file(files("s2a_core.assets").joinpath("s2a_tiny.safetensors")) as path:
+                load_weights(model, path, name)
+        elif weights != "none":
+            load_weights(model, Path(weights), name)
+        return model.eval()
+    if not timm.is_model(name.split(".")[0]):
+        raise UnknownModel(name, difflib.get_close_matches(name, [*timm.list_models(), TINY], 3, 0.4))
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    try:
+        model = timm.create_model(name, pretrained=weights == "pretrained", **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InvalidInput(f"{name} cannot be made: {str(error).splitlines()[0] if str(error) else error!r}") from error
+    if weights not in (None, "none", "pretrained"):
+        load_weights(model, Path(str(weights)), name)
+    return model.eval()
+
+
+def load_weights(model: nn.Module, path: Path, name: str) -> None:
+    """Load a safetensors file; only the classifier may be missing or of another shape."""
+    if not path.is_file():
+        raise InvalidInput(f"{path}: no such weights file; give a safetensors file, `pretrained` or `none`")
+    try:
+        loaded = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise InvalidInput(f"{path} is not a safetensors file ({error})") from error
+    known = model.state_dict()
+    head = _head_names(model)
+    usable = {k: v.float() if v.is_floating_point() else v for k, v in loaded.items() if _fits(known.get(k), v) or k not in head}
+    missing = [k for k in known if k not in usable and k not in head]
+    unexpected = [k for k, v in usable.items() if not _fits(known.get(k), v)]
+    if missing or unexpected:
+        raise WeightsMismatch(str(path), name, missing, unexpected)
+    model.load_state_dict(usable, strict=False)
+
+
+def data_config(model: nn.Module, image_size: int | None = None) -> dict[str, Any]:
+    """How images reach this model: {"image_size", "mean", "std", "interpolation", "crop_pct"}."""
+    config: Mapping[str, Any] = timm.data.resolve_data_config({}, model=model)
+    size = image_size or int(config["input_size"][-1])
+    return {
+        "image_size": size,
+        "mean": list(map(float, config["mean"])),
+        "std": list(map(float, config["std"])),
+        "interpolation": str(config["interpolation"]),
+        "crop_pct": 1.0 if size <= 64 else float(config["crop_pct"]),
+    }
+
+
+def head_parameters(model: nn.Module) -> set[str]:
+    """Names of the classifier's parameters."""
+    return {n for n in _head_names(model) if n in dict(model.named_parameters())}
+
+
+def _head_names(model: nn.Module) -> set[str]:
+    """State-dict names below the classifier(s) timm knows for this model."""
+    classifier = model.get_classifier()
+    heads = set(classifier if isinstance(classifier, (list, tuple)) else [classifier])
+    prefixes = [name for name, module in model.named_modules() if module in heads and name]
+    return {k for k in model.state_dict() if any(k == p or k.startswith(p + ".") for p in prefixes)}
+
+
+def _fits(wanted: torch.Tensor | None, found: torch.Tensor) -> bool:
+    return wanted is not None and wanted.shape == found.shape
+
+
+def _tiny(num_classes: int | None, options: Mapping[str, Any]) -> nn.Module:
+    from timm.models.vision_transformer import VisionTransformer
+
+    model = VisionTransformer(**{**TINY_SHAPE, **options, "num_classes": 52 if num_classes is None else num_classes})
+    model.pretrained_cfg = {
+        "input_size": (3, 32, 32),
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "classifier": "head",
+        "first_conv": "patch_embed.proj",
+    }
+    return model
