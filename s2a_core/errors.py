@@ -62,7 +62,8 @@ class WeightsMismatch(InvalidInput):
     def __init__(self, path: str, model: str, missing: Sequence[str], unexpected: Sequence[str]) -> None:
         first = ", ".join([*(f"missing {k}" for k in missing[:3]), *(f"unexpected {k}" for k in unexpected[:3])])
         super().__init__(
-            f"{path} does not hold weights of {model}: {first} ({len(missing)} missing, {len(unexpected)} unexpected keys)",
+            f"{path} does not hold weights of {model}: {first} "
+            f"({len(missing)} missing, {len(unexpected)} unexpected keys)",
             details={"path": path, "model": model, "missing": list(missing[:20]), "unexpected": list(unexpected[:20])},
         )
 

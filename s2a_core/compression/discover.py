@@ -49,7 +49,7 @@ class _Survey:
         self.members[name + kind] = [len(self.session.specs or [])]
 
     def leave(self, name: str, output: Any) -> None:
-        """Forward hook: closes a candidate; one whose result is not one tensor with a row per row of the input is dropped."""
+        """Forward hook: closes a candidate, and drops one that does not return a row per row of its input."""
         if not self.entered or self.entered[-1][1] != name:
             return
         kind, _ = self.entered.pop()

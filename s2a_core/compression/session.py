@@ -186,7 +186,7 @@ class Session(TorchFunctionMode):
         return (self.policy.seed * 1_000_003 + self.step * 8_191 + sum(map(ord, site)) * 131) % (2**31)
 
     def rows_per_sample(self, x: Tensor) -> int:
-        """Rows of channels that belong to one sample of the batch: tokens, or windows times tokens. x: [rows, ..., C]."""
+        """Rows of channels that belong to one sample: tokens, or windows times tokens. x: [rows, ..., C]."""
         rows = x.numel() // max(x.shape[-1], 1)
         samples = self.batch if self.batch and x.shape[0] % self.batch == 0 else x.shape[0]
         return max(rows // max(samples, 1), 1)
@@ -303,7 +303,7 @@ def compress(model: nn.Module, plan: Any) -> Session:
     inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     if hasattr(inner, "_orig_mod"):
         raise InvalidInput(
-            "compress() cannot see inside a model wrapped by torch.compile; pass the model itself and leave it uncompiled"
+            "compress() cannot see inside a model wrapped by torch.compile; pass the model itself, uncompiled"
         )
     prepare_frozen_weights(inner, policy.frozen_weights)
     return Session(inner, policy)

@@ -53,7 +53,7 @@ def linear(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _matched(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Operands in one dtype: the weight's, where no autocast does it. Frozen weights may be narrower than what is trained."""
+    """Operands in the weight's dtype where no autocast does it: frozen weights may be narrower than trained biases."""
     if torch.is_autocast_enabled(x.device.type) or (
         x.dtype == weight.dtype and (bias is None or bias.dtype == x.dtype)
     ):

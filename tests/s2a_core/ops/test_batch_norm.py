@@ -1,0 +1,24 @@
+"""Frozen batch normalisation: exact gradients, nothing but a scale kept."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from s2a_core.ops import FrozenBatchNormFunction
+from tests.assertions import assert_close
+
+
+def test_gradients_of_input_and_bias_are_exact() -> None:
+    x, bias = torch.randn(3, 4, 5, 6, requires_grad=True), torch.randn(4, requires_grad=True)
+    mean, var, weight = torch.randn(4), torch.rand(4) + 0.5, torch.rand(4)
+    stock = F.batch_norm(x, mean, var, weight, bias, False, 0.0, 1e-5)
+    saved: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        y = FrozenBatchNormFunction.apply(x, mean, var, weight, bias, 1e-5)
+    assert [tuple(t.shape) for t in saved] == [(4,)]
+    dy = torch.randn_like(stock)
+    for got, expected in zip(
+        torch.autograd.grad(y, (x, bias), dy), torch.autograd.grad(stock, (x, bias), dy), strict=True
+    ):
+        assert_close(got, expected, rel=1e-6)
