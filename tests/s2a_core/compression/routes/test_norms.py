@@ -1,0 +1,35 @@
+"""Norms: codes for layer and RMS norms, nothing for frozen batch norms, stock for the rest."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from s2a_core.compression import compress
+from s2a_core.storage import Storage, StoragePolicy
+from tests.assertions import assert_close
+
+
+def test_layer_and_rms_norms_keep_codes_and_a_statistic() -> None:
+    for norm in (nn.LayerNorm(64), nn.RMSNorm(64)):
+        model, x = nn.Sequential(norm, nn.Linear(64, 4)), torch.randn(3, 20, 64, requires_grad=True)
+        expected = torch.autograd.grad(model(x).square().sum(), x)[0]
+        with compress(model, StoragePolicy(default=Storage.B8)) as session:
+            y = model(x * 1.0)
+        norms = [e for e in session.ledger.entries if "norm" in e.site]
+        assert sum(e.bytes for e in norms) == 3 * (20 * 64 + 4 * 64) + 3 * 20 * 4
+        assert_close(torch.autograd.grad(y.square().sum(), x)[0], expected, rel=0.05)
+
+
+def test_frozen_batch_norm_keeps_a_scale() -> None:
+    model, x = nn.Sequential(nn.BatchNorm2d(6)).eval(), torch.randn(2, 6, 9, 9, requires_grad=True)
+    model[0].weight.requires_grad_(False)
+    with compress(model, StoragePolicy(sites={"0:batch_norm": Storage.NONE})) as session:
+        model(x * 1.0)
+    assert session.ledger.total_bytes == 6 * 4
+
+
+def test_a_norm_over_two_dimensions_stays_stock() -> None:
+    model, x = nn.Sequential(nn.LayerNorm((4, 8))), torch.randn(2, 4, 8)
+    with compress(model, StoragePolicy(default=Storage.B4)):
+        assert_close(model(x), nn.functional.layer_norm(x, (4, 8)), rel=1e-6)

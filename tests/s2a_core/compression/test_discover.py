@@ -1,0 +1,54 @@
+"""Discovery: sites by name, regions and blocks for families of every kind."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from s2a_core.compression import discover
+from s2a_core.compression.discover import uniform_policy
+from s2a_core.storage import Storage
+from tests.s2a_core.compression.models import bias_only, small_cnn, small_vit
+
+
+def test_a_vit_has_two_regions_and_one_block_a_layer() -> None:
+    specs = discover(small_vit(2), torch.randn(2, 3, 64, 64))
+    assert [s.name for s in specs if s.op == "region"] == [
+        f"blocks.{i}.{part}:region" for i in range(2) for part in ("attn", "mlp")
+    ]
+    assert [s.name for s in specs if s.op == "block"] == ["blocks.0:block", "blocks.1:block"]
+    gelu = next(s for s in specs if s.name == "blocks.1.mlp.act:gelu")
+    assert (gelu.region, gelu.block) == ("blocks.1.mlp:region", "blocks.1:block")
+    assert [s.position for s in specs] == list(range(len(specs)))
+
+
+def test_a_cnn_offers_exact_storage_for_everything_but_its_blocks() -> None:
+    for spec in discover(small_cnn(), torch.randn(2, 3, 64, 64)):
+        if spec.op in ("relu", "max_pool2d"):
+            assert Storage.MASK in spec.options
+        if spec.op in ("conv", "batch_norm"):
+            assert Storage.NONE in spec.options
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "num_blocks"),
+    [
+        ("convnext_atto", 64, 12),
+        ("mobilenetv3_small_050", 64, 11),
+        ("regnetx_002", 64, 13),
+        ("poolformer_s12", 64, 12),
+        ("resmlp_12_224", 224, 12),
+    ],
+)
+def test_blocks_are_found_without_knowing_the_family(name: str, size: int, num_blocks: int) -> None:
+    model = bias_only(timm.create_model(name, num_classes=3, pretrained=False).eval())
+    specs = discover(model, torch.randn(2, 3, size, size))
+    assert sum(s.op == "block" for s in specs) == num_blocks
+
+
+def test_a_uniform_policy_takes_masks_where_those_are_exact() -> None:
+    specs = discover(small_cnn(), torch.randn(2, 3, 64, 64))
+    policy = uniform_policy(specs, 4)
+    assert {policy.storage(s.name) for s in specs if s.op == "relu"} == {Storage.MASK}
+    assert {policy.storage(s.name) for s in specs if s.op == "conv"} == {Storage.NONE}

@@ -1,0 +1,42 @@
+"""Replays: the last linear nobody reads is left out, and only that one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from s2a_core.compression.replay import ReplayMode
+from tests.assertions import assert_close
+
+
+def test_the_last_linear_is_unread_when_only_additions_follow() -> None:
+    w, x = torch.randn(4, 4), torch.randn(3, 4)
+    with ReplayMode() as mode:
+        (F.linear(torch.tanh(F.linear(x, w)), w) + x).view(-1)
+    assert mode.last_unread == 1
+
+
+def test_a_linear_whose_output_is_squashed_is_read() -> None:
+    w, x = torch.randn(4, 4), torch.randn(3, 4)
+    with ReplayMode() as mode:
+        torch.tanh(F.linear(x, w))
+    assert mode.last_unread == -1
+
+
+def test_a_phantom_linear_gives_exact_gradients() -> None:
+    x, bias = torch.randn(2, 3, 4, requires_grad=True), torch.randn(5, requires_grad=True)
+    weight = torch.randn(5, 4, requires_grad=True)
+    dy = torch.randn(2, 3, 5)
+    expected = torch.autograd.grad(F.linear(x, weight, bias), (x, weight, bias), dy)
+    with ReplayMode(phantom=0):
+        y = F.linear(x, weight, bias)
+    assert y.untyped_storage().nbytes() == 4
+    for got, want in zip(torch.autograd.grad(y, (x, weight, bias), dy), expected, strict=True):
+        assert_close(got, want, rel=1e-6)
+
+
+def test_narrow_weights_meet_wide_biases() -> None:
+    x, weight = torch.randn(2, 4), torch.randn(3, 4).bfloat16()
+    bias = torch.randn(3, requires_grad=True)
+    with ReplayMode():
+        assert F.linear(x, weight, bias).dtype == torch.bfloat16

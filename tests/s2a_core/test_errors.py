@@ -1,0 +1,27 @@
+"""Errors carry their numbers, a code and an exit code."""
+
+from __future__ import annotations
+
+from s2a_core import errors
+
+
+def test_an_infeasible_budget_says_what_would_fit_and_what_binds() -> None:
+    error = errors.InfeasibleBudget(
+        budget_bytes=2**20, min_feasible_budget_bytes=2**30, binding="weights", binding_bytes=2**29
+    )
+    assert str(error) == (
+        "nothing fits 1.0 MiB: the smallest budget that does is 1,024 MiB; the largest part is weights (512 MiB)"
+    )
+    assert error.exit_code == 3
+    assert error.details["min_feasible_budget_bytes"] == 2**30
+
+
+def test_every_error_has_a_code_of_its_own_and_stands_in_the_tree() -> None:
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.S2AError)]
+    assert len({c.code for c in classes}) == len(classes)
+    assert errors.__doc__ is not None
+    assert all(c.__name__ in errors.__doc__ for c in classes)
+
+
+def test_an_unknown_model_names_its_neighbours() -> None:
+    assert "did you mean deit_tiny" in str(errors.UnknownModel("deit_tny", ["deit_tiny"]))

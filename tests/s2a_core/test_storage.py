@@ -1,0 +1,16 @@
+"""Storages and policies."""
+
+from __future__ import annotations
+
+from s2a_core.storage import CODES, Storage, StoragePolicy
+
+
+def test_codes_know_their_bits() -> None:
+    assert [s.bits for s in CODES] == [8, 6, 5, 4, 3, 2, 1]
+    assert Storage.MASK.bits is None
+
+
+def test_a_policy_falls_back_to_its_default() -> None:
+    policy = StoragePolicy(sites={"a": Storage.B4}, default=Storage.NONE)
+    assert policy.storage("a") is Storage.B4
+    assert policy.storage("b") is Storage.NONE
