@@ -45,7 +45,7 @@ class _Native:
 def enable_native() -> bool:
     """Build (once per machine) and use the C++ kernels for CPU tensors; False if that is impossible.
 
-    Codes are the same bits as the reference's. `backend_name()` says which one runs, `native_failure()` why not this one.
+    Codes are the same bits as the reference's. `backend_name()` says what runs, `native_failure()` why not this.
     """
     if _Native.module is None:
         module = importlib.import_module("s2a_core.kernels.native.library")

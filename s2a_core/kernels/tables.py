@@ -20,7 +20,7 @@ from torch import Tensor
 from s2a_core.kernels.derivatives import DERIVATIVES
 from s2a_core.kernels.layout import check_bits
 
-GRID_POINTS = 1024  # 512 from 6 bits on, where an interval is a few points wide anyway
+GRID_POINTS = 1024
 WIDEST_X = 8.0  # N(0, 1) has 1e-15 of its mass beyond; f' has met its limits
 
 
@@ -94,7 +94,7 @@ def fit_table(name: str, bits: int, histogram: Histogram | None = None) -> Deriv
     check_bits(bits)
     if name not in DERIVATIVES:
         raise ValueError(f"no derivative of {name!r}; there are {', '.join(DERIVATIVES)}")
-    x, weight = _grid(histogram, GRID_POINTS if bits < 6 else GRID_POINTS // 2)
+    x, weight = _grid(histogram, GRID_POINTS)
     derivative = DERIVATIVES[name](x)
     cuts = _best_cuts(derivative, weight, 1 << bits)
     # a border lies midway between its grid points, then where bf16 has a number

@@ -93,7 +93,7 @@ def _factors(packed: Tensor, table: DerivativeTable, count: int) -> Tensor:
 
 @functools.lru_cache(maxsize=256)
 def _levels_of_bytes(table: DerivativeTable, device: torch.device) -> Tensor:
-    """For every byte, the levels of its 4 or 2 codes as one 128- or 64-bit number, so that one look-up finds them all."""
+    """For every byte, the levels of its 4 or 2 codes as one 128- or 64-bit number: one look-up finds them all."""
     codes = unpack(torch.arange(256, dtype=torch.uint8), table.bits, 256 * 8 // table.bits)
     levels = table.levels[codes.to(torch.int32)]
     return levels.view(torch.complex128 if table.bits == 2 else torch.float64).view(-1).to(device)

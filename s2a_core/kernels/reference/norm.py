@@ -72,7 +72,7 @@ def norm_bwd(
     subtract_mean: bool = True,
     needs_weight_grad: bool = False,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Gradients of `norm_fwd`. dy: [..., C]; shape: [samples, tokens, C]. Returns dx in dy's dtype, dw and db in fp32 [C]."""
+    """Gradients of `norm_fwd`. dy: [..., C]; shape: [samples, tokens, C]. Returns dx in dy's dtype, dw, db in fp32."""
     channels = shape[-1]
     grads, rstds = dy.reshape(shape), rstd.reshape(*shape[:2], 1)
     dx = torch.empty(tuple(shape), dtype=dy.dtype, device=dy.device)

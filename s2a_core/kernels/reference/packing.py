@@ -9,8 +9,8 @@ from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, packed_bytes
 
-# One multiplication moves the codes of a lane side by side into its top byte: field i of the lane, at bit 8i, is shifted
-# by the factor's term 2^(top - (8 - bits) * i); no two products meet below the top byte's fields.
+# One multiplication moves the codes of a lane side by side into its top byte: field i of the lane, at bit 8i, is
+# shifted by the factor's term 2^(top - (8 - bits) * i); no two products meet below the top byte's fields.
 _FACTORS = {
     1: (torch.int64, sum(1 << (56 - 7 * i) for i in range(8)), 56),
     2: (torch.int32, sum(1 << (24 - 6 * i) for i in range(4)), 24),

@@ -1,6 +1,6 @@
 """The kernels in Triton, for CUDA tensors: the same names, signatures and codes as the reference.
 
-Compiled without fused multiply-add (`enable_fp_fusion=False`) where codes are made, so that they round as the reference's.
+Where codes are made it is compiled without fused multiply-add (`enable_fp_fusion=False`), to round as the reference does.
 """
 
 from s2a_core.kernels.triton_kernels.activation import act_bwd, act_fwd, mask_bwd, mask_fwd

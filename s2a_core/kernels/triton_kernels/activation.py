@@ -77,15 +77,13 @@ def _act_fwd_kernel(
             code += (v >= tl.load(borders + k)).to(tl.int32)
     else:
         for k in tl.static_range(BITS):
-            step: tl.constexpr = 2 ** (BITS - 1 - k)
-            code += tl.where(v >= tl.load(borders + code + (step - 1)), step, 0)
+            middle = borders + code + (2 ** (BITS - 1 - k) - 1)
+            code += tl.where(v >= tl.load(middle), 2 ** (BITS - 1 - k), 0)
     store_codes(tl.where(inside, code, 0), out, pid * GROUPS, numel, BITS, GROUPS)
 
 
 @triton.jit
-def _act_bwd_kernel(
-    dy, packed, levels, dx, numel, BITS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
-):
+def _act_bwd_kernel(dy, packed, levels, dx, numel, BITS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr):
     pid = tl.program_id(0)
     if WIDE:
         pid = pid.to(tl.int64)

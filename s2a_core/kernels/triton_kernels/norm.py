@@ -1,4 +1,4 @@
-"""Layer and RMS normalisation: a row kernel makes y, mean and 1/std; x̂ goes from x straight into codes and back into dx."""
+"""Layer and RMS normalisation: a row kernel makes y, mean and 1/std; x̂ goes from x into codes and back into dx."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def _norm_bwd_kernel(
         tl.store(dw + pid * C + c, sum_dw, mask=c < C)
 
 
-def _rows(x: Tensor, weight: Tensor | None, bias: Tensor | None, y: Tensor, eps: float, centred: bool) -> tuple[Tensor, Tensor]:
+def _rows(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, y: Tensor, eps: float, centred: bool
+) -> tuple[Tensor, Tensor]:
     """Runs the row kernel into y; returns mean and rstd, fp32 [rows]."""
     channels = x.shape[-1]
     num_rows = x.numel() // max(channels, 1)

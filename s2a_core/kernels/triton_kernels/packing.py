@@ -1,4 +1,4 @@
-"""Codes to and from the byte stream: a program owns tiles of [groups, 8] codes, eight of which are one word of b bytes."""
+"""Codes to and from the byte stream: a program owns a tile of [groups, 8] codes, and eight codes are b bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Max-pooling in Triton: forward scans the window and packs the offset, backward gathers from the windows over a pixel."""
+"""Max-pooling: forward scans the window and packs the offset, backward gathers from the windows over a pixel."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ SHAPES = [(2, 21, 24), (0, 4, 4), (1, 1, 1), (9, 1, 5), (3, 49, 1), (1, 7, 70)]
 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_codes_and_statistics_are_those_of_the_reference(bits: int, shape: tuple[int, int, int], device: torch.device) -> None:
+def test_codes_and_statistics_are_those_of_the_reference(
+    bits: int, shape: tuple[int, int, int], device: torch.device
+) -> None:
     x = torch.randn(shape) * 3 + 1
     payload = channels.quantize_channels(x.to(device), bits)
     expected = reference.quantize_channels(x, bits)

@@ -1,4 +1,4 @@
-"""Every kernel compiles ahead of time for the GPUs s2a names. Needs no GPU; only the interpreter's process cannot do it."""
+"""Every kernel compiles ahead of time for the GPUs s2a names, on a machine without one."""
 
 import importlib
 
@@ -8,7 +8,14 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 CAPABILITIES = (80, 86, 89, 90, 100)
-FLAGS = {"NORMALIZED": True, "CENTRED": True, "STOCHASTIC": True, "HAS_WEIGHT": True, "HAS_BIAS": True, "NEEDS_DW": True}
+FLAGS = {
+    "NORMALIZED": True,
+    "CENTRED": True,
+    "STOCHASTIC": True,
+    "HAS_WEIGHT": True,
+    "HAS_BIAS": True,
+    "NEEDS_DW": True,
+}
 SIZES = {"GROUPS": 64, "BLOCK": 512, "BLOCK_C": 256, "BLOCK_N": 16, "ROWS": 8, "KH": 3, "KW": 3, "WIDE": False}
 BYTES = {"out", "packed", "codes"}
 KERNELS = [
