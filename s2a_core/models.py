@@ -21,7 +21,9 @@ TINY = "s2a_tiny"
 TINY_SHAPE = {"img_size": 32, "patch_size": 4, "embed_dim": 80, "depth": 6, "num_heads": 4}
 
 
-def load_model(name: str, weights: str | Path | None = None, num_classes: int | None = None, **options: Any) -> nn.Module:
+def load_model(
+    name: str, weights: str | Path | None = None, num_classes: int | None = None, **options: Any
+) -> nn.Module:
     """A timm model, or `s2a_tiny`, in evaluation mode with fp32 weights.
 
     weights: None (random; ours for s2a_tiny), "pretrained" (downloads timm's), "none" (random), or a safetensors file
@@ -61,7 +63,11 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
         raise InvalidInput(f"{path} is not a safetensors file ({error})") from error
     known = model.state_dict()
     head = _head_names(model)
-    usable = {k: v.float() if v.is_floating_point() else v for k, v in loaded.items() if _fits(known.get(k), v) or k not in head}
+    usable = {
+        k: v.float() if v.is_floating_point() else v
+        for k, v in loaded.items()
+        if _fits(known.get(k), v) or k not in head
+    }
     missing = [k for k in known if k not in usable and k not in head]
     unexpected = [k for k, v in usable.items() if not _fits(known.get(k), v)]
     if missing or unexpected:

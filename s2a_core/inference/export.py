@@ -52,7 +52,10 @@ def _write_package(run: LoadedRun, target: Path) -> None:
     plan = {**run.plan, "frozen_weights": "keep"}
     with tempfile.TemporaryDirectory() as work, replacing(target) as part:
         whole = Path(work) / ADAPTER
-        tensors = {name: t.detach().to("cpu", _plain_dtype(t)).clone().contiguous() for name, t in run.model.state_dict().items()}
+        tensors = {
+            name: t.detach().to("cpu", _plain_dtype(t)).clone().contiguous()
+            for name, t in run.model.state_dict().items()
+        }
         save_file(tensors, str(whole), metadata={"format": "pt", "model": str(run.report["model"])})
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as package:
             package.write(whole, ADAPTER)

@@ -43,7 +43,9 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     source = weights or report.get("weights")
     tensors = load_file(str(directory / ADAPTER))
     is_complete = source in (None, "none")
-    model = load_model(str(report["model"]), weights=None if is_complete else source, num_classes=len(report["classes"]))
+    model = load_model(
+        str(report["model"]), weights=None if is_complete else source, num_classes=len(report["classes"])
+    )
     model = add_adapters(model, adapter_spec(report.get("adapter") or plan.get("adapter")))
     known = model.state_dict()
     unexpected = [name for name in tensors if name not in known]

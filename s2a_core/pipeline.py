@@ -1,0 +1,186 @@
+"""The method, as one line: load -> adapt -> profile -> plan -> verify -> train -> report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from s2a_core.adapters import AdapterSpec, add_adapters, resolve
+from s2a_core.datasets import ImageDataset, open_dataset
+from s2a_core.errors import InvalidInput, OutOfMemory
+from s2a_core.models import data_config, load_model
+from s2a_core.outputs import write_outputs
+from s2a_core.planning import Plan, plan
+from s2a_core.profiling import Profile, profile
+from s2a_core.train import TrainConfig, train
+from s2a_core.train.images import evaluation_transform
+from s2a_core.train.types import OnEvent
+from s2a_core.verify import verify
+
+Report = dict[str, Any]
+CALIBRATION_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run needs to know. budget_bytes: device memory it may use; None fields take the model's or device's own."""
+
+    model: str
+    data: str | None = None
+    budget_bytes: int = 0
+    output: Path | None = None
+    weights: str | None = None
+    adapter: str = "auto"
+    objective: str = "accuracy"
+    batch_size: int = 64
+    epochs: int = 5
+    seed: int = 0
+    image_size: int | None = None
+    precision: str | None = None
+    device: str | None = None
+    num_classes: int | None = None
+    plan: Plan | None = None
+    resume: bool = False
+
+
+@dataclass
+class _Prepared:
+    """A model with its adapter, and the data it is for."""
+
+    model: nn.Module
+    spec: AdapterSpec
+    dataset: ImageDataset | None
+    image_size: int
+    precision: str
+    device: str
+    phases: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
+    """Train inside the budget and write the output directory; returns report.json's content.
+
+    Raises what s2a_core/errors.py lists, before training for bad input and budgets that cannot fit.
+    """
+    if request.output is None:
+        raise InvalidInput("a run needs an output directory")
+    if request.data is None:
+        raise InvalidInput("a run needs data: a directory of images, an archive, `digits` or a dataset's name")
+    clock = _Clock(on_event)
+    with clock.phase("validating"):
+        prepared = _prepare(request)
+    assert prepared.dataset is not None
+    for warning in prepared.dataset.report.warnings:
+        on_event({"type": "warning", "message": warning})
+    request.output.mkdir(parents=True, exist_ok=True)
+    measured: Profile | None = None
+    with clock.phase("profiling"):
+        measured = _profile(request, prepared) if request.plan is None else None
+    with clock.phase("planning"):
+        chosen = request.plan or _plan(request, measured)
+    with clock.phase("verifying"):
+        images, labels = _calibration(prepared, max(CALIBRATION_IMAGES, 1))
+        chosen = verify(prepared.model, chosen, measured, images, labels).plan
+    on_event({"type": "plan", "plan": chosen.to_json()})
+    with clock.phase("training"):
+        config = TrainConfig(epochs=request.epochs, seed=request.seed, resume=request.resume)
+        try:
+            result = train(prepared.model, prepared.dataset, chosen, config, request.output, on_event)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(f"the device ran out of memory while training: {error}") from error
+    with clock.phase("reporting"):
+        is_random = request.weights in (None, "none") and request.model != "s2a_tiny"
+        return write_outputs(
+            request.output,
+            request=request,
+            result=result,
+            plan=chosen,
+            dataset=prepared.dataset,
+            tensors=prepared.model.state_dict() if is_random else None,
+            phases=clock.phases,
+            extra={"adapter": prepared.spec.to_json(), "weights": request.weights, "image_size": prepared.image_size},
+        )
+
+
+def make_profile(request: RunRequest) -> Profile:
+    """The profile of a request's model and adapter."""
+    return _profile(request, _prepare(request))
+
+
+def make_plan(request: RunRequest) -> Plan:
+    """The plan of a request, from a fresh profile; not verified."""
+    return _plan(request, _profile(request, _prepare(request)))
+
+
+def _prepare(request: RunRequest) -> _Prepared:
+    """Load the data and the model, add the adapter. Raises before anything is trained."""
+    spec = AdapterSpec.parse(request.adapter)
+    device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": device})
+    if request.batch_size < 1 or request.epochs < 1:
+        raise InvalidInput(f"batch size and epochs must be positive, not {request.batch_size} and {request.epochs}")
+    dataset = open_dataset(request.data, seed=request.seed) if request.data else None
+    num_classes = len(dataset.classes) if dataset else (request.num_classes or 1000)
+    torch.manual_seed(request.seed)
+    model = load_model(request.model, request.weights, num_classes)
+    image_size = request.image_size or int(data_config(model)["image_size"])
+    spec = resolve(model, spec)
+    model = add_adapters(model, spec, image_size).to(device)
+    precision = request.precision or ("bf16" if device.startswith("cuda") else "fp32")
+    return _Prepared(model, spec, dataset, image_size, precision, device)
+
+
+def _profile(request: RunRequest, prepared: _Prepared) -> Profile:
+    size = min(4, max(2, request.batch_size))
+    calibration = _calibration(prepared, CALIBRATION_IMAGES) if prepared.dataset else None
+    return profile(
+        prepared.model,
+        prepared.image_size,
+        size,
+        prepared.precision,
+        calibration,
+        name=request.model,
+        adapter=str(prepared.spec),
+    )
+
+
+def _plan(request: RunRequest, measured: Profile | None) -> Plan:
+    if measured is None:
+        raise InvalidInput("a plan needs a profile")
+    if request.budget_bytes <= 0:
+        raise InvalidInput("the budget must be a positive number of bytes")
+    batch_size = request.batch_size
+    return plan(measured, request.budget_bytes, batch_size, request.objective)  # type: ignore[arg-type]
+
+
+def _calibration(prepared: _Prepared, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Training images as the network sees them, spread over the data: ([N, 3, H, W], [N])."""
+    assert prepared.dataset is not None
+    transform = evaluation_transform(data_config(prepared.model, prepared.image_size))
+    split = prepared.dataset.train.with_transform(transform)
+    chosen = [round(i * (len(split) - 1) / max(1, count - 1)) for i in range(count)]
+    pairs = [split[i] for i in chosen]
+    images = torch.stack([image for image, _ in pairs]).to(prepared.device)
+    return images, torch.tensor([label for _, label in pairs], device=prepared.device)
+
+
+class _Clock:
+    """Phases with their seconds, told as they begin."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self.on_event = on_event
+        self.phases: list[dict[str, Any]] = []
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.on_event({"type": "phase", "name": name})
+        start = time.perf_counter()
+        yield
+        self.phases.append({"name": name, "seconds": round(time.perf_counter() - start, 3)})

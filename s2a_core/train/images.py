@@ -1,0 +1,56 @@
+"""From an RGB image to a normalised tensor: for training with mild augmentation, for evaluation without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+Transform = Callable[[Image.Image], Tensor]
+_MODES = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
+_SMALL = 64  # below this, a random crop of a fraction of the image loses what is on it
+
+
+class _Pipeline:
+    """Geometry on the PIL image, then [3, H, W] fp32, normalised. Can be pickled."""
+
+    def __init__(self, geometry: v2.Transform, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        self.geometry = geometry
+        self.mean = torch.tensor(mean).view(3, 1, 1)
+        self.std = torch.tensor(std).view(3, 1, 1)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        pixels = torch.from_numpy(np.array(self.geometry(image), dtype=np.uint8))  # [H, W, 3]
+        normalised: Tensor = (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
+        return normalised
+
+
+def evaluation_transform(config: Mapping[str, Any]) -> Transform:
+    """Resize so that the crop is `crop_pct` of the shorter side, crop the centre."""
+    size = int(config["image_size"])
+    mode = _MODES.get(str(config.get("interpolation")), v2.InterpolationMode.BICUBIC)
+    resized = round(size / float(config.get("crop_pct") or 1.0))
+    geometry = v2.Compose([v2.Resize(resized, interpolation=mode), v2.CenterCrop(size)])
+    return _Pipeline(geometry, tuple(config["mean"]), tuple(config["std"]))
+
+
+def training_transform(config: Mapping[str, Any]) -> Transform:
+    """Random crop and mirror for photos; for images of at most 64 pixels a small shift, and no mirror (digits)."""
+    size = int(config["image_size"])
+    mode = _MODES.get(str(config.get("interpolation")), v2.InterpolationMode.BICUBIC)
+    if size <= _SMALL:
+        steps = [
+            v2.Resize((size, size), interpolation=mode),
+            v2.RandomCrop(size, padding=size // 16, padding_mode="edge"),
+        ]
+    else:
+        steps = [
+            v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(0.8, 1.25), interpolation=mode),
+            v2.RandomHorizontalFlip(),
+        ]
+    return _Pipeline(v2.Compose(steps), tuple(config["mean"]), tuple(config["std"]))

@@ -1,0 +1,55 @@
+"""What a training run takes and gives. Imports no torch at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. lr: None takes the default of the adapter; label_smoothing, weight_decay, warmup: shares."""
+
+    epochs: int = 5
+    seed: int = 0
+    lr: float | None = None
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.1
+    warmup: float = 0.1
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished training. accuracy: best on validation, 0..1; bytes and milliseconds as named.
+
+    measured_peak_bytes: maximum over metered training steps and an evaluation step, weights and optimizer included.
+    memory_timeline: (ms, bytes, phase) of one step; state_dict: trained tensors of the best epoch.
+    """
+
+    accuracy: float
+    final_accuracy: float
+    best_epoch: int
+    epochs: int
+    history: tuple[Mapping[str, Any], ...]
+    measured_peak_bytes: int
+    measured: Mapping[str, int]
+    memory_timeline: tuple[tuple[float, int], ...]
+    step_ms: float
+    wall_s: float
+    trainable_params: int
+    head_params: int
+    total_params: int
+    confusion: tuple[tuple[int, ...], ...]
+    mistakes: tuple[Mapping[str, Any], ...]
+    data_config: Mapping[str, Any]
+    state_dict: Mapping[str, Tensor]
+    step_losses: tuple[float, ...] = ()
+    notes: tuple[str, ...] = field(default_factory=tuple)
