@@ -1,6 +1,6 @@
 """The kernels in Triton, for CUDA tensors: the same names, signatures and codes as the reference.
 
-Where codes are made it is compiled without fused multiply-add (`enable_fp_fusion=False`), to round as the reference does.
+Where codes are made it is compiled without fused multiply-add (`enable_fp_fusion=False`), to round like the reference.
 """
 
 from s2a_core.kernels.triton_kernels.activation import act_bwd, act_fwd, mask_bwd, mask_fwd

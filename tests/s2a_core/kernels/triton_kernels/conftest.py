@@ -27,6 +27,14 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With a GPU the tests of this folder are GPU tests, so `-m gpu` selects them."""
+    for item in items:
+        if torch.cuda.is_available() and HERE in item.path.parents and "device" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.gpu)
+
+
 @functools.cache
 def _outcomes(path: Path) -> dict[str, str]:
     """What the interpreting process says of every test of a file: empty for passed, else the failure."""
