@@ -10,6 +10,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.data.config import resolve_data_config
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -77,7 +78,7 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
 
 def data_config(model: nn.Module, image_size: int | None = None) -> dict[str, Any]:
     """How images reach this model: {"image_size", "mean", "std", "interpolation", "crop_pct"}."""
-    config: Mapping[str, Any] = timm.data.resolve_data_config({}, model=model)
+    config: Mapping[str, Any] = resolve_data_config({}, model=model)
     size = image_size or int(config["input_size"][-1])
     return {
         "image_size": size,
@@ -88,6 +89,11 @@ def data_config(model: nn.Module, image_size: int | None = None) -> dict[str, An
     }
 
 
+def is_random(model: str, weights: str | None) -> bool:
+    """Whether a run began from random weights, so that its own file must hold every tensor."""
+    return weights == "none" or (weights is None and model != TINY)
+
+
 def head_parameters(model: nn.Module) -> set[str]:
     """Names of the classifier's parameters."""
     return {n for n in _head_names(model) if n in dict(model.named_parameters())}
@@ -95,7 +101,7 @@ def head_parameters(model: nn.Module) -> set[str]:
 
 def _head_names(model: nn.Module) -> set[str]:
     """State-dict names below the classifier(s) timm knows for this model."""
-    classifier = model.get_classifier()
+    classifier: Any = model.get_classifier()  # type: ignore[operator]
     heads = set(classifier if isinstance(classifier, (list, tuple)) else [classifier])
     prefixes = [name for name, module in model.named_modules() if module in heads and name]
     return {k for k in model.state_dict() if any(k == p or k.startswith(p + ".") for p in prefixes)}
@@ -109,7 +115,7 @@ def _tiny(num_classes: int | None, options: Mapping[str, Any]) -> nn.Module:
     from timm.models.vision_transformer import VisionTransformer
 
     model = VisionTransformer(**{**TINY_SHAPE, **options, "num_classes": 52 if num_classes is None else num_classes})
-    model.pretrained_cfg = {
+    model.pretrained_cfg = {  # type: ignore[assignment]
         "input_size": (3, 32, 32),
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),

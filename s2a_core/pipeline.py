@@ -15,7 +15,7 @@ from torch import nn
 from s2a_core.adapters import AdapterSpec, add_adapters, resolve
 from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.errors import InvalidInput, OutOfMemory
-from s2a_core.models import data_config, load_model
+from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs import write_outputs
 from s2a_core.planning import Plan, plan
 from s2a_core.profiling import Profile, profile
@@ -30,7 +30,7 @@ CALIBRATION_IMAGES = 8
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run needs to know. budget_bytes: device memory it may use; None fields take the model's or device's own."""
+    """What a run needs to know. budget_bytes: memory it may use; None takes the model's or device's own."""
 
     model: str
     data: str | None = None
@@ -95,14 +95,14 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(f"the device ran out of memory while training: {error}") from error
     with clock.phase("reporting"):
-        is_random = request.weights in (None, "none") and request.model != "s2a_tiny"
+        starts_random = is_random(request.model, request.weights)
         return write_outputs(
             request.output,
             request=request,
             result=result,
             plan=chosen,
             dataset=prepared.dataset,
-            tensors=prepared.model.state_dict() if is_random else None,
+            tensors=prepared.model.state_dict() if starts_random else None,
             phases=clock.phases,
             extra={"adapter": prepared.spec.to_json(), "weights": request.weights, "image_size": prepared.image_size},
         )

@@ -69,7 +69,7 @@ def _torch() -> dict[str, Any]:
 
     if not torch.cuda.is_available():
         return _check("device", "warn", f"cpu with {torch.get_num_threads()} threads; no CUDA device", devices=["cpu"])
-    devices = []
+    devices: list[dict[str, Any]] = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         devices.append({"name": properties.name, "memory_bytes": properties.total_memory})

@@ -45,7 +45,7 @@ def profile(
     terminal.document(document)
     terminal.say(
         f"[name]{model}[/]  {adapter}, {document.get('precision')}, weights {format_bytes(document['params_bytes'])}, "
-        f"activations [number]{format_bytes(document['activation_bytes_per_sample'])}[/] per sample as PyTorch keeps them"
+        f"activations [number]{format_bytes(document['activation_bytes_per_sample'])}[/] per sample, kept exactly"
     )
     terminal.say(_table(document["sites"]))
 

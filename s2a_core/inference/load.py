@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.errors import InvalidInput, WeightsMismatch
-from s2a_core.models import load_model
+from s2a_core.models import is_random, load_model
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
 
 
@@ -42,11 +42,11 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     report, plan = read_documents(directory)
     source = weights or report.get("weights")
     tensors = load_file(str(directory / ADAPTER))
-    is_complete = source in (None, "none")
+    is_complete = is_random(str(report["model"]), source)
     model = load_model(
-        str(report["model"]), weights=None if is_complete else source, num_classes=len(report["classes"])
+        str(report["model"]), weights="none" if is_complete else source, num_classes=len(report["classes"])
     )
-    model = add_adapters(model, adapter_spec(report.get("adapter") or plan.get("adapter")))
+    model = add_adapters(model, adapter_spec(report.get("adapter") or plan.get("adapter")), report.get("image_size"))
     known = model.state_dict()
     unexpected = [name for name in tensors if name not in known]
     missing = [name for name in known if name not in tensors] if is_complete else []
@@ -85,5 +85,7 @@ def adapter_spec(document: Any) -> AdapterSpec:
     if isinstance(document, str):
         return AdapterSpec.parse(document)
     names = AdapterSpec.__dataclass_fields__
-    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in dict(document).items() if key in names}
+    fields: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in dict(document).items() if key in names
+    }
     return AdapterSpec(**fields)

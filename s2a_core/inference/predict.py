@@ -26,7 +26,7 @@ class Prediction:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Files as given and, for a directory, every image file in it, sorted. Raises InvalidInput for what is not there."""
+    """Files as given and, for a directory, every image file in it, sorted. Raises InvalidInput."""
     found: list[Path] = []
     problems = []
     for path in paths:
