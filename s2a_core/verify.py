@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from s2a_core.compression import compress, prepare_frozen_weights
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.meter import PeakMeter
+from s2a_core.planning.search import Objective
 from s2a_core.planning.search import plan as make_plan
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.runs import unchanged
@@ -83,7 +85,7 @@ def verify(
             break
         # What was predicted too low is kept free in the next round, so that the same miss fits.
         margin += max(excess, measured - plan.predicted.peak_bytes)
-        plan = make_plan(profile, plan.budget_bytes, plan.batch_size, plan.objective, margin)
+        plan = make_plan(profile, plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), margin)
     name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])
     raise InfeasibleBudget(
         budget_bytes=plan.budget_bytes,

@@ -16,7 +16,7 @@ from s2a_core.storage import FrozenWeights, Storage
 GRADIENT_BYTES = 4  # fp32
 OPTIMIZER_BYTES = 8  # AdamW keeps two fp32 moments
 WAYS = ("exact", "codes", "region", "block")
-# Share of the moving part added on top, until measured pairs replace it: the fit's 95th percentile on the profile's own models.
+# Share of the moving part added on top until measured pairs replace it.
 MARGIN = 0.02
 
 
@@ -27,7 +27,7 @@ def weights_bytes(profile: Profile, frozen_weights: FrozenWeights) -> int:
 
 
 def held_per_sample(profile: Profile, sites: Mapping[str, Storage]) -> int:
-    """Bytes a sample holds for backward under a choice of storages; what a used region or block absorbs costs nothing."""
+    """Bytes a sample holds for backward under a choice of storages; what a used region or block absorbs is free."""
     total = profile.unlisted_bytes_per_sample
     for site in profile.sites:
         absorbed = any(

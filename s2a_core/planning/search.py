@@ -1,4 +1,4 @@
-"""`plan`: the best micro-batch, way of running and storage per site under a budget, each inner choice solved exactly."""
+"""`plan`: the best micro-batch, way of running and storage per site under a budget; inner choices solved exactly."""
 
 from __future__ import annotations
 

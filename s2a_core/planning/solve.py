@@ -23,8 +23,9 @@ from s2a_core.planning.types import SolverReport
 from s2a_core.profiling.types import Option, SiteProfile
 from s2a_core.storage import Storage
 
-GAP = 1e-4
+GAP = 2e-5  # HiGHS stops at this; what it reports afterwards may be a little larger
 TIME_LIMIT_S = 20.0
+COST_SCALE = 1e3  # the largest cost; HiGHS also stops at an absolute gap of 1e-6, which must not be reached first
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def choose(
             right[i] = 0.0
     scale = max(float(sizes.max()), 1.0)
     result = milp(
-        costs / max(float(costs.max()), 1e-30),
+        COST_SCALE * costs / max(float(costs.max()), 1e-30),
         constraints=[
             LinearConstraint(membership.tocsr(), right, right),
             LinearConstraint(sizes[None, :] / scale, -np.inf, capacity_bytes / scale),

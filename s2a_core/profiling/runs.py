@@ -1,4 +1,4 @@
-"""One real forward and backward under a policy, with everything a profile reads off it: ledger, peak, gradient, time."""
+"""One real forward and backward under a policy: its ledger, peak, gradient and time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Step:
 def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, precision: str, is_metered: bool) -> Step:
     """Forward and backward of images x [B, 3, H, W] and labels y [B]; gradients replace those the parameters hold.
 
-    Gradients are allocated before, as in every micro-batch but a run's first. The same random numbers are drawn each time.
+    Gradients are allocated before, as in every micro-batch but a run's first.
+    The same random numbers are drawn each time.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -92,9 +93,9 @@ def relative_error(actual: Tensor, exact: Tensor) -> float:
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
     """Trainable parameters, buffers, gradients, modes and generator state are afterwards what they were."""
-    parameters = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
+    values: list[tuple[Tensor, Tensor]] = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
+    values += [(b, b.clone()) for b in model.buffers()]
     flags = [(p, p.requires_grad, p.grad) for p in model.parameters()]
-    buffers = [(b, b.clone()) for b in model.buffers()]
     modes = [(m, m.training) for m in model.modules()]
     state = torch.get_rng_state()
     for p, _, _ in flags:
@@ -103,8 +104,8 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for p, was in [*parameters, *buffers]:
-                p.copy_(was)
+            for tensor, was in values:
+                tensor.copy_(was)
         for p, required, grad in flags:
             p.requires_grad_(required)
             p.grad = grad

@@ -37,7 +37,7 @@ def anchors(spec: SiteSpec) -> tuple[Storage, ...]:
 
 
 def between(measured: Mapping[Storage, float], storage: Storage) -> float:
-    """Error of a width from the measured ones, log-linear in bits. Widths beyond fall by at least half the usual factor."""
+    """Error of a width from the measured ones, log-linear in bits."""
     if storage in measured:
         return measured[storage]
     points = sorted((s.bits, max(e, _FLOOR)) for s, e in measured.items() if s.bits)

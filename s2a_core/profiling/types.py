@@ -1,4 +1,4 @@
-"""What a profile holds: sites with the bytes, error and time of each storage, and the memory around them. Imports no torch."""
+"""What a profile holds: sites with bytes, error and time of each storage, and the memory around them. No torch."""
 
 from __future__ import annotations
 

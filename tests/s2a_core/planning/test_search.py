@@ -1,0 +1,74 @@
+"""What a plan promises: it fits, more budget is never worse, the smallest budget works and less is refused."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2a_core.errors import InfeasibleBudget, InvalidInput
+from s2a_core.planning import plan
+from s2a_core.planning.search import smallest_budget
+from s2a_core.storage import Storage
+from tests.s2a_core.planning.profiles import transformer
+
+
+def test_everything_is_exact_when_the_budget_allows() -> None:
+    p = plan(transformer(2), 100 * 2**20, batch_size=8)
+    assert p.predicted.gradient_error == 0.0
+    assert p.micro_batch == 8
+    assert all(s in (Storage.EXACT, Storage.NONE) for s in p.sites.values())
+
+
+def test_the_smallest_budget_is_feasible_and_two_percent_less_is_refused() -> None:
+    profile = transformer(3)
+    smallest, _ = smallest_budget(profile)
+    assert plan(profile, smallest, batch_size=8).predicted.peak_bytes <= smallest
+    with pytest.raises(InfeasibleBudget) as refused:
+        plan(profile, int(smallest * 0.98), batch_size=8)
+    assert refused.value.min_feasible_budget_bytes == smallest
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 100), shares=st.lists(st.floats(1.0, 3.0), min_size=2, max_size=2))
+def test_a_larger_budget_is_never_less_accurate(seed: int, shares: list[float]) -> None:
+    profile = transformer(3, seed=seed)
+    smallest, _ = smallest_budget(profile)
+    low, high = (plan(profile, int(smallest * s), batch_size=4) for s in sorted(shares))
+    assert max(high.predicted.gradient_error, 0.02) <= max(low.predicted.gradient_error, 0.02) * 1.001
+    errors = [point.gradient_error for point in high.frontier]
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("objective", ["accuracy", "speed", "balanced"])
+def test_every_objective_fits(objective: str) -> None:
+    profile = transformer(3)
+    budget = int(smallest_budget(profile)[0] * 1.2)
+    p = plan(profile, budget, batch_size=8, objective=objective)  # type: ignore[arg-type]
+    assert p.predicted.peak_bytes <= budget
+    assert sum(p.predicted.breakdown.values()) == p.predicted.peak_bytes
+    assert p.micro_batch * p.accumulation == 8
+    assert p.baselines
+
+
+def test_a_margin_is_kept_free() -> None:
+    profile = transformer(2)
+    budget = smallest_budget(profile)[0] + 40_000
+    p = plan(profile, budget, batch_size=4, margin_bytes=20_000)
+    assert p.predicted.peak_bytes <= budget
+    assert p.predicted.breakdown["margin"] >= 20_000
+
+
+@pytest.mark.parametrize(("batch", "objective"), [(0, "accuracy"), (4, "cheap")])
+def test_bad_requests_are_refused(batch: int, objective: str) -> None:
+    with pytest.raises(InvalidInput):
+        plan(transformer(1), 2**20, batch_size=batch, objective=objective)  # type: ignore[arg-type]
+
+
+def test_planning_a_large_model_takes_seconds() -> None:
+    profile = transformer(12, 8)
+    start = time.process_time()
+    plan(profile, int(smallest_budget(profile)[0] * 1.5), batch_size=64)
+    assert time.process_time() - start < 8

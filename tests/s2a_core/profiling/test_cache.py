@@ -1,0 +1,32 @@
+"""Profiles on disk: found by fingerprint, never half-written, refused when stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s2a_core.errors import StaleProfile
+from s2a_core.profiling.cache import load_profile, require_fresh, save_profile
+from tests.s2a_core.planning.profiles import transformer
+
+
+def test_a_profile_is_found_again(tmp_path: Path) -> None:
+    profile = transformer(2)
+    path = save_profile(tmp_path / "profiles", profile)
+    assert load_profile(tmp_path / "profiles", profile.fingerprint) == profile
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_what_cannot_be_read_counts_as_missing(tmp_path: Path) -> None:
+    profile = transformer(1)
+    assert load_profile(tmp_path, profile.fingerprint) is None
+    save_profile(tmp_path, profile).write_text('{"version": 1, "sites"')
+    assert load_profile(tmp_path, profile.fingerprint) is None
+
+
+def test_a_stale_profile_is_refused() -> None:
+    profile = transformer(1)
+    require_fresh(profile, profile.fingerprint)
+    with pytest.raises(StaleProfile, match="profile again"):
+        require_fresh(profile, "0" * 16)

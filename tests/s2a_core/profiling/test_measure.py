@@ -1,0 +1,68 @@
+"""A profile says what is really stored, and leaves the model as it was."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from s2a_core.errors import InvalidInput
+from s2a_core.profiling import Profile, profile
+from s2a_core.profiling.runs import run_step
+from s2a_core.storage import Storage, StoragePolicy
+
+
+@pytest.mark.parametrize("width", [Storage.B3, Storage.B4, Storage.B6])
+def test_bytes_of_every_width_agree_with_the_ledger(vit: nn.Module, vit_profile: Profile, width: Storage) -> None:
+    sites, predicted = {}, 0
+    for site in vit_profile.sites:
+        sizes = {o.storage: o.bytes_per_sample for o in site.options}
+        if site.op in ("region", "block"):
+            sites[site.name] = Storage.NONE
+        elif width in sizes:
+            sites[site.name] = width
+            predicted += sizes[width]
+        else:
+            sites[site.name] = Storage.EXACT
+            predicted += sizes[Storage.EXACT]
+    x, y = torch.randn(8, 3, 32, 32), torch.zeros(8, dtype=torch.long)
+    held = run_step(vit.train(), x, y, StoragePolicy(sites), "fp32", is_metered=False).held_bytes
+    assert 8 * (predicted + vit_profile.unlisted_bytes_per_sample) == pytest.approx(held, rel=0.02)
+
+
+def test_fewer_bits_never_cost_more_and_err_more(vit_profile: Profile) -> None:
+    for site in vit_profile.sites:
+        coded = [o for o in site.options if o.storage.bits]
+        sizes, errors = [o.bytes_per_sample for o in coded], [o.gradient_error for o in coded]
+        assert sizes == sorted(sizes, reverse=True)
+        assert errors == sorted(errors)
+        assert all(e >= 0 for e in errors)
+
+
+def test_the_model_is_left_as_it_was(vit: nn.Module) -> None:
+    before = {k: v.clone() for k, v in vit.state_dict().items()}
+    flags = [p.requires_grad for p in vit.parameters()]
+    was_training = vit.training
+    found = profile(vit, 32, 2, has_baselines=False, refine_s=0.0)
+    assert all(torch.equal(v, before[k]) for k, v in vit.state_dict().items())
+    assert [p.requires_grad for p in vit.parameters()] == flags
+    assert all(p.grad is None for p in vit.parameters())
+    assert vit.training == was_training
+    assert found.calibrated_on == "noise"
+
+
+def test_baselines_are_in_the_profile(vit_profile: Profile) -> None:
+    sizes = {b.name: b.fixed_bytes + 64 * b.bytes_per_sample for b in vit_profile.baselines}
+    assert set(sizes) == {"full", "lora", "bias", "bias + checkpointing"}
+    assert sizes["full"] > sizes["bias"]
+
+
+def test_bad_requests_are_refused(vit: nn.Module) -> None:
+    with pytest.raises(InvalidInput, match="precision"):
+        profile(vit, 32, 4, "fp64")
+    with pytest.raises(InvalidInput, match="at least 2"):
+        profile(vit, 32, 1)
+    with pytest.raises(InvalidInput, match="33 pixels"):
+        profile(vit, 33, 2, has_baselines=False)
+    with pytest.raises(InvalidInput, match="no trainable"):
+        profile(vit.requires_grad_(False), 32, 2)

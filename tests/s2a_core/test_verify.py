@@ -1,0 +1,51 @@
+"""A verified plan kept its budget when tried; a miss makes the next one tighter; pairs are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from s2a_core.errors import InfeasibleBudget
+from s2a_core.planning import plan
+from s2a_core.planning.search import smallest_budget
+from s2a_core.profiling import profile
+from s2a_core.verify import PeakPair, margin_share, measured_peak, recorded, verify
+from tests.s2a_core.profiling.conftest import small_vit
+
+IMAGES, LABELS = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
+
+
+def test_a_plan_that_misses_is_planned_again_tighter(tmp_path: Path) -> None:
+    model = small_vit()
+    found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
+    first = plan(found, 3 * smallest_budget(found)[0], batch_size=16)
+    peak = measured_peak(model, first, IMAGES, LABELS)
+    verified = verify(model, first, found, IMAGES, LABELS, tmp_path / "pairs.jsonl")
+    assert verified.is_inside
+    assert verified.plan.measured_peak_bytes == pytest.approx(peak, rel=0.02)
+    assert verified.plan.predicted.peak_bytes >= verified.measured_peak_bytes
+    # A profile that promises half of what the model needs: the plan made from it does not fit at first.
+    dishonest = replace(found, working={w: replace(s, constant_bytes=0) for w, s in found.working.items()})
+    budget = int(peak * 0.9)
+    low = plan(dishonest, budget, batch_size=16)
+    try:
+        verified = verify(model, low, dishonest, IMAGES, LABELS, tmp_path / "pairs.jsonl")
+        assert verified.measured_peak_bytes <= budget
+    except InfeasibleBudget as refused:
+        assert refused.min_feasible_budget_bytes > budget
+    assert len(recorded(tmp_path / "pairs.jsonl")) >= 2
+
+
+def test_the_margin_is_a_quantile_of_the_pairs() -> None:
+    pairs = [PeakPair("m", "bias", "fp32", "cpu", 1000, 1000 + i) for i in range(100)]
+    assert margin_share(pairs[:5], 0.02) == 0.02
+    assert margin_share(pairs, 0.02) == pytest.approx(0.095)
+    assert margin_share([replace(p, measured_bytes=500) for p in pairs], 0.02) == 0.0
+
+
+def test_an_unfinished_line_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"model": "m"')
+    assert recorded(tmp_path / "pairs.jsonl") == []
