@@ -1,10 +1,14 @@
-"""Tables of derivative values: the borders on x and the levels that minimise E[(f'(x) - q(x))^2].
+"""Tables of derivative values: the borders on x and the levels that minimise a weighted mean of (f'(x) - q(x))^2.
 
 Derivatives of GELU, SiLU, Mish and Hardswish are not monotone, so a code names an interval of x, not of f'. On a grid
 of x with weights from a histogram, dynamic programming finds the 2^b intervals with the least squared error about their
 weighted mean; that is the global optimum on the grid (Few-Bit Backward, Novikov et al. 2022, does the same for a
-uniform weight). Without a histogram the weight is N(0, 1), what a normalised input gives. No constant is stored:
-`python -m s2a_core.kernels.tables` writes every universal table as JSON.
+uniform weight). No constant is stored: `python -m s2a_core.kernels.tables` writes every universal table as JSON.
+
+The weight is the square root of the histogram's density, and without a histogram half N(0, 1), half N(0, 3^2). The
+density itself gives the tails away, where a whole channel may lie, and an error of one sign adds up over its tokens.
+Measured on DeiT-tiny's weights and 32 photos, cosine of all bias gradients with GELU coded at 2 / 3 / 4 bits:
+density .953 / .985 / .997, square root .963 / .991 / .998; N(0, 1) .952 / .887 / .979, the mixture .952 / .991 / .996.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from s2a_core.kernels.derivatives import DERIVATIVES
 from s2a_core.kernels.layout import check_bits
 
 GRID_POINTS = 1024
-WIDEST_X = 8.0  # N(0, 1) has 1e-15 of its mass beyond; f' has met its limits
+WIDEST_X = 8.0  # beyond it f' has met its limits
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def _on_device(table: DerivativeTable, device: torch.device) -> tuple[Tensor, Te
 
 @functools.lru_cache(maxsize=4096)
 def fit_table(name: str, bits: int, histogram: Histogram | None = None) -> DerivativeTable:
-    """The best table of `bits` bits for activation `name` on inputs like `histogram`, or N(0, 1). Cached."""
+    """The best table of `bits` bits for activation `name` on inputs like `histogram`, or on any. Cached."""
     check_bits(bits)
     if name not in DERIVATIVES:
         raise ValueError(f"no derivative of {name!r}; there are {', '.join(DERIVATIVES)}")
@@ -115,9 +119,9 @@ def _grid(histogram: Histogram | None, points: int) -> tuple[Tensor, Tensor]:
     """Grid points in float64 and a positive weight for each."""
     if histogram is None:
         x = torch.linspace(-WIDEST_X, WIDEST_X, points, dtype=torch.float64)
-        return x, torch.exp(-0.5 * x * x)
+        return x, torch.exp(-0.5 * x * x) + torch.exp(-0.5 * (x / 3.0) ** 2) / 3.0
     width = (histogram.high - histogram.low) / len(histogram.counts)
-    counts = torch.tensor(histogram.counts, dtype=torch.float64)
+    counts = torch.tensor(histogram.counts, dtype=torch.float64).sqrt_()
     # outside +-WIDEST_X every derivative here is flat: a bin there needs no resolution, only its weight
     low, high = max(histogram.low, -WIDEST_X), min(histogram.high, WIDEST_X)
     if high <= low:

@@ -29,11 +29,11 @@ def test_forward_is_stock_and_the_gradient_nears_it_with_every_bit(name: str, dt
     assert all(later < 0.8 * earlier for earlier, later in itertools.pairwise(errors)), errors
 
 
-def test_two_bits_of_gelu_on_normal_inputs_are_within_fourteen_percent() -> None:
+def test_two_bits_of_gelu_on_normal_inputs_are_within_seventeen_percent() -> None:
     x, table = torch.randn(100_000), fit_table("gelu", 2)
     x.requires_grad_()
     (expected,) = torch.autograd.grad(FUNCTIONS["gelu"](x).sum(), x)
-    assert relative_rms(act_bwd(torch.ones(100_000), act_fwd(x.detach(), "gelu", table)[1], table), expected) < 0.14
+    assert relative_rms(act_bwd(torch.ones(100_000), act_fwd(x.detach(), "gelu", table)[1], table), expected) < 0.17
 
 
 @pytest.mark.parametrize("bits", BITS)
