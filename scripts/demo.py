@@ -26,9 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 MODEL, DATA = "s2a_tiny", "digits"
-BUDGET = "6MiB"
-BATCH, EPOCHS = 64, 6
-LIMIT_S = 110
+BUDGET = "16MiB"
+BATCH, EPOCHS = 64, 2
+LIMIT_S = 170
 KEY = re.compile(r"s2a_[A-Za-z0-9]+_[A-Za-z0-9_-]+")
 MIB = 2**20
 console = Console()
@@ -45,7 +45,7 @@ class Service:
         self.log = folder / "service.log"
         self.key = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli.main", "serve", "--host", "127.0.0.1", "--port", str(port)],
+            [str(Path(sys.executable).with_name("s2a")), "serve", "--host", "127.0.0.1", "--port", str(port)],
             env={**os.environ, "S2A_DATA_DIR": str(folder), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
