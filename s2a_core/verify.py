@@ -63,8 +63,8 @@ def verify(
 ) -> VerifiedPlan:
     """Measures the plan's peak in two steps and an evaluation; given a profile, plans again while it misses the budget.
 
-    images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]. The model is left as it was,
-    but for frozen weights the plan narrows. pairs: JSON lines that every (predicted, measured) is added to.
+    images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]. The model is left as
+    it was, but for frozen weights the plan narrows. pairs: JSON lines that every (predicted, measured) is added to.
     Raises InfeasibleBudget when three rounds do not fit.
     """
     margin = 0

@@ -17,7 +17,7 @@ from s2a_core.storage import FrozenWeights, Storage
 Objective = Literal["accuracy", "speed", "balanced"]
 # Below this relative error the gradient's own sampling noise hides the difference (two exact batches differ by 1.65).
 NEGLIGIBLE_ERROR = 0.02
-# A smaller micro-batch costs step time: kernels run emptier. Charged per halving, so that plans prefer fewer, larger ones.
+# A smaller micro-batch costs step time: kernels run emptier. Charged per halving, so that plans prefer larger ones.
 HALVING_COST = 0.03
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
 

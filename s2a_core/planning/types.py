@@ -16,7 +16,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the plan promises. gradient_error: relative L2; relative_step_time: against the exact step of the same adapter."""
+    """What the plan promises. gradient_error: relative L2; relative_step_time: against the adapter's exact step."""
 
     peak_bytes: int
     breakdown: Mapping[str, int]

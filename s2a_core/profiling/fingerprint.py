@@ -10,7 +10,7 @@ from torch import nn
 
 
 def fingerprint(model: nn.Module, name: str, adapter: str, image_size: int, precision: str, device: str) -> str:
-    """Hash of model, parameter shapes and values' checksum, what is trained, image size, precision, device and versions."""
+    """Hash of name, parameters (shapes, first values, trained or not), adapter, size, precision, device, versions."""
     digest = hashlib.sha256()
     for part in (name, adapter, image_size, precision, device_name(device), torch.__version__, torch.version.cuda):
         digest.update(f"{part}\0".encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def profile(
     has_baselines: bool = True,
     refine_s: float = 10.0,
 ) -> Profile:
-    """The profile of a model whose trainable parameters are set. Leaves the model as it was, but for frozen weights in bf16.
+    """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
     batch_size: samples of the larger of the two measured batches, at least 2. calibration: images [N, 3, H, W], N >=
     batch_size, and labels [N]; noise without. refine_s: seconds spent on telling apart sites of one shape.
@@ -198,7 +198,18 @@ def _site_profile(spec: SiteSpec, of: _Measured) -> SiteProfile:
         )
         for storage in spec.options
     )
-    return SiteProfile(spec.name, spec.op, tuple(spec.shape[1:]), options, spec.region, spec.block)
+    return SiteProfile(spec.name, spec.op, tuple(spec.shape[1:]), _ordered(options), spec.region, spec.block)
+
+
+def _ordered(options: tuple[Option, ...]) -> tuple[Option, ...]:
+    """Fewer bits never promise a smaller error: where noise says so, the larger width's error stands."""
+    found, floor = [], 0.0
+    for option in options:
+        if option.storage.bits:
+            floor = max(floor, option.gradient_error)
+            option = replace(option, gradient_error=floor)
+        found.append(option)
+    return tuple(found)
 
 
 def _sites(model: nn.Module, x: Tensor, precision: str, image_size: int) -> tuple[SiteSpec, ...]:

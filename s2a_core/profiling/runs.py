@@ -43,7 +43,8 @@ def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, prec
                 parameter.grad = torch.zeros_like(parameter)
             else:
                 parameter.grad.zero_()
-    gc.collect()
+    if is_metered:
+        gc.collect()  # garbage freed inside the step would lower its running sum
     torch.manual_seed(0)
     meter = PeakMeter(x.device) if is_metered else None
     if meter is not None:

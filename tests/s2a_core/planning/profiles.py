@@ -30,13 +30,26 @@ def profile_of(sites: tuple[SiteProfile, ...], **changes: object) -> Profile:
     for op in ("region", "block"):
         if any(s.op == op for s in sites):
             ways[op] = WorkingSet(1000, 1500)
-    fields: dict[str, object] = dict(
-        model="made_up", adapter="bias", image_size=32, precision="fp32", device="cpu",
-        params_bytes=100_000, frozen_bytes=80_000, trainable_params=500, buffers_bytes=64,
-        input_bytes_per_sample=1200, unlisted_bytes_per_sample=40, working=ways, evaluation=WorkingSet(0, 1000),
-        step_ms_per_sample=10.0, sites=sites, baselines=(BaselineCost("full", 1_000_000, 90_000),),
-        calibrated_on="noise", fingerprint="f" * 16,
-    )  # fmt: skip
+    fields: dict[str, object] = {
+        "model": "made_up",
+        "adapter": "bias",
+        "image_size": 32,
+        "precision": "fp32",
+        "device": "cpu",
+        "params_bytes": 100_000,
+        "frozen_bytes": 80_000,
+        "trainable_params": 500,
+        "buffers_bytes": 64,
+        "input_bytes_per_sample": 1200,
+        "unlisted_bytes_per_sample": 40,
+        "working": ways,
+        "evaluation": WorkingSet(0, 1000),
+        "step_ms_per_sample": 10.0,
+        "sites": sites,
+        "baselines": (BaselineCost("full", 1_000_000, 90_000),),
+        "calibrated_on": "noise",
+        "fingerprint": "f" * 16,
+    }
     return Profile(**{**fields, **changes})  # type: ignore[arg-type]
 
 
