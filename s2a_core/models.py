@@ -10,9 +10,9 @@ from typing import Any
 
 import timm
 import torch
-from timm.data.config import resolve_data_config
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.data.config import resolve_data_config
 from torch import nn
 
 from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch

@@ -46,10 +46,10 @@ def input_shapes(model: nn.Module, modules: list[nn.Module], image_size: int) ->
 
 
 def _is_block(module: nn.Module) -> bool:
-    """A block has several weighted layers and is not a list itself."""
+    """A block has two or more weighted layers and is not a list itself."""
     if isinstance(module, (nn.ModuleList, nn.Sequential)):
         return False
-    return sum(1 for _ in _weighted(module)) >= 3
+    return sum(1 for _ in _weighted(module)) >= 2
 
 
 def _weighted(module: nn.Module) -> Iterator[nn.Module]:

@@ -1,0 +1,25 @@
+"""Adapter names are read in any order and refused with what is allowed."""
+
+import pytest
+
+from s2a_core.adapters.spec import AdapterSpec
+from s2a_core.errors import BadAdapter
+
+
+def test_names_are_read_in_any_order() -> None:
+    assert AdapterSpec.parse("prompt, bias") == AdapterSpec.parse("bias+prompt")
+    assert str(AdapterSpec.parse("prompt,bias")) == "bias,prompt"
+    assert AdapterSpec.parse("auto").is_auto
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("vpt", "no adapter"), ("", "no adapter"), ("lora,bias", "cannot be combined")]
+)
+def test_what_does_not_exist_is_refused_with_what_is_allowed(text: str, reason: str) -> None:
+    with pytest.raises(BadAdapter, match=reason):
+        AdapterSpec.parse(text)
+
+
+def test_a_rank_below_one_is_refused() -> None:
+    with pytest.raises(BadAdapter, match="at least 1"):
+        AdapterSpec(("lora",), rank=0)

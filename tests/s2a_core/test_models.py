@@ -1,0 +1,41 @@
+"""Models by name, and the errors of wrong names and wrong weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
+from s2a_core.models import data_config, head_parameters, is_random, load_model
+
+
+def test_an_unknown_name_gives_the_nearest() -> None:
+    with pytest.raises(UnknownModel, match="did you mean.*deit_tiny"):
+        load_model("deit_tinyy_patch16_224")
+
+
+def test_weights_of_another_model_name_the_first_keys(tmp_path: Path) -> None:
+    save_file({"conv1.weight": torch.zeros(2)}, str(tmp_path / "w.safetensors"))
+    with pytest.raises(WeightsMismatch, match=r"missing cls_token.*unexpected conv1\.weight"):
+        load_model("s2a_tiny", tmp_path / "w.safetensors", 10)
+
+
+def test_a_file_that_is_not_there_or_no_safetensors_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"rubbish")
+    for path in (tmp_path / "w.safetensors", tmp_path / "none.safetensors"):
+        with pytest.raises(InvalidInput):
+            load_model("s2a_tiny", path)
+
+
+def test_our_tiny_model_is_small_and_has_its_configuration() -> None:
+    model = load_model("s2a_tiny", num_classes=7)
+    assert sum(p.numel() for p in model.parameters()) < 500_000
+    assert data_config(model)["image_size"] == 32
+    assert head_parameters(model) == {"head.weight", "head.bias"}
+
+
+def test_random_weights_are_known_as_such() -> None:
+    assert is_random("resnet18", None)
+    assert is_random("s2a_tiny", "none")
+    assert not is_random("s2a_tiny", None)

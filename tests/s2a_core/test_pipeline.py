@@ -1,0 +1,24 @@
+"""The pipeline refuses what cannot work before it loads a model."""
+
+from pathlib import Path
+
+import pytest
+
+from s2a_core import pipeline
+from s2a_core.errors import BadAdapter, BadDataset, InvalidInput, UnknownModel
+from s2a_core.pipeline import RunRequest
+
+
+def test_bad_requests_are_refused(tmp_path: Path) -> None:
+    good = {"model": "s2a_tiny", "data": "digits", "budget_bytes": 2**28, "output": tmp_path / "out"}
+    for change, error in (
+        ({"model": "nosuch"}, UnknownModel),
+        ({"data": str(tmp_path / "none")}, BadDataset),
+        ({"adapter": "vpt"}, BadAdapter),
+        ({"batch_size": 0}, InvalidInput),
+        ({"output": None}, InvalidInput),
+        ({"data": None}, InvalidInput),
+    ):
+        with pytest.raises(error):
+            pipeline.run(RunRequest(**{**good, **change}))
+    assert not (tmp_path / "out").exists()
