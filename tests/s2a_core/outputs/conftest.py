@@ -13,7 +13,11 @@ MIB = 2**20
 def report_document() -> dict[str, Any]:
     steps = 120
     timeline = [
-        [i, int((90 + 110 * math.sin(math.pi * min(i, steps - i) / steps) + 6 * (i % 3)) * MIB), "forward" if i < 55 else "backward" if i < 110 else "optimizer"]
+        [
+            i,
+            int((90 + 110 * math.sin(math.pi * min(i, steps - i) / steps) + 6 * (i % 3)) * MIB),
+            "forward" if i < 55 else "backward" if i < 110 else "optimizer",
+        ]
         for i in range(steps)
     ]
     classes = ["cardboard", "glass", "metal", "paper", "plastic", "trash"]
@@ -42,13 +46,20 @@ def report_document() -> dict[str, Any]:
         "weights": "weights.safetensors",
         "classes": classes,
         "history": [
-            {"epoch": e, "train_loss": 1.6 / e, "val_loss": 1.5 / e + 0.1, "train_accuracy": 1 - 0.5 / e, "val_accuracy": 0.83 - 0.3 / e**2}
+            {
+                "epoch": e,
+                "train_loss": 1.6 / e,
+                "val_loss": 1.5 / e + 0.1,
+                "train_accuracy": 1 - 0.5 / e,
+                "val_accuracy": 0.83 - 0.3 / e**2,
+            }
             for e in range(1, 4)
         ],
         "memory_timeline": timeline,
         "confusion": confusion,
         "mistakes": [
-            {"name": f"val/glass/{i}.jpg", "label": 1, "predicted": 4, "probability": 0.97 - i / 50, "thumbnail": pixel} for i in range(6)
+            {"name": f"val/glass/{i}.jpg", "label": 1, "predicted": 4, "probability": 0.97 - i / 50, "thumbnail": pixel}
+            for i in range(6)
         ],
         "dataset": {
             "source": "trashnet6",
@@ -69,7 +80,10 @@ def report_document() -> dict[str, Any]:
 
 def plan_document() -> dict[str, Any]:
     storages = ["b4", "exact", "mask", "b2", "recompute", "none"]
-    sites = [{"name": f"blocks.{i // 6}.part{i % 6}:gelu", "storage": storages[i % 6], "bytes": (i % 6) * MIB // 2} for i in range(72)]
+    sites = [
+        {"name": f"blocks.{i // 6}.part{i % 6}:gelu", "storage": storages[i % 6], "bytes": (i % 6) * MIB // 2}
+        for i in range(72)
+    ]
     parts = {"weights": 22, "gradients": 1, "optimizer": 2, "input": 10, "held": 94, "working": 75, "margin": 10}
     return {
         "mean_bits": 3.2,

@@ -1,0 +1,32 @@
+"""A plan is explained with its parts, its groups and its baselines."""
+
+import io
+
+from app.cli.explain import explain_plan, summarise
+from app.cli.terminal import Terminal
+
+PLAN = {
+    "model": "m",
+    "adapter": "bias",
+    "budget_bytes": 2**28,
+    "predicted": {"peak_bytes": 2**27, "breakdown": {"weights": 2**26, "held": 2**26}},
+    "sites": [{"name": f"blocks.{i}.mlp.act:gelu", "storage": "b2"} for i in range(12)],
+    "baselines": [{"name": "full", "peak_bytes": 2**30}],
+    "min_feasible_budget_bytes": 2**25,
+}
+
+
+def test_a_plan_is_explained() -> None:
+    out = io.StringIO()
+    Terminal(False, out, out).say(explain_plan(PLAN))
+    for words in (
+        "weights 64 MiB",
+        "blocks.*.mlp.act:gelu (12)",
+        "over the budget",
+        "smallest budget that fits is 32 MiB",
+    ):
+        assert words in out.getvalue()
+
+
+def test_names_with_numbers_are_joined() -> None:
+    assert summarise(["a.0.b:x", "a.1.b:x", "c"]) == "a.*.b:x (2), c"

@@ -1,0 +1,15 @@
+"""Events become lines with what they carry."""
+
+import io
+
+from app.cli.progress import Lines, describe
+from app.cli.terminal import Terminal
+
+
+def test_events_become_lines() -> None:
+    event = {"type": "epoch", "epoch": 1, "epochs": 2, "val_accuracy": 0.5, "peak_bytes": 2**27}
+    assert describe(event, 2**28) == "epoch 1/2 validation accuracy 50.0 %, 128 MiB of 256 MiB"
+    err = io.StringIO()
+    with Lines(Terminal(False, err, err), None) as follow:
+        follow({"type": "phase", "name": "training"})
+    assert err.getvalue() == "training\n"

@@ -1,0 +1,20 @@
+"""Charts are well-formed SVG with round ticks."""
+
+import xml.etree.ElementTree as ElementTree
+
+from s2a_core.outputs.charts import Level, Line, line_chart, ticks
+
+
+def test_a_chart_is_well_formed_and_drawn_for_both_widths() -> None:
+    drawn = line_chart([Line("a<b", [(0, 1), (1, 3)])], title="t", levels=[Level("budget", 4)])
+    root = ElementTree.fromstring(f"<x>{drawn}</x>")
+    assert [svg.get("class") for svg in root.findall("svg")] == ["chart wide", "chart narrow"]
+    assert "a&lt;b" in drawn
+
+
+def test_ticks_are_round() -> None:
+    assert ticks(0, 10, 5) == [0, 2, 4, 6, 8, 10]
+
+
+def test_nothing_to_draw_says_so() -> None:
+    assert "Nothing was recorded" in line_chart([], title="t")

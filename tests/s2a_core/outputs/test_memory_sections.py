@@ -1,0 +1,24 @@
+"""The memory sections show the budget, the parts, and who is over it."""
+
+from typing import Any
+
+from s2a_core.outputs.memory_sections import baselines_section, budget_section, storage_section, timeline_section
+
+
+def test_the_budget_section_names_every_part(report: dict[str, Any], plan: dict[str, Any]) -> None:
+    page = budget_section(report, plan)
+    assert all(name in page for name in plan["predicted"]["breakdown"])
+    assert "measured 211 MiB" in page
+
+
+def test_methods_over_the_budget_are_marked(report: dict[str, Any], plan: dict[str, Any]) -> None:
+    assert baselines_section(report, plan).count('class="row over"') == 4
+
+
+def test_the_timeline_keeps_its_peak_when_thinned(report: dict[str, Any]) -> None:
+    report["memory_timeline"] = [[i, 2**20 * (300 if i == 7777 else 10)] for i in range(20000)]
+    assert "budget" in timeline_section(report)
+
+
+def test_every_site_is_listed(plan: dict[str, Any]) -> None:
+    assert storage_section(plan).count("<code>") == 72

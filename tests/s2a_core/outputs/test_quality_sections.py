@@ -1,0 +1,17 @@
+"""Curves, confusion and mistakes; many classes are listed instead of drawn."""
+
+from typing import Any
+
+from s2a_core.outputs.quality_sections import confusion_section, curves_section, data_section, mistakes_section
+
+
+def test_sections_show_what_is_there(report: dict[str, Any]) -> None:
+    assert curves_section(report).count("<svg") == 4
+    assert confusion_section(report).count("hit") == 6
+    assert mistakes_section(report).count("<figure>") == 6
+    assert "&lt;a&gt; = b" in data_section(report)
+
+
+def test_many_classes_are_listed() -> None:
+    matrix = [[1] * 30 for _ in range(30)]
+    assert "Commonest" in confusion_section({"confusion": matrix, "classes": list(range(30))})
