@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import platform
 import shutil
-import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,8 +43,6 @@ def _check(name: str, state: str, message: str, **facts: Any) -> dict[str, Any]:
 
 def _python() -> dict[str, Any]:
     found = platform.python_version()
-    if sys.version_info < (3, 11):
-        return _check("python", "bad", f"{found}; s2a needs 3.11 or later", version=found)
     return _check("python", "good", f"{found} on {platform.system()} {platform.machine()}", version=found)
 
 

@@ -22,7 +22,10 @@ def report_document() -> dict[str, Any]:
     ]
     classes = ["cardboard", "glass", "metal", "paper", "plastic", "trash"]
     confusion = [[52 if i == j else (i * 3 + j) % 4 for j in range(6)] for i in range(6)]
-    pixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    pixel = (
+        "data:image/png;base64,"
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )
     return {
         "model": "deit_tiny_patch16_224",
         "adapter": {"kinds": ["bias", "prompt"]},
