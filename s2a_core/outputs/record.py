@@ -46,7 +46,20 @@ _FROM_RESULT = (
     "weights",
     "weights_sha256",
 )
-_FROM_PLAN = ("micro_batch", "accumulation", "chunk_samples", "frozen_weights", "mean_bits", "budget_bytes")
+_FROM_PLAN = (
+    "model",
+    "image_size",
+    "precision",
+    "device",
+    "batch_size",
+    "micro_batch",
+    "accumulation",
+    "chunk_samples",
+    "frozen_weights",
+    "mean_bits",
+    "budget_bytes",
+)
+_OPTIONS = ("weights", "adapter", "objective", "batch_size", "epochs", "seed", "image_size", "precision", "device")
 
 
 def report_document(
@@ -70,12 +83,7 @@ def report_document(
         "s2a_version": __version__,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **_picked(request, ("model", "weights", "batch_size", "epochs", "seed", "objective")),
-        **{
-            key: planned.get(key)
-            for key in ("model", "image_size", "precision", "device", "batch_size")
-            if key in planned
-        },
-        **{key: planned.get(key) for key in _FROM_PLAN if key in planned},
+        **{key: planned[key] for key in _FROM_PLAN if planned.get(key) is not None},
         **_picked(result, _FROM_RESULT),
         "adapter": planned.get("adapter"),
         "num_classes": len(dataset.classes),
@@ -105,17 +113,7 @@ def command_line(request: Any) -> str | None:
     if not (model and data and budget):
         return None
     words = ["s2a", "train", str(model), "--data", str(data), "--budget", str(budget)]
-    for option in (
-        "weights",
-        "adapter",
-        "objective",
-        "batch_size",
-        "epochs",
-        "seed",
-        "image_size",
-        "precision",
-        "device",
-    ):
+    for option in _OPTIONS:
         value = _of(request, option)
         if value is not None and not hasattr(value, "__dataclass_fields__"):
             words += [f"--{option.replace('_', '-')}", str(value)]

@@ -11,7 +11,7 @@ SIDE = 160
 
 
 def thumbnail(image: Image.Image, side: int = SIDE) -> str:
-    """The picture at most `side` pixels wide and high, as a JPEG data address; small ones are enlarged in whole steps."""
+    """The picture, at most `side` pixels wide and high, as a JPEG data address; small ones grow in whole steps."""
     small = image.convert("RGB")
     if max(small.size) * 2 <= side:
         factor = side // max(small.size)

@@ -1,4 +1,4 @@
-"""Writing a finished run as a directory that appears whole: report.json comes last and means that the run is complete."""
+"""Writing a finished run as a directory: report.json comes last and means that the run is complete."""
 
 from __future__ import annotations
 

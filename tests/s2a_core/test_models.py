@@ -11,7 +11,7 @@ from s2a_core.models import data_config, head_parameters, is_random, load_model
 
 
 def test_an_unknown_name_gives_the_nearest() -> None:
-    with pytest.raises(UnknownModel, match="did you mean.*deit_tiny"):
+    with pytest.raises(UnknownModel, match=r"did you mean.*deit_tiny"):
         load_model("deit_tinyy_patch16_224")
 
 
