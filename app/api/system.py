@@ -30,7 +30,7 @@ def readyz(wired: Wired) -> dict[str, str]:
 def create_key(wired: Wired, caller: Authenticated, body: KeyRequest) -> dict[str, str]:
     """A new key; shown once."""
     require_admin(caller)
-    return {"key": wired.keys.create(body.team, body.scope)}
+    return {"key": wired.keys.create(body.team, *body.scopes)}
 
 
 @router.get("/v1/keys")

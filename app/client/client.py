@@ -85,4 +85,8 @@ class Client:
 
     def create_key(self, team: str, scope: str = "user") -> str:
         """A key for a team; needs an admin's key."""
-        return str(self._call("POST", "/v1/keys", json={"team": team, "scope": scope}).json()["key"])
+        return str(
+            self._call(
+                "POST", "/v1/keys", json={"team": team, "scopes": ["admin"] if scope == "admin" else ["read", "write"]}
+            ).json()["key"]
+        )

@@ -1,5 +1,55 @@
 """The tables."""
 
-from app.models.tables import ApiKey, Artifact, Attempt, Base, Event, Job, JobStatus, Team
+from app.models.base import Base
+from app.models.operations import (
+    AuditEntry,
+    Device,
+    DeviceState,
+    IdempotencyKey,
+    LeaderLease,
+    Webhook,
+    WebhookDelivery,
+)
+from app.models.resources import Dataset, DatasetStatus, Plan, PlanStatus, PredictionPair, Profile, Upload
+from app.models.tables import (
+    ApiKey,
+    Artifact,
+    Attempt,
+    AttemptState,
+    Checkpoint,
+    Event,
+    Job,
+    JobStatus,
+    Metric,
+    Priority,
+    Team,
+)
 
-__all__ = ["ApiKey", "Artifact", "Attempt", "Base", "Event", "Job", "JobStatus", "Team"]
+__all__ = [
+    "ApiKey",
+    "Artifact",
+    "Attempt",
+    "AttemptState",
+    "AuditEntry",
+    "Base",
+    "Checkpoint",
+    "Dataset",
+    "DatasetStatus",
+    "Device",
+    "DeviceState",
+    "Event",
+    "IdempotencyKey",
+    "Job",
+    "JobStatus",
+    "LeaderLease",
+    "Metric",
+    "Plan",
+    "PlanStatus",
+    "PredictionPair",
+    "Priority",
+    "Profile",
+    "Team",
+    "Upload",
+    "Webhook",
+    "WebhookDelivery",
+]

@@ -33,4 +33,4 @@ class KeyRequest(BaseModel):
     """A key for a team."""
 
     team: str = Field(min_length=1, max_length=100)
-    scope: Literal["user", "admin"] = "user"
+    scopes: list[Literal["read", "write", "admin"]] = ["read", "write"]

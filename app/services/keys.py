@@ -15,15 +15,21 @@ from app.store.database import Database
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. team_id: whose jobs are seen; an admin sees all."""
+    """Who asks. team_id: whose things are seen; an admin sees all. scopes: of read, write, admin; admin has all."""
 
     team_id: str
-    scope: str
+    scopes: frozenset[str]
+    key_id: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the key may do everything, for every team."""
+        return "admin" in self.scopes
 
     @property
     def visible_team(self) -> str | None:
         """The team to filter by, None for an admin."""
-        return None if self.scope == "admin" else self.team_id
+        return None if self.is_admin else self.team_id
 
 
 def digest(secret: str) -> str:
@@ -37,11 +43,11 @@ class KeyService:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def create(self, team: str, scope: str) -> str:
+    def create(self, team: str, *scopes: str) -> str:
         """A new key; its text is shown once and cannot be had again."""
         secret = secrets.token_hex(24)
         with self.database.transaction() as session:
-            key = keys.add(session, keys.team(session, team).id, scope, digest(secret))
+            key = keys.add(session, keys.team(session, team).id, list(scopes), digest(secret))
             return f"s2a_{key.id}_{secret}"
 
     def ping(self) -> None:
@@ -65,14 +71,14 @@ class KeyService:
             key = keys.find(session, parts[1])
             if key is None or not hmac.compare_digest(key.secret_hash, digest(parts[2])):
                 raise NotAuthorized("this key is not known, or was revoked")
-            return Caller(key.team_id, key.scope)
+            return Caller(key.team_id, frozenset(key.scopes), key.id)
 
     def listed(self, caller: Caller) -> list[dict[str, Any]]:
         """Every key, without its secret; admins only."""
         require_admin(caller)
         with self.database.transaction() as session:
             return [
-                {"id": k.id, "team": team, "scope": k.scope, "created_at": k.created_at, "revoked_at": k.revoked_at}
+                {"id": k.id, "team": team, "scopes": k.scopes, "created_at": k.created_at, "revoked_at": k.revoked_at}
                 for k, team in keys.listed(session)
             ]
 
@@ -86,5 +92,5 @@ class KeyService:
 
 def require_admin(caller: Caller) -> None:
     """NotAllowed for anybody else."""
-    if caller.scope != "admin":
+    if not caller.is_admin:
         raise NotAllowed("this needs a key of scope admin")

@@ -25,9 +25,9 @@ def team(session: Session, name: str) -> Team:
     return found
 
 
-def add(session: Session, team_id: str, scope: str, secret_hash: str) -> ApiKey:
+def add(session: Session, team_id: str, scopes: list[str], secret_hash: str) -> ApiKey:
     """A key; its id is set."""
-    key = ApiKey(team_id=team_id, scope=scope, secret_hash=secret_hash)
+    key = ApiKey(team_id=team_id, scopes=scopes, secret_hash=secret_hash)
     session.add(key)
     session.flush()
     return key

@@ -27,7 +27,7 @@ def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
     with pytest.raises(RuntimeError):
         fail()
     with database.transaction() as session:
-        keys.add(session, keys.team(session, "b").id, "user", "hash")
+        keys.add(session, keys.team(session, "b").id, ["read"], "hash")
         assert keys.count(session) == 1
     database.close()
 
@@ -36,7 +36,7 @@ def test_two_hundred_writes_of_four_threads_all_arrive(database: Database) -> No
     def write(name: str) -> None:
         for _ in range(50):
             with database.transaction() as session:
-                keys.add(session, keys.team(session, name).id, "user", "hash")
+                keys.add(session, keys.team(session, name).id, ["read"], "hash")
 
     threads = [threading.Thread(target=write, args=(f"team-{i}",)) for i in range(4)]
     for thread in threads:

@@ -12,7 +12,7 @@ def test_a_key_is_found_until_it_is_revoked(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
     database.migrate()
     with database.transaction() as session:
-        made = keys.add(session, keys.team(session, "a").id, "user", "hash")
+        made = keys.add(session, keys.team(session, "a").id, ["read"], "hash")
         assert keys.find(session, made.id) is made
         assert [name for _, name in keys.listed(session)] == ["a"]
         assert keys.revoke(session, made.id)
