@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from s2a_core import kernels
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.replay import ReplayMode
-from s2a_core.ops.norm import NormCall, input_gradient
+from s2a_core.ops.norm import NormCall
 from s2a_core.ops.packed import PackedShape, decode, encode
 from s2a_core.storage import Storage
 
@@ -74,12 +75,39 @@ class RegionCall:
         result: Tensor = self.forward(h, *map(cut, self.args), **{k: cut(v) for k, v in self.kwargs.items()})
         return result
 
-    def code(self, x: Tensor) -> tuple[Tensor, PackedShape]:
-        """Codes of a chunk, one group per channel over all tokens of a sample. x: [rows, ..., C]."""
-        if self.norm is None and x.dim() == 4 and _is_map(x):
-            return encode(x, self.bits, "maps", self.seed)
+    def enter(self, x: Tensor, is_training: bool) -> tuple[Tensor, tuple[list[Tensor], PackedShape] | None]:
+        """What the module reads for a chunk of x, and, in training, what is kept: codes (and 1/std) and their shape.
+
+        One group of codes per channel over all tokens of a sample. x: [rows, ..., C].
+        """
         samples = max(x.shape[0] // self.rows_per_sample, 1)
-        return encode(x.reshape(samples, -1, x.shape[-1]), self.bits, "tokens", self.seed)
+        if self.norm is None:
+            if not is_training:
+                return x, None
+            is_map = x.dim() == 4 and _is_map(x)
+            rows, layout = (x, "maps") if is_map else (x.reshape(samples, -1, x.shape[-1]), "tokens")
+            payload, packed = encode(rows, self.bits, layout, self.seed)  # type: ignore[arg-type]
+            return x, ([payload], packed)
+        norm, shape = self.norm, (samples, x.numel() // max(samples * x.shape[-1], 1), x.shape[-1])
+        if is_training and self.seed is None:
+            packed = PackedShape(shape, x.dtype, self.bits, "tokens")
+            h, payload, rstd = kernels.norm_fwd(
+                x, norm.weight, norm.bias, norm.eps, self.bits, shape[1], norm.subtracts_mean
+            )
+            return h, ([payload, rstd], packed)
+        normalized, rstd = kernels.normalize(x, norm.eps, norm.subtracts_mean)
+        h = norm.affine(normalized, x.dtype)
+        if not is_training:
+            return h, None
+        payload, packed = encode(normalized.to(x.dtype).reshape(shape), self.bits, "tokens", self.seed)
+        return h, ([payload, rstd], packed)
+
+    def reenter(self, payload: Tensor, packed: PackedShape, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """What the module reads for a chunk, from its codes. shape: of the whole input."""
+        decoded = decode(payload, packed).reshape(-1, *shape[1:])
+        if self.norm is None:
+            return decoded
+        return self.norm.affine_(decoded).to(dtype)
 
 
 def _is_map(x: Tensor) -> bool:
@@ -98,22 +126,14 @@ class RegionFunction(torch.autograd.Function):
         chunks = list(call.chunks(x.shape[0]))
         with call.running() as mode:
             for rows in chunks:
-                h = x[rows]
-                if call.norm is not None:
-                    normalized, rstd = kernels.normalize(h, call.norm.eps, call.norm.subtracts_mean)
-                    h = call.norm.affine(normalized, x.dtype)
-                    if is_training:
-                        payload, packed = call.code(normalized.to(x.dtype))
-                        kept += [payload, rstd]
-                        ctx.packed.append(packed)
-                    del normalized
-                elif is_training:
-                    payload, packed = call.code(h)
-                    kept.append(payload)
-                    ctx.packed.append(packed)
+                h, coded = call.enter(x[rows], is_training)
+                if coded is not None:
+                    kept += coded[0]
+                    ctx.packed.append(coded[1])
                 call.generator_states.append(_generator_state(x) if is_training else None)
                 mode.num_linears = 0
                 y = call.run(h, rows)
+                call.phantom = mode.last_unread
                 if call.generator_states[-1] is not None and torch.equal(
                     _generator_state(x), call.generator_states[-1]
                 ):
@@ -125,7 +145,6 @@ class RegionFunction(torch.autograd.Function):
                         out = y.new_empty((x.shape[0], *y.shape[1:]))
                     out[rows] = y
                 del y, h
-            call.phantom = mode.last_unread
         ctx.save_for_backward(*kept)
         assert out is not None
         return out
@@ -135,33 +154,40 @@ class RegionFunction(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         call: RegionCall = ctx.call
         kept = list(ctx.saved_tensors)
-        parameters = _trained(call)
-        totals: list[Tensor | None] = [None] * len(parameters)
+        inner, of_norm = _trained(call)
+        totals: list[Tensor | None] = [None] * (len(inner) + len(of_norm))
         dx = dy.new_empty(ctx.shape, dtype=ctx.dtype) if ctx.needs_input_grad[0] else None
+        needs_input, per_chunk = dx is not None or bool(of_norm), 1 if call.norm is None else 2
         with call.running(call.phantom) as mode:
             for i, rows in enumerate(call.chunks(ctx.shape[0])):
-                payload, rstd = (kept[2 * i], kept[2 * i + 1]) if call.norm is not None else (kept[i], None)
-                leaf = decode(payload, ctx.packed[i]).reshape(-1, *ctx.shape[1:])
-                leaf.requires_grad_(dx is not None)
+                h = call.reenter(kept[i * per_chunk], ctx.packed[i], ctx.shape, ctx.dtype)
+                h.requires_grad_(needs_input)
                 mode.num_linears = 0
                 with torch.enable_grad(), _replayed(call.generator_states[i], dy):
-                    h = leaf if call.norm is None else call.norm.affine(leaf, ctx.dtype)
                     y = call.run(h, rows)
-                inputs = [*([leaf] if dx is not None else []), *parameters]
-                grads = list(torch.autograd.grad(y, inputs, dy[rows].to(y.dtype), allow_unused=True))
-                del y, h
-                if dx is not None:
-                    g = grads.pop(0)
-                    g = torch.zeros_like(leaf) if g is None else g
-                    if call.norm is not None and rstd is not None:
-                        g = input_gradient(g, leaf.detach(), rstd, call.norm.subtracts_mean)
+                inputs = [*([h] if needs_input else []), *inner]
+                grads: list[Tensor | None] = list(
+                    torch.autograd.grad(y, inputs, dy[rows].to(y.dtype), allow_unused=True) if inputs else ()
+                )
+                del y
+                g = grads.pop(0) if needs_input else None
+                if g is None and needs_input:
+                    g = torch.zeros_like(h)
+                del h
+                if call.norm is not None and g is not None:
+                    g, dw, db = kernels.norm_bwd(
+                        g, kept[2 * i], kept[2 * i + 1], call.norm.weight, ctx.packed[i].grouped, call.bits,
+                        call.norm.subtracts_mean, needs_weight_grad=trains(call.norm.weight),
+                    )  # fmt: skip
+                    grads += [d for d, p in ((dw, call.norm.weight), (db, call.norm.bias)) if trains(p)]
+                if dx is not None and g is not None:
                     dx[rows] = g
-                    del g
-                for j, g in enumerate(grads):
-                    if g is not None:
+                del g
+                for j, grad in enumerate(grads):
+                    if grad is not None:
                         known = totals[j]
-                        totals[j] = g.float() if known is None else known.add_(g)
-                del grads, leaf
+                        totals[j] = grad.float() if known is None else known.add_(grad)
+                del grads
         return dx, None, None, *totals
 
 
@@ -184,16 +210,16 @@ def _replayed(state: Tensor | None, like: Tensor) -> Iterator[None]:
         restore(before)
 
 
-def _trained(call: RegionCall) -> list[Tensor]:
-    """Trainable parameters of a region, its norm's included, in a fixed order."""
+def _trained(call: RegionCall) -> tuple[list[Tensor], list[Tensor]]:
+    """Trainable parameters of a region's module, and of its norm, each in a fixed order."""
     module: nn.Module = call.forward.__self__  # type: ignore[attr-defined]
-    found: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
-    if call.norm is not None:
-        known = {id(p) for p in found}
-        found += [
-            p for p in (call.norm.weight, call.norm.bias) if p is not None and p.requires_grad and id(p) not in known
-        ]
-    return found
+    of_norm = [] if call.norm is None else [p for p in (call.norm.weight, call.norm.bias) if trains(p)]
+    return [p for p in module.parameters() if p.requires_grad], [p for p in of_norm if p is not None]
+
+
+def trains(parameter: Tensor | None) -> bool:
+    """Whether a parameter is there and wants a gradient."""
+    return parameter is not None and parameter.requires_grad
 
 
 def run_region(
@@ -229,7 +255,7 @@ def run_region(
         seed=session.rounding_seed(site.name),
         generator_states=[],
     )
-    parameters = _trained(call)
+    parameters = list(chain(*_trained(call)))
     is_training = torch.is_grad_enabled() and (x.requires_grad or bool(parameters))
     with session.attributed_to(site):
         return RegionFunction.apply(x, call, is_training, *parameters)

@@ -36,20 +36,17 @@ class NormCall:
             y = y + self.bias.to(y.dtype)
         return y.to(dtype)
 
-
-def input_gradient(grad_normalized: Tensor, normalized: Tensor, rstd: Tensor, subtracts_mean: bool) -> Tensor:
-    """dx = rstd * (g - mean(g) - x̂ * mean(g * x̂)), means over channels; the mean of g only where x was centred.
-
-    grad_normalized g, normalized x̂: [..., C]; rstd: [..., 1]. The result has g's dtype.
-    """
-    g = grad_normalized.float() if grad_normalized.dtype != rstd.dtype else grad_normalized
-    xhat = normalized.to(g.dtype)
-    projection = (g * xhat).mean(-1, keepdim=True)
-    out = torch.addcmul(g, xhat, projection, value=-1)
-    if subtracts_mean:
-        out -= g.mean(-1, keepdim=True)
-    out *= rstd
-    return out.to(grad_normalized.dtype)
+    @torch.no_grad()
+    def affine_(self, normalized: Tensor) -> Tensor:
+        """x̂ * weight + bias, written over x̂."""
+        if self.weight is not None and self.bias is not None:
+            weight, bias = self.weight.to(normalized.dtype), self.bias.to(normalized.dtype)
+            return torch.addcmul(bias, normalized, weight, out=normalized)
+        if self.weight is not None:
+            normalized *= self.weight.to(normalized.dtype)
+        if self.bias is not None:
+            normalized += self.bias.to(normalized.dtype)
+        return normalized
 
 
 class NormFunction(torch.autograd.Function):
