@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._profiler import ProfilerActivity, ProfilerConfig, ProfilerState, RecordScope, _ExperimentalConfig
 from torch.multiprocessing.reductions import StorageWeakRef
+
+_autograd: Any = torch._C._autograd  # type: ignore[attr-defined]
 
 
 def held_bytes(model: nn.Module, forward: Callable[[], Tensor], inputs: Iterable[Tensor] = ()) -> int:
@@ -46,9 +49,11 @@ class _LiveStorages(torch.utils._python_dispatch.TorchDispatchMode):
 class PeakMeter:
     """Peak of bytes allocated inside a `with`, above what was alive at entry, and their course over time.
 
-    CPU: the running sum of the allocator's own events (torch.profiler). CUDA: the allocator's maximum.
-    After the block: `peak_bytes`, `timeline` [(ms since entry, bytes above entry)], and on CUDA `reserved_bytes`
-    and `device_bytes`, the maximum reserved by the allocator and the device's use now.
+    CPU: the running sum of the allocator's own events, from torch's profiler with operators left out, which makes it
+    ten times cheaper. CUDA: the allocator's maximum.
+    After the block: `peak_bytes`, `timeline` [(ms since entry, bytes above entry)], on CPU `marks` [(label, index
+    into timeline)] of the record_functions inside, and on CUDA `reserved_bytes` and `device_bytes`, the maximum
+    reserved by the allocator and the device's use now.
     """
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
@@ -58,7 +63,7 @@ class PeakMeter:
         self.reserved_bytes = 0
         self.device_bytes = 0
         self.timeline: list[tuple[float, int]] = []
-        self._profiler: Any = None
+        self.marks: list[tuple[str, int]] = []
         self._before = 0
 
     def __enter__(self) -> PeakMeter:
@@ -67,10 +72,9 @@ class PeakMeter:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
             return self
-        self._profiler = torch.profiler.profile(
-            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
-        )
-        self._profiler.__enter__()
+        config = ProfilerConfig(ProfilerState.KINETO, False, True, False, False, False, _ExperimentalConfig())
+        _autograd._prepare_profiler(config, {ProfilerActivity.CPU})
+        _autograd._enable_profiler(config, {ProfilerActivity.CPU}, {RecordScope.USER_SCOPE})
         return self
 
     def __exit__(
@@ -84,17 +88,19 @@ class PeakMeter:
             free, total = torch.cuda.mem_get_info(self.device)
             self.device_bytes = total - free
             return
-        self._profiler.__exit__(kind, error, traceback)
+        events = _autograd._disable_profiler().events()
         if error is not None:
             return
-        events = self._profiler.profiler.kineto_results.events()
-        changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-        self._profiler = None
         now = 0
-        for at_ns, num_bytes in changes:
+        begin: int | None = None
+        for at_ns, num_bytes, name in sorted((e.start_ns(), e.nbytes(), e.name()) for e in events):
+            if name != "[memory]":
+                self.marks.append((name, len(self.timeline)))
+                continue
+            begin = at_ns if begin is None else begin
             now += num_bytes
             self.peak_bytes = max(self.peak_bytes, now)
-            self.timeline.append(((at_ns - changes[0][0]) / 1e6, now))
+            self.timeline.append(((at_ns - begin) / 1e6, now))
         self.end_bytes = now
 
 
