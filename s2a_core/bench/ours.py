@@ -30,7 +30,8 @@ def policy(model: nn.Module, x: Tensor, bits: int, whole: str = "region") -> Sto
             used = site.op == whole or (whole == "block" and not has_blocks)
             chosen[site.name] = code if used and code in site.options else Storage.NONE
         else:
-            chosen[site.name] = cheapest(site.options, small)
+            # the head's input: kilobytes, and what its own gradient is made of
+            chosen[site.name] = Storage.EXACT if site.op == "linear" else cheapest(site.options, small)
     frozen: FrozenWeights = "bf16" if x.dtype == torch.bfloat16 else "keep"
     return StoragePolicy(chosen, Storage.EXACT, chunk_samples=1, frozen_weights=frozen)
 
@@ -56,8 +57,9 @@ def uniform(name: str, bits: int, whole: str) -> Contestant:
 
 UNIFORM = (
     uniform("s2a bias, codes 4 bit", 4, "codes"),
+    uniform("s2a bias, codes 2 bit", 2, "codes"),
     uniform("s2a bias, regions 4 bit", 4, "region"),
-    uniform("s2a bias, regions 5 bit", 5, "region"),
     uniform("s2a bias, regions 6 bit", 6, "region"),
-    uniform("s2a bias, blocks 8 bit", 8, "block"),
+    uniform("s2a bias, blocks 4 bit", 4, "block"),
+    uniform("s2a bias, blocks 6 bit", 6, "block"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -70,7 +71,16 @@ def create(case: Case, weights: Mapping[str, Path], device: str) -> tuple[nn.Mod
         state = {k: v for k, v in load_file(path).items() if k in own and own[k].shape == v.shape}
         model.load_state_dict({**own, **state})
         name = path.name
+    else:
+        show_every_block(model)
     return model.to(device, DTYPES[case.precision]), name
+
+
+def show_every_block(model: nn.Module) -> None:
+    """Layer scales start at 1e-6, which would hide any error made inside a block of an untrained model: 1 instead."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("gamma") and parameter.dim() == 1:
+            nn.init.ones_(parameter)
 
 
 def floor(model: nn.Module, x: Tensor) -> dict[str, int]:
@@ -92,6 +102,12 @@ def model_bytes(model: nn.Module) -> int:
     return sum(storages.values())
 
 
+def gradients_in_fp32(contestant: Contestant, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """What every contestant's gradient is compared with: stock PyTorch in fp32, whatever the precision of the case."""
+    runner = measure.ready(contestant, copy.deepcopy(model).float(), x.float())
+    return measure.gradients(runner, x.float(), y)
+
+
 def run(
     case: Case,
     contestants: Iterable[Contestant] = CONTESTANTS,
@@ -106,7 +122,7 @@ def run(
     x, y = batches[0]
     by_name = {c.name: c for c in COMMON}
     reference = measure.ready(by_name["bias"], model, x)
-    exact = {"bias": measure.gradients(reference, x, y)}
+    exact: dict[str, dict[str, Tensor]] = {}
     common = {
         "model": case.model,
         "precision": case.precision,
@@ -124,9 +140,9 @@ def run(
         except DoesNotApply as why:
             yield Row(**named, reason=str(why))  # type: ignore[arg-type]
             continue
-        twin = contestant.exact_as
-        if twin is None and contestant.name != "bias" and any(c.exact_as == contestant.name for c in contestants):
-            exact[contestant.name] = actual
+        twin = contestant.exact_as or contestant.name
+        if twin not in exact:
+            exact[twin] = gradients_in_fp32(by_name[twin], model, x, y)
         used = measure.memory(runner, batches)
         is_traced = "compile" in contestant.name
         ratio = None if is_traced else measure.step_ratio(runner, reference, x, y, repeats)[0]
@@ -138,7 +154,7 @@ def run(
             peak_bytes_per_sample=used.peak_per_sample,
             peak_bytes=used.peak,
             step_ratio_to_bias=ratio,
-            gradient_cosine=measure.cosine(actual, exact[twin]) if twin else None,
+            gradient_cosine=measure.cosine(actual, exact[twin]),
         )
         del runner, actual
         torch.compiler.reset()

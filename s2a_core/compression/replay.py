@@ -79,8 +79,10 @@ class ReplayMode(TorchFunctionMode):
 def _matched_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Every floating operand in the dtype of the first tensor (norms, attention) or of the weight (convolutions)."""
     lead = args[_MATCHED[func]] if len(args) > _MATCHED[func] else args[0]
-    if not isinstance(lead, Tensor) or torch.is_autocast_enabled(lead.device.type):
+    if not isinstance(lead, Tensor):
         return args, kwargs
+    if torch.is_autocast_enabled(lead.device.type) and not (func in _NORMS and lead.device.type == "cpu"):
+        return args, kwargs  # autocast casts them itself; on CPU it leaves norms alone
 
     def match(value: Any) -> Any:
         return value.to(lead.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
@@ -88,10 +90,9 @@ def _matched_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> t
     return tuple(match(a) for a in args), {k: match(v) for k, v in kwargs.items()}
 
 
+_NORMS = (F.layer_norm, F.rms_norm, F.group_norm)
 _MATCHED: dict[Any, int] = {
-    F.layer_norm: 0,
-    F.rms_norm: 0,
-    F.group_norm: 0,
+    **dict.fromkeys(_NORMS, 0),
     F.scaled_dot_product_attention: 0,
     F.conv1d: 1,
     F.conv2d: 1,
