@@ -104,6 +104,7 @@ struct Groups {  // of a tensor [B, N, C] at `bits` bits and its payload
   int64_t samples, tokens, channels;
   int bits;
   uint8_t* payload;
+  int rule = 0;  // how levels lie in a range
   int64_t numel() const { return samples * tokens * channels; }
   BF16* scales() const { return reinterpret_cast<BF16*>(payload + ((numel() * bits + 7) / 8 + 1) / 2 * 2); }
   BF16* zeros() const { return scales() + samples * channels; }
@@ -111,12 +112,35 @@ struct Groups {  // of a tensor [B, N, C] at `bits` bits and its payload
   bool samples_are_aligned() const { return tokens * channels % 8 == 0; }
 };
 
-void set_statistics(const Groups& g, int64_t group, float low, float high, float bad) {
+inline int rule_of(int bits, bool stochastic) { return stochastic ? 0 : bits >= 3 ? 2 : 1; }
+
+// scale and zero of a group, by the rule of reference/channels.py: 0 full range, 1 equal parts, 2 first is a level
+void set_statistics(const Groups& g, int64_t group, float first, float low, float high, float bad) {
   BF16 scale{kNaN}, zero{kNaN};
   float range = high - low;
   if (bad == 0.0f && std::isfinite(range)) {
     store(zero, low - std::fabs(low) * (1.0f / 256));
     store(scale, (high - load(zero)) * g.factor());
+    if (g.rule != 0 && range > 0.0f) {
+      float num = static_cast<float>(1 << g.bits), top = num - 1.0f;
+      float step = range * (1.0f / num), anchor = low, k = -0.5f;
+      if (g.rule == 2) {
+        float below = first - low, above = high - first;
+        k = std::min(std::max(std::floor(below / range * num - 0.5f), 0.0f), top);
+        float next = std::min(k + 1.0f, top);
+        step = std::max(below / (k + 0.5f), above / (top + 0.5f - k));
+        float step_next = std::max(below / (next + 0.5f), above / (top + 0.5f - next));
+        if (step_next < step) { step = step_next; k = next; }
+        anchor = first;
+      }
+      BF16 fitted;
+      store(fitted, step * (1.0f + 1.0f / 256));
+      float width = load(fitted);
+      if (std::max(std::fabs(low), std::fabs(high)) <= std::max(32.0f, 0.75f * num) * width) {
+        scale = fitted;
+        store(zero, anchor - k * width);
+      }
+    }
   }
   g.scales()[group] = scale;
   g.zeros()[group] = zero;
@@ -138,7 +162,7 @@ void measure_columns(const T* x, const Groups& g, int64_t sample, int64_t from, 
       bad[c] += v * 0.0f;  // NaN once a NaN or an infinity passed
     }
   }
-  for (int64_t c = 0; c < width; ++c) set_statistics(g, sample * g.channels + from + c, low[c], high[c], bad[c]);
+  for (int64_t c = 0; c < width; ++c) set_statistics(g, sample * g.channels + from + c, load(base[c]), low[c], high[c], bad[c]);
 }
 
 template <typename T>
@@ -167,7 +191,7 @@ void measure_line(const T* x, const Groups& g, int64_t sample) {  // channels ==
     high[0] = high[j] > high[0] ? high[j] : high[0];
     bad[0] += bad[j];
   }
-  set_statistics(g, sample, low[0], high[0], bad[0]);
+  set_statistics(g, sample, load(row[0]), low[0], high[0], bad[0]);
 }
 
 inline float inverse(float scale) { return scale >= 0x1p-126f ? 1.0f / scale : 0.0f; }
@@ -343,7 +367,7 @@ void norm_forward(const T* x, const float* w, const float* bias, float eps, cons
         else for (int64_t c = 0; c < C; ++c) store(to[c], row[c] + (bias ? bias[c] : 0.0f));
       }
       // the sample is still in cache: its statistics, then its codes
-      Groups one{1, g.tokens, C, g.bits, nullptr};
+      Groups one{1, g.tokens, C, g.bits, nullptr, rule_of(g.bits, false)};
       std::vector<uint8_t> payload((size * g.bits + 7) / 8 + 1 + 4 * C);
       one.payload = payload.data();
       if (C == 1) measure_line(normalized.data(), one, 0);
@@ -507,7 +531,7 @@ void s2a_unpack(const uint8_t* packed, int64_t n, int bits, uint8_t* out) {
 }
 
 void s2a_quantize(void* x, int dtype, int64_t B, int64_t N, int64_t C, int bits, int stochastic, uint32_t seed, uint8_t* payload) {
-  Groups g{B, N, C, bits, payload};
+  Groups g{B, N, C, bits, payload, rule_of(bits, stochastic != 0)};
   BY_DTYPE(dtype, x, quantize(p, g, Rounding{stochastic != 0, seed}))
 }
 

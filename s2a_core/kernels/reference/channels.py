@@ -1,16 +1,29 @@
 """A tensor as b-bit codes with one bf16 scale and zero per (sample, channel) group over the tokens.
 
-    zero  = bf16(min - |min| / 2^8)                     never above min, so nothing is clipped below
-    scale = bf16((max - zero) * (1 + 2^-8) / (2^b - 1))  rounded up, so nothing is clipped above
-    code  = floor((x - zero) / scale + 1/2),            or + u with stochastic rounding
-    x     ~ zero + code * scale
+    code = floor((x - zero) / scale + 1/2),   or + u with stochastic rounding
+    x    ~ zero + code * scale
+
+Where scale and zero come from, n = 2^b levels:
+
+    b >= 3    the first token is a level itself, first = zero + k * scale, with the k that allows the smallest scale
+              whose levels reach within half a scale of min and max
+    b <= 2    zero = min + scale / 2, scale = (max - min) / n: every level serves an equal part of the range
+    else      (stochastic rounding, which must not clip; a group far from zero, where bf16 cannot place a level)
+              zero = bf16(min - |min| / 2^8), scale = bf16((max - zero) * (1 + 2^-8) / (n - 1)): nothing is clipped
+
+Why the first token: a class token lies there, and most of the gradient passes through that one row. Measured on
+DeiT-tiny's weights and 32 photos, both halves of each block rebuilt from b-bit x̂, cosine of all bias gradients with the
+range min..max / middle of equal parts / first token a level: 3 bits .955 / .962 / .982, 4 bits .990 / .992 / .994,
+5 bits .9979 / .9980 / .9987. Where no token is special it costs at most 1/14 of the scale at 4 bits. At 1 and 2 bits
+the alternative costs too much range: x̂ kept by the norm alone .621 / .990 / .964 at 1 bit, .995 / .998 / .997 at 2.
 
 A group with a NaN or an infinity has NaN scale and zero and comes back as NaN; the other groups do not notice.
-Grouping per channel over tokens, not per token: 2-bit x̂ keeps gradient cosine .98 against .02 (numbers of the design);
-clipping codes lose outliers, so the range is the full range.
+Grouping per channel over tokens, not per token: 2-bit x̂ keeps gradient cosine .98 against .02 (numbers of the design).
 """
 
 from __future__ import annotations
+
+from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -21,11 +34,32 @@ from s2a_core.kernels.reference.rounding import uniform
 
 CHUNK_ELEMENTS = 1 << 17  # fp32 chunks of 512 KiB stay in a core's second-level cache between passes
 SMALLEST_SCALE = 2.0**-126  # below it 1 / scale would overflow; such a group is constant
+SCALE_MARGIN = 1.0 + 2.0**-8  # more than rounding to bf16 can take away
+
+
+def farthest(bits: int) -> float:
+    """Scales from zero up to which levels are placed: there bf16 rounds a zero by 1/16 (3/8 at 8 bits) of a scale."""
+    return max(32.0, 0.75 * (1 << bits))
+
+
+def range_rule(bits: int, is_stochastic: bool) -> RangeRule:
+    """Which of the rules above finds scale and zero."""
+    if is_stochastic:
+        return RangeRule.FULL
+    return RangeRule.FIRST_IS_A_LEVEL if bits >= 3 else RangeRule.EQUAL_PARTS
+
+
+class RangeRule(IntEnum):
+    """How levels are laid over a group's range."""
+
+    FULL = 0  # from min to max, nothing clipped
+    EQUAL_PARTS = 1  # each level in the middle of its part
+    FIRST_IS_A_LEVEL = 2  # the first token is coded without error
 
 
 def scale_factor(bits: int) -> float:
     """(1 + 2^-8) / (2^bits - 1)."""
-    return (1.0 + 2.0**-8) / ((1 << bits) - 1)
+    return SCALE_MARGIN / ((1 << bits) - 1)
 
 
 def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
@@ -38,11 +72,11 @@ def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) 
         return payload
     scales, zeros = statistics_of(payload, (samples, tokens, channels), bits)
     codes = torch.empty((samples, tokens, channels), dtype=torch.uint8, device=x.device)
-    step = max(CHUNK_ELEMENTS // (tokens * channels), 1)
+    step, rule = max(CHUNK_ELEMENTS // (tokens * channels), 1), range_rule(bits, stochastic_seed is not None)
     for first in range(0, samples, step):
         rows = slice(first, min(first + step, samples))
         chunk = x[rows].to(torch.float32)
-        measure(chunk, bits, scales[rows], zeros[rows])
+        measure(chunk, bits, rule, scales[rows], zeros[rows])
         noise = None
         if stochastic_seed is not None:
             noise = uniform(first * tokens * channels, chunk.numel(), stochastic_seed, x.device).view_as(chunk)
@@ -84,14 +118,36 @@ def statistics_of(payload: Tensor, shape: tuple[int, int, int], bits: int) -> tu
     return both[0], both[1]
 
 
-def measure(x: Tensor, bits: int, scale_out: Tensor, zero_out: Tensor) -> None:
+def measure(x: Tensor, bits: int, rule: RangeRule, scale_out: Tensor, zero_out: Tensor) -> None:
     """Writes bf16 scale and zero of every group of x [B, N, C] fp32 to scale_out, zero_out [B, 1, C]."""
     low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
-    is_bad = ~torch.isfinite(high - low)
     zero = (low - low.abs() * 2.0**-8).to(torch.bfloat16)
     scale = ((high - zero.to(torch.float32)) * scale_factor(bits)).to(torch.bfloat16)
+    if rule is not RangeRule.FULL:
+        step, anchor, position = _levels(x[:, :1], low, high, bits, rule)
+        fitted = (step * SCALE_MARGIN).to(torch.bfloat16)
+        width = fitted.to(torch.float32)
+        is_near = torch.maximum(low.abs(), high.abs()) <= farthest(bits) * width  # false where the range is 0
+        scale = torch.where(is_near, fitted, scale)
+        zero = torch.where(is_near, (anchor - position * width).to(torch.bfloat16), zero)
+    is_bad = ~torch.isfinite(high - low)
     zero_out.copy_(zero.masked_fill_(is_bad, float("nan")))
     scale_out.copy_(scale.masked_fill_(is_bad, float("nan")))
+
+
+def _levels(
+    first: Tensor, low: Tensor, high: Tensor, bits: int, rule: RangeRule
+) -> tuple[Tensor, Tensor, Tensor | float]:
+    """Smallest distance of levels, a value, and the number of the level that value has. All fp32 [B, 1, C]."""
+    num, top = float(1 << bits), float((1 << bits) - 1)
+    if rule is RangeRule.EQUAL_PARTS:
+        return (high - low) * (1.0 / num), low, -0.5
+    below, above = first - low, high - first
+    k = (below / (high - low) * num - 0.5).floor_().clamp_(0.0, top)
+    k_next = (k + 1.0).clamp_max_(top)
+    step = torch.maximum(below / (k + 0.5), above / (top + 0.5 - k))
+    step_next = torch.maximum(below / (k_next + 0.5), above / (top + 0.5 - k_next))
+    return torch.minimum(step, step_next), first, torch.where(step_next < step, k_next, k)
 
 
 def write_codes(x: Tensor, bits: int, scale: Tensor, zero: Tensor, out: Tensor, noise: Tensor | None) -> None:

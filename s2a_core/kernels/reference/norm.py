@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from s2a_core.kernels.layout import packed_bytes, payload_bytes
-from s2a_core.kernels.reference.channels import chunk_rows, measure, read_codes, statistics_of, write_codes
+from s2a_core.kernels.reference.channels import (
+    chunk_rows,
+    measure,
+    range_rule,
+    read_codes,
+    statistics_of,
+    write_codes,
+)
 from s2a_core.kernels.reference.packing import pack
 
 
@@ -48,11 +55,11 @@ def norm_fwd(
         codes = torch.empty(shape, dtype=torch.uint8, device=x.device)
         scales, zeros = statistics_of(payload, shape, bits)
         scale = torch.ones(channels, device=x.device) if weight is None else weight.to(torch.float32)
-        step = chunk_rows(shape)
+        step, rule = chunk_rows(shape), range_rule(bits, is_stochastic=False)
         for first in range(0, shape[0], step):
             part = slice(first, min(first + step, shape[0]))
             normalized, rstd[part] = normalize(rows[part], eps, subtract_mean)
-            measure(normalized, bits, scales[part], zeros[part])
+            measure(normalized, bits, rule, scales[part], zeros[part])
             write_codes(normalized, bits, scales[part], zeros[part], codes[part], None)
             normalized *= scale
             if bias is not None:

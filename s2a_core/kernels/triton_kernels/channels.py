@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, payload_bytes, scales_offset
-from s2a_core.kernels.reference.channels import SMALLEST_SCALE, scale_factor
+from s2a_core.kernels.reference.channels import SMALLEST_SCALE, range_rule, scale_factor
 from s2a_core.kernels.reference.rounding import mix
 from s2a_core.kernels.triton_kernels.packing import GROUPS, is_wide, load_codes, store_codes
 
@@ -32,8 +32,8 @@ def bf16_value(bits):
 
 @triton.jit
 def _measure_kernel(
-    x, mean, rstd, scales, zeros, N, C, factor,
-    NORMALIZED: tl.constexpr, CENTRED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
+    x, mean, rstd, scales, zeros, N, C, factor, num,
+    NORMALIZED: tl.constexpr, CENTRED: tl.constexpr, RULE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     sample = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -53,8 +53,36 @@ def _measure_kernel(
         high = tl.maximum(high, tl.max(tl.where(inside & is_finite, v, float("-inf")), axis=0))
         bad = tl.maximum(bad, tl.max((inside & (is_finite == 0)).to(tl.int32), axis=0))
     is_bad = (bad > 0) | ((tl.abs(high - low) < float("inf")) == 0)
-    zero = bf16_bits(tl.where(is_bad, float("nan"), low - tl.abs(low) * 0.00390625))
-    scale = bf16_bits(tl.where(is_bad, float("nan"), (high - bf16_value(zero)) * factor))
+    zero = bf16_bits(low - tl.abs(low) * 0.00390625)
+    scale = bf16_bits((high - bf16_value(zero)) * factor)
+    if RULE != 0:
+        span = high - low
+        step = span / num  # a power of two: exact
+        anchor = low
+        k = tl.full((BLOCK_C,), -0.5, tl.float32)
+        if RULE == 2:
+            top = num - 1.0
+            anchor = tl.load(x + sample * N * C + c, mask=c < C, other=0.0).to(tl.float32)
+            if NORMALIZED:
+                if CENTRED:
+                    anchor -= tl.load(mean + sample * N)
+                anchor *= tl.load(rstd + sample * N)
+            below = anchor - low
+            above = high - anchor
+            k = tl.floor(tl.div_rn(below, tl.where(span > 0.0, span, 1.0)) * num - 0.5)
+            k = tl.minimum(tl.maximum(k, 0.0), top)
+            after = tl.minimum(k + 1.0, top)
+            step = tl.maximum(tl.div_rn(below, k + 0.5), tl.div_rn(above, top + 0.5 - k))
+            step_after = tl.maximum(tl.div_rn(below, after + 0.5), tl.div_rn(above, top + 0.5 - after))
+            k = tl.where(step_after < step, after, k)
+            step = tl.minimum(step, step_after)
+        fitted = bf16_bits(step * 1.00390625)
+        width = bf16_value(fitted)
+        is_near = (span > 0.0) & (tl.maximum(tl.abs(low), tl.abs(high)) <= tl.maximum(32.0, 0.75 * num) * width)
+        scale = tl.where(is_near, fitted, scale)
+        zero = tl.where(is_near, bf16_bits(anchor - k * width), zero)
+    scale = tl.where(is_bad, 0x7FC0, scale).to(tl.uint16)
+    zero = tl.where(is_bad, 0x7FC0, zero).to(tl.uint16)
     tl.store(zeros + sample * C + c, zero, mask=c < C)
     tl.store(scales + sample * C + c, scale, mask=c < C)
 
@@ -137,7 +165,18 @@ def write_payload(
     steps = (x, mean if mean is not None else x, rstd if rstd is not None else x)
     has = (rstd is not None, mean is not None)
     _measure_kernel[(samples, triton.cdiv(channels, block_c))](
-        *steps, scales, zeros, tokens, channels, scale_factor(bits), *has, block_n, block_c, enable_fp_fusion=False
+        *steps,
+        scales,
+        zeros,
+        tokens,
+        channels,
+        scale_factor(bits),
+        float(1 << bits),
+        *has,
+        int(range_rule(bits, seed is not None)),
+        block_n,
+        block_c,
+        enable_fp_fusion=False,
     )
     top, seed_bits = (1 << bits) - 0.5, mix(seed) if seed is not None else 0
     _encode_kernel[(triton.cdiv(numel, 8 * GROUPS),)](

@@ -21,7 +21,8 @@ BYTES = {"out", "packed", "codes"}
 KERNELS = [
     ("packing", "_pack_kernel", {"BITS": 5}, {}),
     ("packing", "_unpack_kernel", {"BITS": 3}, {}),
-    ("channels", "_measure_kernel", {}, {"x": "*bf16"}),
+    ("channels", "_measure_kernel", {"RULE": 2}, {"x": "*bf16"}),
+    ("channels", "_measure_kernel", {"RULE": 0, "NORMALIZED": False}, {"x": "*fp32"}),
     ("channels", "_encode_kernel", {"BITS": 4}, {"x": "*bf16"}),
     ("channels", "_encode_kernel", {"BITS": 6, "STOCHASTIC": False, "WIDE": True}, {"x": "*fp32"}),
     ("channels", "_decode_kernel", {"BITS": 4}, {"out": "*bf16"}),
@@ -35,7 +36,7 @@ KERNELS = [
     ("pooling", "_maxpool2d_bwd_kernel", {"BITS": 4}, {"dy": "*fp32", "dx": "*fp32"}),
 ]
 POINTERS = {"x", "y", "dy", "dx", "mean", "rstd", "weight", "bias", "borders", "levels", "db", "dw"}
-REALS = {"factor", "top", "smallest", "eps", "low", "high", "slope"}
+REALS = {"factor", "num", "top", "smallest", "eps", "low", "high", "slope"}
 
 
 def type_of(argument: str, given: dict[str, str]) -> str:
