@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from s2a_core.adapters.blocks import input_shapes, repeated_blocks
+from s2a_core.adapters.blocks import Place, places, repeated_blocks
 from s2a_core.adapters.prompt import LowRankPrompt
+from s2a_core.adapters.side import SideLadder, SideResidual, after_block
 from s2a_core.adapters.spec import AdapterSpec
 from s2a_core.errors import BadAdapter
 from s2a_core.models import data_config, head_parameters
 
 PROMPT = "s2a_prompt"
+SIDE = "s2a_side"
+LADDER = "s2a_ladder"
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
 
 
@@ -46,12 +50,13 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
             if isinstance(module, _NORMS):
                 for parameter in module.parameters(recurse=False):
                     parameter.requires_grad_(True)
+    found = places(model, image_size or int(data_config(model)["image_size"])) if _needs_places(spec) else []
     if "prompt" in spec.kinds:
-        _add_prompts(model, spec.rank, image_size)
+        _add_prompts(found, spec.rank)
+    if "side" in spec.kinds:
+        (_add_ladder if spec.detach else _add_residuals)(model, found, spec.reduction)
     if "lora" in spec.kinds:
         _add_lora(model, spec.rank, head)
-    if "side" in spec.kinds:
-        raise BadAdapter("side branches cannot be added by this version; use bias, prompt, norm, lora, head or full")
     model.s2a_adapter = spec  # type: ignore[assignment]
     return model
 
@@ -63,34 +68,68 @@ def trained_state_dict(model: nn.Module) -> dict[str, Tensor]:
     return {name: state[name].detach().cpu().clone() for name in state if name in trainable}
 
 
-def _add_prompts(model: nn.Module, rank: int, image_size: int | None) -> None:
-    blocks = repeated_blocks(model)
-    size = image_size or int(data_config(model)["image_size"])
-    shapes = input_shapes(model, [block for _, block in blocks], size)
-    placed = 0
-    for (_, block), shape in zip(blocks, shapes, strict=True):
-        if shape is None or len(shape) not in (2, 3):
-            continue
-        channels_first = len(shape) == 3 and not _is_channels_last(block, shape)
-        prompt = LowRankPrompt(shape, channels_first, rank)
-        reference = next(block.parameters())
-        block.add_module(PROMPT, prompt.to(reference.device, torch.float32))
-        block.register_forward_pre_hook(_prepend)
-        placed += 1
-    if not placed:
+def _needs_places(spec: AdapterSpec) -> bool:
+    return bool({"prompt", "side"} & set(spec.kinds))
+
+
+def _add_prompts(found: list[Place], rank: int) -> None:
+    for place in found:
+        _attach(place.block, PROMPT, LowRankPrompt(place.in_shape, place.channels_first, rank))
+        place.block.register_forward_pre_hook(_prepend)
+    if not found:
         raise BadAdapter("prompt needs a model with repeated blocks over tokens or maps; this one has none: use bias")
 
 
-def _prepend(block: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _prepend(block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Forward pre-hook: the block sees its input with the prompt added."""
     prompted: Tensor = getattr(block, PROMPT)(args[0])
     return (prompted, *args[1:])
 
 
-def _is_channels_last(block: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Maps of shape [H, W, C], as in Swin: the block's first LayerNorm is as wide as the last axis."""
-    widths = [m.normalized_shape[-1] for m in block.modules() if isinstance(m, nn.LayerNorm)]
-    return bool(widths) and widths[0] == shape[-1] and shape[0] == shape[1]
+def _add_residuals(model: nn.Module, found: list[Place], reduction: int) -> None:
+    for place in found:
+        branch = SideResidual(place.in_shape, place.out_shape, place.channels_first, reduction)
+        _attach(place.block, SIDE, branch)
+        place.block.register_forward_hook(after_block)
+    if not found:
+        raise BadAdapter("side needs a model with repeated blocks over tokens or maps; this one has none: use bias")
+
+
+def _add_ladder(model: nn.Module, found: list[Place], reduction: int) -> None:
+    classifier: Any = model.get_classifier()  # type: ignore[operator]
+    if not found or not isinstance(classifier, nn.Linear):
+        raise BadAdapter("a detached side branch needs repeated blocks and one linear classifier; use bias")
+    shapes = [place.out_shape for place in found]
+    ladder = SideLadder(shapes, [place.channels_first for place in found], classifier.in_features, reduction)
+    _attach(model, LADDER, ladder)
+    for rung, place in enumerate(found):
+        place.block.register_forward_hook(_Climb(ladder, rung))
+    classifier.register_forward_pre_hook(_Arrive(ladder))
+
+
+class _Climb:
+    """Forward hook of a block: the ladder reads its output."""
+
+    def __init__(self, ladder: SideLadder, rung: int) -> None:
+        self.ladder, self.rung = ladder, rung
+
+    def __call__(self, block: nn.Module, args: Any, output: Tensor) -> None:
+        self.ladder.climb(self.rung, output)
+
+
+class _Arrive:
+    """Forward pre-hook of the classifier: it sees its features plus what the ladder made."""
+
+    def __init__(self, ladder: SideLadder) -> None:
+        self.ladder = ladder
+
+    def __call__(self, classifier: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (self.ladder.add_to(args[0]), *args[1:])
+
+
+def _attach(owner: nn.Module, name: str, adapter: nn.Module) -> None:
+    reference = next(owner.parameters())
+    owner.add_module(name, adapter.to(reference.device, torch.float32))
 
 
 def _add_lora(model: nn.Module, rank: int, head: set[str]) -> None:

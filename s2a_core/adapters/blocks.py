@@ -1,8 +1,9 @@
-"""Finding the repeated blocks of any timm backbone, and the shapes of what enters them."""
+"""Finding the repeated blocks of any timm backbone, and the shapes of what enters and leaves them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,16 +25,38 @@ def repeated_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(n, m) for n, m in candidates if not any(other.startswith(n + ".") for other in names)]
 
 
+@dataclass(frozen=True)
+class Place:
+    """A block that is called with one tensor and returns one. Shapes are without the batch.
+
+    channels_first: maps [C, H, W]; otherwise tokens [N, C] or maps [H, W, C].
+    """
+
+    name: str
+    block: nn.Module
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    channels_first: bool
+
+
 @torch.no_grad()
-def input_shapes(model: nn.Module, modules: list[nn.Module], image_size: int) -> list[tuple[int, ...] | None]:
-    """Shape without the batch of the first tensor that enters each module; None where it is never called."""
-    shapes: dict[nn.Module, tuple[int, ...]] = {}
+def places(model: nn.Module, image_size: int) -> list[Place]:
+    """The repeated blocks in the order they run, those only that take and give tokens or maps of samples."""
+    blocks = {module: name for name, module in repeated_blocks(model)}
+    found: list[Place] = []
 
-    def note(module: nn.Module, args: tuple[object, ...]) -> None:
-        if args and isinstance(args[0], Tensor):
-            shapes[module] = tuple(args[0].shape[1:])
+    def note(module: nn.Module, args: tuple[object, ...], output: object) -> None:
+        x = args[0] if args else None
+        if not isinstance(x, Tensor) or not isinstance(output, Tensor) or x.dim() not in (3, 4):
+            return
+        if x.shape[0] != 1 or output.shape[0] != 1 or x.dim() != output.dim() or any(p.block is module for p in found):
+            return
+        in_shape, out_shape = tuple(x.shape[1:]), tuple(output.shape[1:])
+        channels_first = x.dim() == 4 and not _is_channels_last(module, in_shape)
+        if channels_first or in_shape == out_shape:
+            found.append(Place(blocks[module], module, in_shape, out_shape, channels_first))
 
-    hooks = [module.register_forward_pre_hook(note) for module in modules]
+    hooks = [module.register_forward_hook(note) for module in blocks]
     was_training = model.training
     parameter = next(model.parameters())
     try:
@@ -42,7 +65,13 @@ def input_shapes(model: nn.Module, modules: list[nn.Module], image_size: int) ->
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return [shapes.get(module) for module in modules]
+    return found
+
+
+def _is_channels_last(block: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Maps of shape [H, W, C], as in Swin: the block's first LayerNorm is as wide as the last axis."""
+    widths = [m.normalized_shape[-1] for m in block.modules() if type(m) is nn.LayerNorm or isinstance(m, nn.LayerNorm)]
+    return bool(widths) and widths[0] == shape[-1] and shape[0] == shape[1] and shape[0] != widths[0]
 
 
 def _is_block(module: nn.Module) -> bool:

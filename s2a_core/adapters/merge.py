@@ -5,14 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from s2a_core.adapters.prompt import LowRankPrompt
+from s2a_core.adapters.side import SideLadder, SideResidual
 
 
 def merged_state_dict(model: nn.Module) -> dict[str, Tensor] | None:
-    """State dict with timm's names and the same function; None where an adapter adds what no timm model has (prompt).
+    """State dict with timm's names and the same function; None where an adapter adds what timm lacks (prompt, side).
 
     head, bias, norm and full change weights in place, so they are there already; LoRA's product is added to its weight.
     """
-    if any(isinstance(module, LowRankPrompt) for module in model.modules()):
+    if any(isinstance(module, (LowRankPrompt, SideResidual, SideLadder)) for module in model.modules()):
         return None
     layers = {name: module for name, module in model.named_modules() if hasattr(module, "get_base_layer")}
     state = model.state_dict()

@@ -11,6 +11,7 @@ COMBINABLE = ("head", "bias", "norm", "prompt", "side")
 ALONE = ("lora", "full")
 KINDS = (*COMBINABLE, *ALONE)
 AUTO = "auto"
+SIDE_DETACHED = "side-detached"
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,14 @@ class AdapterSpec:
 
     @classmethod
     def parse(cls, text: str) -> AdapterSpec:
-        """From `bias,prompt` or `bias+prompt`, in any order."""
+        """From `bias,prompt` or `bias+prompt`, in any order; `side-detached` is side with detach."""
         words = {word.strip().lower() for word in text.replace("+", ",").split(",") if word.strip()}
+        detach = SIDE_DETACHED in words
+        words = {"side" if word == SIDE_DETACHED else word for word in words}
         order = (*KINDS, AUTO)
-        return cls(tuple(sorted(words, key=lambda word: order.index(word) if word in order else len(order))))
+        return cls(
+            tuple(sorted(words, key=lambda word: order.index(word) if word in order else len(order))), detach=detach
+        )
 
     @property
     def is_auto(self) -> bool:
@@ -57,7 +62,7 @@ class AdapterSpec:
         return self.kinds == (AUTO,)
 
     def __str__(self) -> str:
-        return ",".join(self.kinds)
+        return ",".join(SIDE_DETACHED if kind == "side" and self.detach else kind for kind in self.kinds)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""

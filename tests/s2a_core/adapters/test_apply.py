@@ -1,14 +1,26 @@
-"""Adapters leave the outputs as they were and train only what they say."""
+"""Adapters leave the outputs as they were, train only what they say, and hold what they promise."""
 
 import pytest
+import timm
 import torch
+from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters, trained_state_dict
+from s2a_core.compression import compress
+from s2a_core.meter import held_bytes
 from s2a_core.models import load_model
+from s2a_core.storage import Storage, StoragePolicy
 from tests.assertions import assert_close
 
+FAMILIES = [
+    ("vit_tiny_patch16_224", {"img_size": 64}, 64),
+    ("swin_tiny_patch4_window7_224", {"img_size": 56, "window_size": 7}, 56),
+    ("mobilenetv2_100", {}, 64),
+    ("convnext_atto", {}, 64),
+]
 
-@pytest.mark.parametrize("kinds", ["head", "bias", "norm", "prompt", "bias,prompt", "lora", "full", "auto"])
+
+@pytest.mark.parametrize("kinds", ["head", "bias", "norm", "prompt", "bias,prompt,side", "lora", "full", "auto"])
 def test_an_adapted_model_starts_equal_to_the_pretrained_one(kinds: str) -> None:
     model, x = load_model("s2a_tiny", num_classes=10), torch.randn(2, 3, 32, 32)
     before = model(x).detach()
@@ -19,7 +31,45 @@ def test_an_adapted_model_starts_equal_to_the_pretrained_one(kinds: str) -> None
     assert ("patch_embed.proj.weight" in trained) == (kinds == "full")
 
 
+@pytest.mark.parametrize(("name", "options", "size"), FAMILIES)
+@pytest.mark.parametrize("kinds", ["prompt", "side", "side-detached", "bias,norm,prompt,side", "auto"])
+def test_every_family_starts_equal(name: str, options: dict[str, object], size: int, kinds: str) -> None:
+    model, x = timm.create_model(name, num_classes=5, **options).eval(), torch.randn(2, 3, size, size)
+    before = model(x).detach()
+    add_adapters(model, AdapterSpec.parse(kinds), size)
+    assert_close(model.eval()(x).detach(), before, rel=1e-6)
+
+
+def test_lora_starts_equal_on_every_family_with_linear_layers() -> None:
+    for name, options, size in (FAMILIES[0], FAMILIES[1], FAMILIES[3]):
+        model, x = timm.create_model(name, num_classes=5, **options).eval(), torch.randn(2, 3, size, size)
+        before = model(x).detach()
+        assert_close(add_adapters(model, AdapterSpec(("lora",)), size)(x).detach(), before, rel=1e-6)
+
+
 def test_bias_trains_biases_and_the_head_only() -> None:
     model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("bias",)))
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     assert all(name.endswith("bias") or name.startswith("head") for name in names)
+
+
+@pytest.mark.parametrize(("name", "options", "size"), FAMILIES)
+@pytest.mark.parametrize("kinds", ["bias", "prompt", "bias,prompt"])
+def test_bias_and_prompt_add_no_held_bytes(name: str, options: dict[str, object], size: int, kinds: str) -> None:
+    """Against the same model whose gradient flows as deep but trains nothing on the way."""
+
+    def held(spec: str) -> int:
+        torch.manual_seed(0)
+        model = add_adapters(timm.create_model(name, num_classes=5, **options), AdapterSpec.parse(spec), size).eval()
+        x = torch.randn(2, 3, size, size)
+        probe = nn.Parameter(torch.zeros(()))
+        stem = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+        stem.register_forward_hook(lambda module, args, y: y + probe)  # saves nothing, asks for every gradient
+
+        def forward() -> torch.Tensor:
+            with compress(model, StoragePolicy(sites={}, default=Storage.EXACT)):
+                return model(x)
+
+        return held_bytes(model, forward, [x, probe])
+
+    assert held(kinds) == held("head")

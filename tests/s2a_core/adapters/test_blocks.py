@@ -2,7 +2,7 @@
 
 import timm
 
-from s2a_core.adapters.blocks import input_shapes, repeated_blocks
+from s2a_core.adapters.blocks import places, repeated_blocks
 from s2a_core.models import load_model
 
 
@@ -10,9 +10,19 @@ def test_blocks_of_a_transformer_and_their_inputs() -> None:
     model = load_model("s2a_tiny", num_classes=10)
     blocks = repeated_blocks(model)
     assert [name for name, _ in blocks] == [f"blocks.{i}" for i in range(6)]
-    assert input_shapes(model, [block for _, block in blocks], 32) == [(65, 80)] * 6
+    found = places(model, 32)
+    assert [(p.in_shape, p.out_shape, p.channels_first) for p in found] == [((65, 80), (65, 80), False)] * 6
 
 
 def test_blocks_of_a_convolutional_network() -> None:
     names = [name for name, _ in repeated_blocks(timm.create_model("resnet18"))]
     assert "layer1.0" in names
+
+
+def test_maps_are_told_apart_by_where_their_channels_are() -> None:
+    swin = places(timm.create_model("swin_tiny_patch4_window7_224", img_size=56, window_size=7), 56)
+    assert {p.channels_first for p in swin} == {False}
+    assert swin[0].in_shape == (14, 14, 96)
+    resnet = places(timm.create_model("resnet18"), 64)
+    assert {p.channels_first for p in resnet} == {True}
+    assert [(p.in_shape, p.out_shape) for p in resnet][2] == ((64, 16, 16), (128, 8, 8))
