@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -13,6 +14,11 @@ class Settings(BaseSettings):
 
     data_dir: jobs, artifacts and the SQLite file. database_url: an SQLAlchemy URL; SQLite in data_dir if empty.
     public_url: where runners reach this service. capacity_bytes: memory jobs may share; half of the machine's if 0.
+    data_roots: directories a key may name data and weights in; an admin's key may name any.
+    max_body_bytes: of a request; an upload's part and a runner's file have limits of their own.
+    rate_per_s, rate_burst: requests a key may send, on average and at once; 0 sets no limit.
+    plan_timeout_s, dataset_timeout_s: after which a plan or a dataset is given up.
+    allow_private_webhooks: whether webhooks may reach addresses that are not public.
     """
 
     model_config = SettingsConfigDict(env_prefix="S2A_")
@@ -23,8 +29,39 @@ class Settings(BaseSettings):
     run_scheduler: bool = True
     capacity_bytes: int = 0
     poll_s: float = 0.3
+    # attempts: seconds between heartbeats, until a silent one is lost, until a runner that hears nothing stops working
+    renew_s: float = 10.0
+    lease_s: float = 60.0
+    fence_s: float = 40.0
+    give_up_s: float = 3600.0  # a runner that reaches no service for so long ends
+    stuck_s: float = 1800.0  # alive, but its loop did nothing for so long
+    launch_s: float = 60.0  # a process that was to be started is looked for so long
+    kill_grace_s: float = 2.0  # between TERM and KILL
+    exit_s: float = 10.0  # a process whose job has ended may take so long to end itself
+    memory_return_s: float = 15.0  # until a device whose memory does not come back is quarantined
+    # retries of a job, by whose fault it was
     max_infra_retries: int = 3
-    max_body_bytes: int = 64 * 2**20
+    max_own_retries: int = 1
+    max_oom_retries: int = 3
+    max_host_kills: int = 2
+    runner_command: list[str] = []  # what an attempt runs; this Python's app.runner if empty
+    executor: Literal["local", "ray"] = "local"
+    ray_address: str = "auto"
+    run_workers: bool = True
+    max_body_bytes: int = 2 * 2**20
+    max_part_bytes: int = 32 * 2**20
+    max_artifact_bytes: int = 8 * 2**30
+    max_upload_bytes: int = 64 * 2**30
+    upload_lifetime_s: float = 24 * 3600.0
+    data_roots: list[Path] = []
+    rate_per_s: float = 200.0
+    rate_burst: int = 400
+    stream_heartbeat_s: float = 15.0  # between signs of life on an event stream
+    plan_timeout_s: float = 900.0
+    dataset_timeout_s: float = 1800.0
+    worker_poll_s: float = 0.5
+    allow_private_webhooks: bool = False
+    log_json: bool = True
 
     @property
     def url(self) -> str:

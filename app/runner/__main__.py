@@ -3,103 +3,94 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
+import signal
 import sys
 import threading
-import traceback
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.runner.link import Link, Refused
-from s2a_core.errors import S2AError
+from app.runner.link import RETRY_S, Link, Refused
+from app.runner.spool import Spool, spool_path
+from app.runner.work import run
 
-HEARTBEAT_S = 1.0
-ARTIFACTS = (
-    "adapter.safetensors",
-    "plan.json",
-    "profile.json",
-    "report.json",
-    "report.html",
-    "metrics.csv",
-    "README.md",
-)
+STALE_EXIT, STOPPED_EXIT = 3, 143
+Work = Callable[[Link, Path], tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]]
 
 
-def beat(link: Link, is_over: threading.Event) -> None:
-    """Heartbeats and events until the run is over; ends the process when the service refuses it."""
-    while not is_over.wait(HEARTBEAT_S):
+def leave(spool: Spool, code: int) -> None:
+    """End this process at once, from any thread; what was said is on disk."""
+    spool.sync()
+    os._exit(code)
+
+
+def beat(link: Link, every_s: float, is_over: threading.Event) -> None:
+    """Heartbeats in a thread of their own, so that a loop that is stuck is seen to be alive and to do nothing."""
+    while not is_over.wait(min(every_s, RETRY_S) if link.silent_s > 2 * every_s else every_s):
+        try:
+            if link.heartbeat():
+                leave(link.spool, 0)
+        except Refused:
+            leave(link.spool, STALE_EXIT)
+        except Exception as error:  # the thread's boundary: a heartbeat that was not understood is tried again
+            sys.stderr.write(f"heartbeat: {error}\n")
+
+
+def deliver(link: Link, is_over: threading.Event) -> None:
+    """Send what the spool holds, again and again."""
+    while not is_over.wait(RETRY_S):
         try:
             link.flush()
-            if link.heartbeat():
-                os._exit(0)
         except Refused:
-            os._exit(3)
+            leave(link.spool, STALE_EXIT)
+        except Exception as error:  # the thread's boundary: the spool keeps what was not sent
+            sys.stderr.write(f"events: {error}\n")
 
 
-def plain(value: Any) -> Any:
-    """JSON of an event: dataclasses, paths and numbers of other libraries included."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return plain(dataclasses.asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    return plain(value.item()) if hasattr(value, "item") else str(value)
+def end_with_parent() -> None:
+    """SIGKILL this process when the one that started it dies, on Linux: for places that own their runners."""
+    import ctypes
+
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            threading.Event().wait(1.0)
+        os._exit(STOPPED_EXIT)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def run(link: Link, output: Path) -> tuple[str, dict[str, Any] | None, dict[str, Any] | None]:
-    """Run the pipeline: (status, reason, report)."""
-    try:
-        from s2a_core import pipeline
-
-        job = link.request()
-        known = pipeline.RunRequest.__dataclass_fields__
-        wanted = {k: v for k, v in job["request"].items() if k in known and v is not None}
-        if wanted.get("weights") == "none":
-            del wanted["weights"]
-        has_checkpoint = bool(job["resume"]) and output.is_dir() and any(output.iterdir())
-        request = pipeline.RunRequest(**wanted, output=output, resume=has_checkpoint)
-        report = pipeline.run(request, lambda event: link.say(plain(event)))
-        for name in ARTIFACTS:
-            if (output / name).is_file():
-                link.upload(output / name)
-        return "succeeded", None, plain(report)
-    except Refused:
-        raise
-    except S2AError as error:
-        return "failed", {"code": error.code, "message": error.message, "details": plain(error.details)}, None
-    except Exception as error:  # the job's boundary: the traceback is stored with the job
-        details = {"traceback": traceback.format_exc()}
-        return (
-            "failed",
-            {"code": "internal_error", "message": f"{type(error).__name__}: {error}", "details": details},
-            None,
-        )
-
-
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, work: Work = run) -> int:
     """0 when the job's end was told to the service, also when it failed; 3 when the service refused this attempt."""
     parser = argparse.ArgumentParser(prog="python -m app.runner", description=__doc__)
     parser.add_argument("--attempt", required=True)
+    parser.add_argument("--epoch", required=True, type=int)
     parser.add_argument("--url", required=True)
     parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--end-with-parent", action="store_true")
     args = parser.parse_args(argv)
-    link = Link(args.url, args.attempt, sys.stdin.readline().strip())
+    if args.end_with_parent:
+        end_with_parent()
+    spool = Spool(spool_path(args.output, args.epoch))
+    link = Link(args.url, args.attempt, sys.stdin.readline().strip(), spool, args.epoch)
+    signal.signal(signal.SIGTERM, lambda *_: leave(spool, STOPPED_EXIT))
     is_over = threading.Event()
-    threading.Thread(target=beat, args=(link, is_over), daemon=True).start()
     try:
-        status, reason, report = run(link, args.output)
+        every_s = float(link.request().get("renew_s", 10.0))
+        threading.Thread(target=beat, args=(link, every_s, is_over), daemon=True).start()
+        threading.Thread(target=deliver, args=(link, is_over), daemon=True).start()
+        status, reason, report, verdict = work(link, args.output)
+        link.finish(status, reason, report, verdict)
         is_over.set()
-        link.finish(status, reason, report)
     except Refused as why:
         sys.stderr.write(f"{why}\n")
-        return 3
+        leave(spool, STALE_EXIT)
+    except TimeoutError as why:
+        sys.stderr.write(f"{why}\n")
+        leave(spool, 1)
     return 0
 
 

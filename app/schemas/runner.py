@@ -12,6 +12,7 @@ class EventIn(BaseModel):
 
     type: str = Field(max_length=50)
     payload: dict[str, Any] = Field(default_factory=dict)
+    at: float | None = None  # when it happened; when it arrived if None
 
 
 class EventBatch(BaseModel):
@@ -27,6 +28,13 @@ class FinalState(BaseModel):
     status: Literal["succeeded", "failed"]
     reason: dict[str, Any] | None = None
     report: dict[str, Any] | None = None
+    verdict: dict[str, Any] | None = None  # whose fault it was, where the attempt can say
+
+
+class Heartbeat(BaseModel):
+    """The process lives. idle_s: seconds since its loop did something."""
+
+    idle_s: float | None = Field(None, ge=0)
 
 
 class KeyRequest(BaseModel):

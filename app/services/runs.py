@@ -1,4 +1,4 @@
-"""What a job's process may do: each call carries its attempt's token; an attempt that is not current is refused."""
+"""What a job's process may do: each call carries its attempt's token and epoch; one that is not current is refused."""
 
 from __future__ import annotations
 
@@ -10,63 +10,110 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import NotAuthorized, StaleAttempt
-from app.models.tables import Attempt, Job, JobStatus
+from app.executors.judgement import Fault
+from app.models.tables import Attempt, AttemptState, Job, JobStatus
+from app.runner.spool import LAST_WORD, read_spool, spool_path
+from app.services.culprits import culprits
 from app.services.jobs import job_folder
 from app.services.keys import digest
+from app.settings import Settings
 from app.store import attempts, jobs
 from app.store.database import Database
 from s2a_core.errors import InvalidInput
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 STOP = (JobStatus.CANCELLING, JobStatus.PAUSING)
+TIGHTER = 0.05  # the least share of the budget that a plan gives up after it ran out of memory
 
 
 class RunService:
     """The service's side of a running attempt."""
 
-    def __init__(self, database: Database, data_dir: Path) -> None:
+    def __init__(self, database: Database, data_dir: Path, settings: Settings | None = None) -> None:
         self.database, self.data_dir = database, data_dir
+        self.settings = settings or Settings(data_dir=data_dir)
 
-    def _current(self, session: Any, attempt_id: str, token: str | None) -> tuple[Job, Attempt]:
+    def _current(
+        self, session: Any, attempt_id: str, token: str | None, epoch: int | None = None
+    ) -> tuple[Job, Attempt]:
         attempt = attempts.find(session, attempt_id)
         if attempt is None or not hmac.compare_digest(attempt.token_hash, digest(token or "")):
             raise NotAuthorized("this token is not that attempt's")
         job = jobs.find(session, attempt.job_id)
-        if job is None or not attempt.is_live or attempt.epoch != job.current_epoch:
-            raise StaleAttempt(f"attempt {attempt_id} is over: stop")
-        attempt.heartbeat_at = time.time()
+        attempt = attempts.find(session, attempt_id)  # as it is now that the job's row is ours
+        assert attempt is not None
+        is_stale = job is None or not attempts.may_write(attempt) or attempt.epoch != job.current_epoch
+        if job is None or is_stale or epoch not in (None, attempt.epoch):
+            raise StaleAttempt(f"attempt {attempt_id} is over: stop", details={"epoch": attempt.epoch})
+        attempts.renew(attempt, self.settings.lease_s, time.time())
         return job, attempt
 
-    def request(self, attempt_id: str, token: str | None) -> dict[str, Any]:
-        """What to run; `resume` from the second attempt on."""
+    def request(self, attempt_id: str, token: str | None, epoch: int | None = None) -> dict[str, Any]:
+        """What to run, and how often to say that it runs; `resume` from the second attempt on."""
         with self.database.transaction() as session:
-            job, attempt = self._current(session, attempt_id, token)
-            return {"job_id": job.id, "request": job.request, "resume": attempt.epoch > 1}
+            job, attempt = self._current(session, attempt_id, token, epoch)
+            attempt.progress_at = time.time()
+            budget = self._budget(session, job)
+            return {
+                "job_id": job.id,
+                "epoch": attempt.epoch,
+                "request": {**job.request, "budget_bytes": budget},
+                "reserved_bytes": attempt.reserved_bytes,
+                "resume": attempt.epoch > 1,
+                "is_tightened": budget < job.budget_bytes,
+                "renew_s": self.settings.renew_s,
+                "fence_s": self.settings.fence_s,
+                "give_up_s": self.settings.give_up_s,
+            }
 
-    def heartbeat(self, attempt_id: str, token: str | None) -> dict[str, Any]:
-        """Say that the process lives; the answer says whether it should stop."""
+    def _budget(self, session: Any, job: Job) -> int:
+        """The budget less what earlier attempts were over it, at least TIGHTER of it for each of them."""
+        least = int(job.budget_bytes * TIGHTER)
+        over = [max(int(v.get("excess_bytes") or 0), least) for v in attempts.verdicts(session, job.id, Fault.MEMORY)]
+        return max(1, job.budget_bytes - sum(over))
+
+    def heartbeat(
+        self, attempt_id: str, token: str | None, epoch: int | None = None, idle_s: float | None = None
+    ) -> dict[str, Any]:
+        """Say that the process lives, and since when its loop did nothing; the answer says whether it should stop."""
         with self.database.transaction() as session:
-            job, _ = self._current(session, attempt_id, token)
-            return {"stop": job.status in STOP}
+            job, attempt = self._current(session, attempt_id, token, epoch)
+            if idle_s is not None:
+                attempt.progress_at = time.time() - max(0.0, idle_s)
+            return {"stop": job.status in STOP, "lease_s": self.settings.lease_s}
 
-    def events(self, attempt_id: str, token: str | None, first: int, batch: list[dict[str, Any]]) -> None:
+    def events(
+        self, attempt_id: str, token: str | None, first: int, batch: list[dict[str, Any]], epoch: int | None = None
+    ) -> None:
         """Append events. `first` counts the attempt's events, so a batch that is sent twice is stored once."""
         with self.database.transaction() as session:
-            job, attempt = self._current(session, attempt_id, token)
-            handle = dict(attempt.handle or {})
-            known = int(handle.get("events", 0))
-            for event in batch[max(0, known - first) :]:
-                if event["type"] == "phase":
-                    job.phases = phases_with(job.phases, event["payload"])
-                jobs.add_event(session, job, event["type"], event["payload"])
-            attempt.handle = {**handle, "events": max(known, first + len(batch))}
+            job, attempt = self._current(session, attempt_id, token, epoch)
+            self._store(session, job, attempt, first, batch)
 
-    def artifact(self, attempt_id: str, token: str | None, name: str, content: bytes) -> None:
+    def _store(self, session: Any, job: Job, attempt: Attempt, first: int, batch: list[dict[str, Any]]) -> None:
+        handle = dict(attempt.handle or {})
+        known = int(handle.get("events", 0))
+        if first > known:
+            raise InvalidInput(f"events {known} to {first - 1} are missing: send them first", details={"next": known})
+        fresh = [event for event in batch[known - first :] if event["type"] != LAST_WORD]
+        for event in fresh:
+            kind, payload = event["type"], event["payload"]
+            if kind == "phase":
+                job.phases = phases_with(job.phases, payload, event.get("at"))
+            elif kind == "checkpoint":
+                attempts.add_checkpoint(session, attempt, payload)
+            elif kind == "resumed":
+                attempt.resumed_from_step = int(payload.get("step") or 0)
+        attempts.add_events(session, job, attempt.epoch, fresh)
+        attempts.put_metrics(session, job.id, fresh)
+        attempt.handle = {**handle, "events": max(known, first + len(batch))}
+
+    def artifact(self, attempt_id: str, token: str | None, name: str, content: bytes, epoch: int | None = None) -> None:
         """Store a file of the job, whole or not at all."""
         if not NAME.fullmatch(name):
             raise InvalidInput(f"an artifact cannot be called {name!r}", details={"allowed": NAME.pattern})
         with self.database.transaction() as session:
-            job, _ = self._current(session, attempt_id, token)
+            job, _ = self._current(session, attempt_id, token, epoch)
             folder = job_folder(self.data_dir, job.id) / "artifacts"
             folder.mkdir(parents=True, exist_ok=True)
             part = folder / f".{name}.part"
@@ -74,19 +121,73 @@ class RunService:
             part.replace(folder / name)
             jobs.put_artifact(session, job.id, name, len(content), hashlib.sha256(content).hexdigest())
 
-    def finish(self, attempt_id: str, token: str | None, status: str, reason: Any, report: Any) -> None:
-        """The last word of an attempt: its job has ended."""
+    def finish(
+        self,
+        attempt_id: str,
+        token: str | None,
+        status: str,
+        reason: Any,
+        report: Any,
+        epoch: int | None = None,
+        verdict: dict[str, Any] | None = None,
+    ) -> None:
+        """The last word of an attempt: its job has ended, or goes on in another attempt when the verdict allows it."""
         with self.database.transaction() as session:
-            job, attempt = self._current(session, attempt_id, token)
-            job.status, job.reason, job.report, job.ended_at = status, reason, report, time.time()
-            job.phases = phases_with(job.phases, None)
-            attempts.end(attempt, status)
-            jobs.add_event(session, job, status, {"reason": reason} if reason else {})
+            job, attempt = self._current(session, attempt_id, token, epoch)
+            self._finish(session, job, attempt, {"status": status, "reason": reason, "report": report}, verdict)
+
+    def _finish(
+        self, session: Any, job: Job, attempt: Attempt, word: dict[str, Any], verdict: dict[str, Any] | None
+    ) -> None:
+        status, reason = word["status"], word["reason"]
+        attempts.silence(attempt, AttemptState.ENDED, status)
+        if verdict is not None:
+            attempt.verdict = self._judged(session, attempt, reason, verdict)
+            if attempt.verdict.get("fault"):
+                return  # the supervisor settles it once the process is gone
+        if status != JobStatus.SUCCEEDED and job.status in STOP:
+            return
+        job.status, job.reason, job.report, job.ended_at = status, reason, word["report"], time.time()
+        job.phases = phases_with(job.phases, None)
+        jobs.add_event(session, job, status, {"reason": reason} if reason else {})
+
+    def _judged(self, session: Any, attempt: Attempt, reason: Any, verdict: dict[str, Any]) -> dict[str, Any]:
+        """The verdict with the jobs or processes that took the memory named."""
+        found = {**verdict, "reason": reason}
+        if verdict.get("fault") == Fault.NEIGHBOUR:
+            others = [(a, j.id) for a, j in attempts.live(session, attempt.device_id) if a.id != attempt.id]
+            found["culprits"] = culprits(verdict, others)
+        return found
+
+    def drain(self, attempt_id: str) -> None:
+        """Store what an attempt wrote to its spool and could not send. Its process is gone, so nothing is added."""
+        with self.database.transaction() as session:
+            attempt = attempts.find(session, attempt_id)
+            job = jobs.find(session, attempt.job_id) if attempt else None
+            if attempt is None or job is None:
+                return
+            session.refresh(attempt)
+            records = read_spool(spool_path(job_folder(self.data_dir, job.id) / "output", attempt.epoch))
+            if not records:
+                return
+            known = int((attempt.handle or {}).get("events", 0))
+            self._store(session, job, attempt, known, records[known:])
+            last = records[-1]
+            if last["type"] == LAST_WORD and attempts.may_write(attempt) and attempt.epoch == job.current_epoch:
+                word = last["payload"]
+                self._finish(session, job, attempt, word, word.get("verdict"))
+
+    @staticmethod
+    def closed(phases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The list of phases with its open one closed."""
+        return phases_with(phases, None)
 
 
-def phases_with(phases: list[dict[str, Any]], started: dict[str, Any] | None) -> list[dict[str, Any]]:
+def phases_with(
+    phases: list[dict[str, Any]], started: dict[str, Any] | None, at: float | None = None
+) -> list[dict[str, Any]]:
     """The list with its open phase closed and, if given, a new one opened."""
-    at = time.time()
+    at = at or time.time()
     closed = [{**phase, "ended_at": phase.get("ended_at") or at} for phase in phases]
     if started is None:
         return closed

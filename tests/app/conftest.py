@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.executors.base import DeviceReading, Life, Look
 from app.main import create_app
 from app.queue.scheduler import Scheduler
 from app.settings import Settings
@@ -17,32 +18,55 @@ REQUEST = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB"}
 
 
 class PretendExecutor:
-    """Remembers what it was told to launch; a test says which processes are alive."""
+    """Remembers what it was told to launch; a test says which processes are alive and how they ended."""
 
     def __init__(self) -> None:
         self.launched: list[dict[str, Any]] = []
         self.killed: list[int] = []
         self.dead: set[int] = set()
+        self.looks: dict[int, Look] = {}
+        self.readings: list[DeviceReading] = []
+        self.is_unkillable = False
 
-    def launch(self, command: list[str], token: str, log: Path) -> dict[str, Any]:
+    def launch(
+        self, attempt_id: str, command: list[str], token: str, log: Path, device: str | None, reserved_bytes: int
+    ) -> dict[str, Any]:
         """Pid 1, 2, 3 ..."""
         pid = len(self.launched) + 1
-        self.launched.append({"pid": pid, "attempt": command[command.index("--attempt") + 1], "token": token})
-        return {"pid": pid, "started": 0.0}
+        self.launched.append({"pid": pid, "attempt": attempt_id, "token": token, "device": device})
+        return self._handle(pid, attempt_id, device)
 
-    def is_alive(self, handle: dict[str, Any]) -> bool:
-        """Until a test says otherwise."""
-        return handle["pid"] not in self.dead
+    @staticmethod
+    def _handle(pid: int, attempt_id: str, device: str | None) -> dict[str, Any]:
+        return {"executor": "pretend", "pid": pid, "started": 0.0, "attempt": attempt_id, "device": device}
 
-    def kill(self, handle: dict[str, Any]) -> None:
+    def find(self, attempt_id: str) -> dict[str, Any] | None:
+        """What was launched for it."""
+        found = [p for p in self.launched if p["attempt"] == attempt_id and p["pid"] not in self.dead]
+        return self._handle(found[-1]["pid"], attempt_id, found[-1]["device"]) if found else None
+
+    def look(self, handle: dict[str, Any]) -> Look:
+        """Alive until a test says otherwise."""
+        pid = handle["pid"]
+        return self.looks.get(pid) or Look(Life.GONE if pid in self.dead else Life.RUNNING)
+
+    def kill(self, handle: dict[str, Any], grace_s: float) -> bool:
         """Remember it."""
-        self.killed.append(handle["pid"])
+        if self.is_unkillable:
+            return False
+        if handle["pid"] not in self.dead:
+            self.killed.append(handle["pid"])
         self.dead.add(handle["pid"])
+        return True
+
+    def devices(self) -> list[DeviceReading]:
+        """What a test wrote there."""
+        return self.readings
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, run_scheduler=False, capacity_bytes=100 * 2**20)
+    return Settings(data_dir=tmp_path, run_scheduler=False, run_workers=False, capacity_bytes=100 * 2**20)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.app.conftest import PretendExecutor
 
 
 @pytest.mark.parametrize("kind", [LocalExecutor, PretendExecutor])
-@pytest.mark.parametrize("name", ["launch", "is_alive", "kill"])
+@pytest.mark.parametrize("name", ["launch", "find", "look", "kill", "devices"])
 def test_an_executor_has_the_protocols_methods(kind: type, name: str) -> None:
     assert list(inspect.signature(getattr(kind, name)).parameters) == list(
         inspect.signature(getattr(Executor, name)).parameters

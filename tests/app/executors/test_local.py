@@ -1,52 +1,81 @@
-"""Local processes get their token, are found again by another executor, and leave nothing when killed."""
+"""Local processes keep the executor's contract, are told from others with their number, and never outlive a kill."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
-from app.executors.local import LocalExecutor
-
-SLEEPER = (
-    "import subprocess, sys; print(sys.stdin.readline().strip(), flush=True); "
-    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
-    "print(child.pid, flush=True); child.wait()"
-)
+from app.executors.base import Executor, Life
+from app.executors.local import LocalExecutor, boot_id
+from tests.app.executors.contract import ExecutorContract, is_running, until, words
 
 
-def lines(log: Path, count: int) -> list[str]:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        found = log.read_text().split()
-        if len(found) >= count:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(log.read_text())
+class TestLocal(ExecutorContract):
+    """The contract, on this machine."""
+
+    @pytest.fixture
+    def executor(self) -> Iterator[LocalExecutor]:
+        made = LocalExecutor(capacity_bytes=2**30, worker="here")
+        yield made
+        for attempt in ("att_1", "att_found"):
+            if handle := made.find(attempt):
+                made.kill(handle, 0.0)
+        made.collect()
+
+    @pytest.fixture
+    def again(self) -> Callable[[], Executor]:
+        return lambda: LocalExecutor(capacity_bytes=2**30, worker="here")
 
 
-def test_a_process_is_told_its_token_and_killed_with_its_children(tmp_path: Path) -> None:
-    executor, log = LocalExecutor(), tmp_path / "a" / "log"
-    handle = executor.launch([sys.executable, "-c", SLEEPER], "the-token", log)
-    token, child = lines(log, 2)
-    assert token == "the-token"
-    assert executor.is_alive(handle)
-    assert LocalExecutor().is_alive(handle)
-    executor.kill(handle)
-    assert not executor.is_alive(handle)
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(int(child)) and psutil.Process(int(child)).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_another_process_with_the_number_is_not_alive_and_not_killed() -> None:
+    handle = {"pid": psutil.Process().pid, "started": 0.0, "worker": "here", "boot": boot_id()}
+    executor = LocalExecutor(worker="here")
+    assert executor.look(handle).life == Life.GONE
+    assert executor.kill(handle, 0.0)
 
 
-def test_a_process_that_ended_or_another_with_its_number_is_not_alive(tmp_path: Path) -> None:
-    executor = LocalExecutor()
-    handle = executor.launch([sys.executable, "-c", "pass"], "t", tmp_path / "log")
-    deadline = time.monotonic() + 20
-    while executor.is_alive(handle):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert not executor.is_alive({"pid": psutil.Process().pid, "started": 0.0})
+def test_a_process_of_an_earlier_start_of_the_machine_went_down_with_it() -> None:
+    executor = LocalExecutor(worker="here")
+    handle = {"pid": 1, "started": 0.0, "worker": "here", "boot": "another"}
+    assert executor.look(handle).life == Life.HOST_GONE
+    assert executor.kill(handle, 0.0)
+
+
+def test_the_signal_that_ended_a_process_is_known(tmp_path: Path) -> None:
+    executor = LocalExecutor(worker="here")
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    handle = executor.launch("att_s", [sys.executable, "-c", code], "t", tmp_path / "log", None, 0)
+    assert until(executor, handle, Life.GONE).exit_code == -11
+
+
+def test_an_orphan_in_a_session_of_its_own_is_found_by_its_tag_after_its_parent_ended(tmp_path: Path) -> None:
+    code = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(90)"], start_new_session=True)
+print(child.pid, flush=True)
+"""
+    executor = LocalExecutor(worker="here")
+    handle = executor.launch("att_orphan", [sys.executable, "-c", code], "t", tmp_path / "log", None, 0)
+    child = int(words(tmp_path / "log", 1)[0])
+    until(executor, handle, Life.GONE)
+    assert is_running(child)
+    started = time.monotonic()
+    assert executor.kill(handle, 1.0)
+    assert not psutil.pid_exists(child)
+    assert time.monotonic() - started < 5
+
+
+def test_a_gpu_job_sees_its_device_only_and_no_setting_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S2A_DATABASE_URL", "postgresql://secret")
+    code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ.get('S2A_DATABASE_URL'))"
+    executor = LocalExecutor(worker="here")
+    handle = executor.launch("att_g", [sys.executable, "-c", code], "t", tmp_path / "log", "here/cuda:3", 0)
+    until(executor, handle, Life.GONE)
+    assert words(tmp_path / "log", 2) == ["3", "None"]

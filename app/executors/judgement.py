@@ -1,0 +1,85 @@
+"""What becomes of an attempt and its job, from what is known of them. Nothing here reads a clock or a database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from app.executors.base import Life, Look
+from app.models.tables import Attempt, AttemptState, Job, JobStatus
+from app.settings import Settings
+
+# Signals a process gives itself by its own fault; the others come from outside, so from the infrastructure.
+OWN_SIGNALS = {-4: "SIGILL", -6: "SIGABRT", -7: "SIGBUS", -8: "SIGFPE", -11: "SIGSEGV"}
+
+
+class Fault(StrEnum):
+    """Whose fault an attempt's end was: which budget of retries it is charged to."""
+
+    INFRASTRUCTURE = "infrastructure"  # a process killed from outside, silence, a failed launch
+    OWN = "own"  # a crash or an unexpected error of the job itself
+    MEMORY = "memory"  # its own budget was too small: it goes on with a tighter plan
+    NEIGHBOUR = "neighbour"  # somebody else took its memory: charged to nobody
+    HOST = "host"  # its machine went down with it
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why an attempt has to end. fault None: on request. needs_kill: its process may still run."""
+
+    code: str
+    message: str
+    fault: Fault | None
+    needs_kill: bool
+
+
+def ending(job: Job, attempt: Attempt, look: Look, now: float, settings: Settings) -> Ending | None:
+    """Whether a live attempt has to end, and why; None while it may go on."""
+    epoch = attempt.epoch
+    if attempt.state in (AttemptState.ENDED, AttemptState.LOST):
+        is_late = now - (attempt.ended_at or now) > settings.exit_s or attempt.state == AttemptState.LOST
+        if look.life in (Life.GONE, Life.HOST_GONE) or is_late:
+            return Ending("over", attempt.reason or "over", None, True)
+        return None
+    if job.status in (JobStatus.CANCELLING, JobStatus.PAUSING) or job.status != JobStatus.RUNNING:
+        return Ending(str(job.status), f"attempt {epoch} was stopped on request", None, True)
+    if look.life == Life.HOST_GONE:
+        return Ending("host_gone", f"the machine of attempt {epoch} went down", Fault.HOST, False)
+    if look.life == Life.GONE:
+        by = look.exit_code
+        if by in OWN_SIGNALS:
+            return Ending("crashed", f"the process of attempt {epoch} died of {OWN_SIGNALS[by]}", Fault.OWN, True)
+        how = f" with exit code {by}" if by is not None else ""
+        message = f"the process of attempt {epoch} ended without a word{how}"
+        return Ending("process_gone", message, Fault.INFRASTRUCTURE, True)
+    if attempt.lease_expires_at is not None and now > attempt.lease_expires_at:
+        silent = now - attempt.heartbeat_at
+        message = f"attempt {epoch} was silent for {silent:.0f} s; its lease is {settings.lease_s:.0f} s"
+        return Ending("lease_expired", message, Fault.INFRASTRUCTURE, True)
+    if attempt.progress_at is not None and now - attempt.progress_at > settings.stuck_s:
+        idle = now - attempt.progress_at
+        return Ending("stuck", f"attempt {epoch} is alive but did nothing for {idle:.0f} s", Fault.OWN, True)
+    return None
+
+
+def after(job: Job, fault: Fault, reason: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Charge a fault to a running job: it is queued again, or has failed for good. Returns the reason it then has."""
+    limits = {
+        Fault.INFRASTRUCTURE: ("infra_retries", settings.max_infra_retries),
+        Fault.OWN: ("own_retries", settings.max_own_retries),
+        Fault.MEMORY: ("oom_retries", settings.max_oom_retries),
+        Fault.HOST: ("host_kills", settings.max_host_kills - 1),
+    }
+    details = {**reason.get("details", {}), "fault": fault.value}
+    is_over = False
+    if fault in limits:
+        name, allowed = limits[fault]
+        count = int(getattr(job, name)) + 1
+        setattr(job, name, count)
+        is_over = count > allowed
+        details |= {name: count, "allowed": allowed}
+    code = "host_killed" if fault == Fault.HOST and is_over else reason["code"]
+    job.status = JobStatus.FAILED if is_over else JobStatus.QUEUED
+    job.reason = {"code": code, "message": reason["message"], "details": details}
+    return job.reason

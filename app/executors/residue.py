@@ -1,0 +1,62 @@
+"""Whether a device has its memory back after an attempt: bytes of nobody we know must return to the baseline."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from app.executors.base import DeviceReading, Executor
+from app.models.tables import Attempt
+from s2a_core.sizes import format_bytes
+
+SLACK_BYTES = 64 * 2**20  # the driver's own allocations move by this much
+POLL_S = 0.1
+
+
+class Residue:
+    """Remembers what a device held besides its processes, and waits until it is so again."""
+
+    def __init__(self, executor: Executor, patience_s: float) -> None:
+        self.executor, self.patience_s = executor, patience_s
+        self._baseline: dict[str, int] = {}
+
+    def after(self, attempt: Attempt) -> dict[str, Any] | None:
+        """Wait for the memory of an attempt whose processes are gone; the reason to quarantine its device, or None."""
+        pid = (attempt.handle or {}).get("pid")
+        place = (attempt.handle or {}).get("device")
+        if place is None:
+            return None
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            reading = self._reading(str(place))
+            if reading is None or not (left := self._left(reading, pid)):
+                return None
+            if time.monotonic() > deadline:
+                message = f"{format_bytes(left)} of an ended attempt are still in use after {self.patience_s:.0f} s"
+                return {
+                    "code": "memory_not_returned",
+                    "message": message,
+                    "details": {"attempt": attempt.id, "bytes": left, "pid": pid},
+                }
+            time.sleep(POLL_S)
+
+    def note(self) -> None:
+        """Take what devices hold besides processes as their baseline, where none is known."""
+        for reading in self.executor.devices():
+            self._baseline.setdefault(f"{reading.worker}/{reading.name}", _nobodys(reading))
+
+    def _reading(self, place: str) -> DeviceReading | None:
+        return next((r for r in self.executor.devices() if f"{r.worker}/{r.name}" == place), None)
+
+    def _left(self, reading: DeviceReading, pid: int | None) -> int:
+        """Bytes that should have come back."""
+        if pid is not None and pid in reading.used_by_pid:
+            return reading.used_by_pid[pid]
+        baseline = self._baseline.setdefault(f"{reading.worker}/{reading.name}", _nobodys(reading))
+        extra = _nobodys(reading) - baseline
+        return extra if extra > SLACK_BYTES else 0
+
+
+def _nobodys(reading: DeviceReading) -> int:
+    """Used bytes that no process accounts for; nothing on a device that does not count by process."""
+    return max(0, reading.used_bytes - sum(reading.used_by_pid.values())) if reading.used_bytes else 0

@@ -1,0 +1,205 @@
+"""The life of an attempt after its claim: launched, adopted, watched, ended, and its memory freed when that is safe.
+
+Processes are started and killed outside of transactions. A reservation (`attempt.is_live`) is freed only when the
+process and everything it started are proven gone and the device has its memory back.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.executors.base import Executor, Life, Look
+from app.executors.judgement import Ending, Fault, after, ending
+from app.executors.residue import Residue
+from app.models import DeviceState
+from app.models.tables import ACTIVE, Attempt, AttemptState, Job, JobStatus
+from app.services.jobs import job_folder
+from app.services.runs import RunService
+from app.settings import Settings
+from app.store import attempts, jobs
+from app.store.database import Database
+
+log = logging.getLogger(__name__)
+ROUND_S = 1.0  # what a round waits for processes that are being killed; the rest is settled by itself
+KILLERS = 8
+
+
+class Supervisor:
+    """Looks after every live attempt of one executor."""
+
+    def __init__(
+        self, database: Database, settings: Settings, executor: Executor, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.database, self.settings, self.executor, self.clock = database, settings, executor, clock
+        self.runs = RunService(database, settings.data_dir, settings)
+        self.residue = Residue(executor, settings.memory_return_s)
+        self._killers = ThreadPoolExecutor(KILLERS, thread_name_prefix="supervisor")
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Wait for kills that are under way; running attempts go on."""
+        self._killers.shutdown(wait=True)
+
+    def adopt(self) -> None:
+        """Take over what an earlier service left: its silence was ours, so every lease starts again."""
+        self.residue.note()
+        now = self.clock()
+        with self.database.transaction() as session:
+            for attempt, _ in attempts.live(session):
+                if attempts.may_write(attempt):
+                    attempt.lease_expires_at = now + self.settings.lease_s
+                    attempt.progress_at = now if attempt.progress_at else None
+
+    def launch(self, attempt_id: str, token: str) -> bool:
+        """Start the process of a claimed attempt; False when it could not be started, and the job is queued again."""
+        with self.database.transaction() as session:
+            attempt = attempts.find(session, attempt_id)
+            assert attempt is not None
+            device = attempts.device(session, attempt.device_id)
+            job_id, epoch, reserved = attempt.job_id, attempt.epoch, attempt.reserved_bytes
+        folder = job_folder(self.settings.data_dir, job_id)
+        command = self._command(attempt_id, epoch, folder)
+        name = f"{device.worker}/{device.name}" if device else None
+        try:
+            handle = self.executor.launch(attempt_id, command, token, folder / f"attempt-{epoch}.log", name, reserved)
+        except Exception as error:  # whatever an executor can raise: the job must not be lost with it
+            log.exception("attempt %s could not be launched", attempt_id)
+            return self._not_launched(attempt_id, error)
+        with self.database.transaction() as session:
+            self._keep(session, attempt_id, handle)
+        return True
+
+    def _command(self, attempt_id: str, epoch: int, folder: Path) -> list[str]:
+        command = [*(self.settings.runner_command or [sys.executable, "-m", "app.runner"])]
+        command += ["--attempt", attempt_id, "--epoch", str(epoch), "--url", self.settings.public_url]
+        return [*command, "--output", str((folder / "output").resolve())]
+
+    def _keep(self, session: Session, attempt_id: str, handle: dict[str, Any]) -> None:
+        attempt = attempts.find(session, attempt_id)
+        if attempt is not None:
+            jobs.find(session, attempt.job_id)  # locks it: the process may already be sending events
+            attempt = attempts.find(session, attempt_id)
+            assert attempt is not None
+            attempt.handle = {**(attempt.handle or {}), **handle}
+
+    def _not_launched(self, attempt_id: str, error: Exception) -> bool:
+        message = f"the process could not be started: {type(error).__name__}: {error}"
+        self._settle(attempt_id, Ending("launch_failed", message, Fault.INFRASTRUCTURE, False))
+        return False
+
+    def round(self) -> None:
+        """Look at every live attempt once; end what has to end. Waits at most ROUND_S for that."""
+        with self.database.transaction() as session:
+            found = [(attempt, job) for attempt, job in attempts.live(session) if attempt.id not in self._busy]
+        ends: list[Future[None]] = []
+        for attempt, job in found:
+            look = self._look(attempt)
+            why = ending(job, attempt, look, self.clock(), self.settings) if look else self._unlaunched(attempt, job)
+            if why is None:
+                continue
+            with self._lock:
+                self._busy.add(attempt.id)
+            ends.append(self._killers.submit(self._end, attempt, why))
+        wait(ends, ROUND_S)
+
+    def _look(self, attempt: Attempt) -> Look | None:
+        """A look at its process; None when nobody knows of any."""
+        handle = attempt.handle or {}
+        if "executor" not in handle:
+            found = self.executor.find(attempt.id)
+            if found is None:
+                return None
+            with self.database.transaction() as session:
+                self._keep(session, attempt.id, found)
+            attempt.handle = {**handle, **found}
+        return self.executor.look(attempt.handle or {})
+
+    def _unlaunched(self, attempt: Attempt, job: Job) -> Ending | None:
+        """An attempt without a process: its launcher is at it, or died before it launched."""
+        if not attempts.may_write(attempt) or job.status != JobStatus.RUNNING:
+            return ending(job, attempt, Look(Life.GONE), self.clock(), self.settings)
+        if self.clock() - attempt.started_at < self.settings.launch_s:
+            return None
+        message = f"attempt {attempt.epoch} was claimed but never started"
+        return Ending("never_started", message, Fault.INFRASTRUCTURE, False)
+
+    def _end(self, attempt: Attempt, why: Ending) -> None:
+        """Silence, kill, wait for the memory, then settle. Runs in a thread of its own."""
+        try:
+            if why.code == "lease_expired":
+                with self.database.transaction() as session:
+                    found = attempts.find(session, attempt.id)
+                    if found is not None and attempts.may_write(found):
+                        attempts.silence(found, AttemptState.LOST, why.code)
+            has_process = "executor" in (attempt.handle or {})
+            if why.needs_kill and has_process and not self.executor.kill(attempt.handle or {}, self._grace(why)):
+                log.warning("attempt %s: something of its process remains; its memory stays reserved", attempt.id)
+                return
+            stuck = self.residue.after(attempt)
+            self.runs.drain(attempt.id)
+            self._settle(attempt.id, why, stuck)
+        except Exception:  # the thread's boundary: the next round tries again
+            log.exception("attempt %s could not be ended; it is tried again", attempt.id)
+        finally:
+            with self._lock:
+                self._busy.discard(attempt.id)
+
+    def _grace(self, why: Ending) -> float:
+        return 0.0 if why.code == "process_gone" else self.settings.kill_grace_s
+
+    def _settle(self, attempt_id: str, why: Ending, stuck_device: dict[str, Any] | None = None) -> None:
+        """Free the reservation and say what becomes of the job, once."""
+        with self.database.transaction() as session:
+            attempt = attempts.find(session, attempt_id)
+            job = jobs.find(session, attempt.job_id) if attempt else None
+            if attempt is None or job is None:
+                return
+            session.refresh(attempt)
+            if not attempt.is_live:
+                return
+            attempts.end(attempt, why.code)
+            if stuck_device and (device := attempts.device(session, attempt.device_id)):
+                device.state, device.reason = DeviceState.QUARANTINED, stuck_device
+            if job.current_epoch == attempt.epoch and job.status in ACTIVE:
+                self._conclude(session, job, attempt, why)
+
+    def _conclude(self, session: Session, job: Job, attempt: Attempt, why: Ending) -> None:
+        job.phases = self.runs.closed(job.phases)
+        reason = job.reason or {}
+        if job.status == JobStatus.CANCELLING:
+            job.status, job.ended_at = JobStatus.CANCELLED, self.clock()
+        elif job.status == JobStatus.PAUSING and reason.get("code") == "preempted":
+            job.status = JobStatus.QUEUED
+        elif job.status == JobStatus.PAUSING:
+            job.status = JobStatus.PAUSED
+        elif job.status == JobStatus.RUNNING:
+            fault, reason = self._charged(attempt, why)
+            reason = after(job, fault, reason, self.settings)
+            attempt.verdict = attempt.verdict or {"fault": fault.value, **reason}
+            job.ended_at = self.clock() if job.status == JobStatus.FAILED else None
+        else:
+            return
+        payload = {"reason": job.reason} if job.status in (JobStatus.QUEUED, JobStatus.FAILED) else {}
+        jobs.add_event(session, job, job.status, payload)
+
+    @staticmethod
+    def _charged(attempt: Attempt, why: Ending) -> tuple[Fault, dict[str, Any]]:
+        """(whose fault it was, the reason to tell): the runner's own verdict before ours."""
+        details: dict[str, Any] = {"attempt": attempt.epoch, "log": f"attempt-{attempt.epoch}.log"}
+        verdict = attempt.verdict or {}
+        if not verdict.get("fault"):
+            return why.fault or Fault.INFRASTRUCTURE, {"code": why.code, "message": why.message, "details": details}
+        told = verdict.get("reason") or {"code": verdict.get("code", why.code), "message": why.message}
+        details |= told.get("details") or {}
+        details["verdict"] = {key: value for key, value in verdict.items() if key != "reason"}
+        return Fault(verdict["fault"]), {**told, "details": details}

@@ -1,0 +1,133 @@
+"""One attempt's work: the pipeline with the job's request, its events told, its errors turned into reasons."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.runner.link import Link, Refused
+from s2a_core.errors import OutOfMemory, S2AError
+
+ARTIFACTS = (
+    "adapter.safetensors",
+    "plan.json",
+    "profile.json",
+    "report.json",
+    "report.html",
+    "metrics.csv",
+    "README.md",
+)
+CHECKPOINT = "checkpoint.pt"
+PLAN = "attempt-plan.json"  # the verified plan of the first attempt: later ones go on with it
+Ended = tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]
+
+
+def plain(value: Any) -> Any:
+    """JSON of an event: dataclasses, paths and numbers of other libraries included."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+def run(link: Link, output: Path) -> Ended:
+    """Run the pipeline: (status, reason, report, verdict). Raises Refused when the attempt is over."""
+    cap = 0
+    try:
+        from s2a_core import pipeline
+
+        job = link.request()
+        cap = int(job["request"].get("budget_bytes") or 0)
+        limit_device(cap)
+        request = pipeline.RunRequest(**options(job, output))
+        report = pipeline.run(request, lambda event: tell(link, output, plain(event)))
+        for name in ARTIFACTS:
+            if (output / name).is_file():
+                link.upload(output / name)
+        return "succeeded", None, plain(report), None
+    except (Refused, TimeoutError):
+        raise
+    except (OutOfMemory, MemoryError) as error:
+        from app.runner.verdict import judge, memory_now
+
+        details = plain(getattr(error, "details", {}))
+        reason = {"code": "out_of_memory", "message": str(error) or "out of memory", "details": details}
+        return "failed", reason, None, judge(memory_now(cap, str(error)))
+    except S2AError as error:
+        return "failed", {"code": error.code, "message": error.message, "details": plain(error.details)}, None, None
+    except Exception as error:  # the job's boundary: the traceback is stored with the job
+        message = f"{type(error).__name__}: {error}"
+        reason = {"code": "internal_error", "message": message, "details": {"traceback": traceback.format_exc()}}
+        return "failed", reason, None, {"fault": "own", "code": "internal_error"}
+
+
+def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
+    """What RunRequest is made of. A later attempt goes on from a checkpoint, with the plan it was made under."""
+    from s2a_core import pipeline
+    from s2a_core.planning import Plan
+
+    known = pipeline.RunRequest.__dataclass_fields__
+    wanted = {k: v for k, v in job["request"].items() if k in known and v is not None}
+    if wanted.get("weights") == "none":
+        del wanted["weights"]
+    if isinstance(wanted.get("plan"), Mapping):
+        wanted["plan"] = Plan.from_json(wanted["plan"])
+    wanted |= {"output": output, "resume": bool(job["resume"]) and (output / CHECKPOINT).is_file()}
+    plan = output.parent / PLAN
+    if wanted["resume"] and plan.is_file():
+        made = Plan.from_json(json.loads(plan.read_text()))
+        # A tighter plan keeps the adapter: its checkpoint holds that adapter's tensors.
+        wanted |= {"adapter": made.adapter} if job.get("is_tightened") else {"plan": made}
+    return wanted
+
+
+def tell(link: Link, output: Path, event: dict[str, Any]) -> None:
+    """Say an event of the loop; stops here while the service may have given the job to somebody else."""
+    link.wait_while_fenced()
+    if event.get("type") == "plan":
+        keep(output.parent / PLAN, json.dumps(event["plan"]))
+    link.say(event)
+    if event.get("type") == "epoch" and (output / CHECKPOINT).is_file():
+        link.say(checkpoint(output, event))
+
+
+def checkpoint(output: Path, epoch: Mapping[str, Any]) -> dict[str, Any]:
+    """The event of a state that was just saved. path: relative to the data directory."""
+    path = output / CHECKPOINT
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    relative = Path("jobs", output.parent.name, output.name, CHECKPOINT).as_posix()
+    step = int(epoch.get("step") or epoch.get("epoch") or 0)
+    size = path.stat().st_size
+    return {"type": "checkpoint", "step": step, "path": relative, "num_bytes": size, "sha256": digest}
+
+
+def keep(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def limit_device(budget_bytes: int) -> None:
+    """Cap this process on its GPU to the budget, so that it fails alone instead of taking a neighbour's memory."""
+    import torch
+
+    if budget_bytes <= 0 or not torch.cuda.is_available():
+        return
+    free, total = torch.cuda.mem_get_info()  # creates the context
+    del free
+    torch.cuda.set_per_process_memory_fraction(min(1.0, budget_bytes / total))

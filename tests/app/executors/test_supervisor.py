@@ -1,0 +1,276 @@
+"""Attempts are adopted, lost, retried and settled once, and their memory is freed only when the process is gone."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.executors.base import DeviceReading, Life, Look
+from app.executors.supervisor import Supervisor
+from app.models import Attempt
+from app.queue.scheduler import Scheduler
+from app.services.jobs import job_folder
+from app.settings import Settings
+from app.store import attempts
+from tests.app.conftest import PretendExecutor
+
+
+class Runner:
+    """What a process would say for its attempt."""
+
+    def __init__(self, service: TestClient, launched: dict[str, Any]) -> None:
+        self.service, self.url = service, f"/v1/runner/attempts/{launched['attempt']}"
+        self.headers = {"Authorization": f"Bearer {launched['token']}"}
+
+    def post(self, what: str, body: Any = None, epoch: int | None = None) -> Any:
+        """The answer."""
+        headers = {**self.headers, **({"S2A-Epoch": str(epoch)} if epoch else {})}
+        return self.service.post(f"{self.url}/{what}", json=body, headers=headers)
+
+
+def live(scheduler: Scheduler) -> list[Attempt]:
+    with scheduler.database.transaction() as session:
+        return [attempt for attempt, _ in attempts.live(session)]
+
+
+def job(service: TestClient, job_id: str) -> dict[str, Any]:
+    return dict(service.get(f"/v1/jobs/{job_id}").json())
+
+
+def test_a_silent_attempt_is_lost_killed_and_tried_again_under_a_new_epoch(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    scheduler.tick()
+    scheduler.supervisor.clock = lambda: time.time() + settings.lease_s + 1
+    scheduler.supervisor.round()
+    assert executor.killed == [1]
+    found = job(service, job_id)
+    assert (found["status"], found["reason"]["code"]) == ("queued", "lease_expired")
+    scheduler.tick()
+    assert [attempt.epoch for attempt in live(scheduler)] == [2]
+    assert Runner(service, executor.launched[0]).post("heartbeat").status_code in (409, 410)
+    assert Runner(service, executor.launched[1]).post("heartbeat", epoch=2).status_code == 200
+    assert Runner(service, executor.launched[1]).post("heartbeat", epoch=1).status_code in (409, 410)
+
+
+def test_a_heartbeat_keeps_the_lease_and_an_idle_loop_is_stuck_all_the_same(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    scheduler.tick()
+    runner = Runner(service, executor.launched[0])
+    assert runner.post("heartbeat", {"idle_s": 5.0}).json()["stop"] is False
+    scheduler.supervisor.round()
+    assert job(service, job_id)["status"] == "running"
+    runner.post("heartbeat", {"idle_s": settings.stuck_s + 1})
+    scheduler.supervisor.round()
+    found = job(service, job_id)
+    assert (found["status"], found["reason"]["code"], found["reason"]["details"]["fault"]) == ("queued", "stuck", "own")
+
+
+def test_a_reservation_stays_until_the_process_is_proven_gone(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    first, second = submit(budget="90MiB"), submit(budget="90MiB")
+    scheduler.tick()
+    executor.is_unkillable = True
+    service.post(f"/v1/jobs/{first}/cancel")
+    scheduler.tick()
+    assert job(service, first)["status"] == "cancelling"
+    assert job(service, second)["status"] == "queued"
+    executor.is_unkillable = False
+    scheduler.tick()
+    assert (job(service, first)["status"], job(service, second)["status"]) == ("cancelled", "running")
+
+
+def test_a_job_that_ended_holds_its_memory_until_its_process_left(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    scheduler.tick()
+    Runner(service, executor.launched[0]).post("state", {"status": "succeeded", "report": {}})
+    scheduler.supervisor.round()
+    assert job(service, job_id)["status"] == "succeeded"
+    assert len(live(scheduler)) == 1
+    executor.dead.add(1)
+    scheduler.supervisor.round()
+    assert live(scheduler) == []
+    assert [e["type"] for e in service.get(f"/v1/jobs/{job_id}/events").json()["items"]].count("succeeded") == 1
+
+
+def test_words_left_in_the_spool_are_stored_once_and_a_last_word_there_ends_the_job(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    scheduler.tick()
+    said = [{"type": "step", "payload": {"step": n, "loss": 1.0}} for n in range(4)]
+    Runner(service, executor.launched[0]).post("events", {"first": 0, "events": said[:2]})
+    word = {"type": "last_word", "payload": {"status": "succeeded", "reason": None, "report": {"accuracy": 1.0}}}
+    lines = [json.dumps({"n": n, "at": 1.0, **record}) for n, record in enumerate([*said, word])]
+    spool = job_folder(settings.data_dir, job_id) / "spool-1.jsonl"
+    spool.parent.mkdir(parents=True, exist_ok=True)
+    spool.write_text("\n".join([*lines, '{"torn']))
+    executor.dead.add(1)
+    scheduler.supervisor.round()
+    found = job(service, job_id)
+    assert (found["status"], found["report"]) == ("succeeded", {"accuracy": 1.0})
+    events = service.get(f"/v1/jobs/{job_id}/events").json()["items"]
+    assert [e["step"] for e in events if e["type"] == "step"] == [0, 1, 2, 3]
+    assert live(scheduler) == []
+
+
+def test_a_restarted_service_gives_every_lease_its_time_again_and_finds_a_process_without_a_handle(
+    submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    submit()
+    scheduler.tick()
+    with scheduler.database.transaction() as session:
+        for attempt, _ in attempts.live(session):
+            attempt.lease_expires_at, attempt.handle = time.time() - 1000, None
+    again = Supervisor(scheduler.database, settings, executor)
+    again.adopt()
+    again.round()
+    assert executor.killed == []
+    (attempt,) = live(scheduler)
+    assert (attempt.handle or {})["pid"] == 1
+    assert (attempt.lease_expires_at or 0) > time.time()
+
+
+def test_an_attempt_that_was_claimed_and_never_launched_is_queued_again(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    with scheduler.database.transaction() as session:
+        from app.store import jobs
+
+        attempts.claim(session, jobs.waiting(session)[0], "hash")
+    scheduler.supervisor.round()
+    assert job(service, job_id)["status"] == "running"
+    scheduler.supervisor.clock = lambda: time.time() + settings.launch_s + 1
+    scheduler.supervisor.round()
+    assert (job(service, job_id)["status"], job(service, job_id)["reason"]["code"]) == ("queued", "never_started")
+
+
+def test_a_launch_that_fails_is_an_infrastructure_fault(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(executor, "launch", fail)
+    job_id = submit()
+    scheduler.tick()
+    found = job(service, job_id)
+    assert (found["status"], found["reason"]["code"]) == ("queued", "launch_failed")
+    assert "No space left" in found["reason"]["message"]
+    assert live(scheduler) == []
+
+
+def test_a_job_that_takes_its_host_down_twice_stops(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    for pid in (1, 2):
+        scheduler.tick()
+        executor.looks[pid] = Look(Life.HOST_GONE)
+        scheduler.supervisor.round()
+    assert (job(service, job_id)["status"], job(service, job_id)["reason"]["code"]) == ("failed", "host_killed")
+
+
+def test_own_memory_is_retried_under_a_tighter_budget_three_times(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit(budget="64MiB")
+    budgets = []
+    for pid in range(1, 5):
+        scheduler.tick()
+        runner = Runner(service, executor.launched[-1])
+        asked = runner.service.get(f"{runner.url}/request", headers=runner.headers).json()
+        budgets.append(asked["request"]["budget_bytes"] / 2**20)
+        reason = {"code": "out_of_memory", "message": "no memory", "details": {}}
+        verdict = {"fault": "memory", "code": "out_of_memory", "excess_bytes": 8 * 2**20 if pid == 1 else 0}
+        assert runner.post("state", {"status": "failed", "reason": reason, "verdict": verdict}).status_code == 200
+        executor.dead.add(pid)
+        scheduler.supervisor.round()
+        assert job(service, job_id)["status"] == ("queued" if pid < 4 else "failed")
+    assert budgets == [64, 56, pytest.approx(52.8, abs=1e-3), pytest.approx(49.6, abs=1e-3)]
+    found = job(service, job_id)["reason"]
+    assert (found["code"], found["details"]["oom_retries"]) == ("out_of_memory", 4)
+
+
+def test_a_neighbours_memory_is_not_charged_and_the_neighbour_is_named(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    victim, culprit = submit(budget="40MiB"), submit(budget="40MiB")
+    scheduler.tick()
+    verdict = {"fault": "neighbour", "code": "out_of_memory", "users": {"2": 50 * 2**20}}
+    reason = {"code": "out_of_memory", "message": "no memory", "details": {}}
+    body = {"status": "failed", "reason": reason, "verdict": verdict}
+    Runner(service, executor.launched[0]).post("state", body)
+    executor.dead.add(1)
+    scheduler.supervisor.round()
+    found = job(service, victim)
+    assert found["status"] == "queued"
+    (named,) = found["reason"]["details"]["verdict"]["culprits"]
+    assert (named["job"], named["excess_bytes"]) == (culprit, 10 * 2**20)
+
+
+def test_a_device_whose_memory_stays_away_is_quarantined(
+    submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    from app.models import Device
+
+    submit()
+    scheduler.supervisor.residue.patience_s = 0.0
+    with scheduler.database.transaction() as session:
+        session.add(Device(id="dev", worker="w", kind="cuda", name="cuda:0", capacity_bytes=2**40))
+    with scheduler.database.transaction() as session:
+        from app.store import jobs
+
+        attempt = attempts.claim(session, jobs.waiting(session)[0], "hash", device_id="dev")
+    executor.readings = [DeviceReading("w", "cuda", "cuda:0", 2**40, used_bytes=0)]
+    scheduler.supervisor.adopt()
+    assert scheduler.supervisor.launch(attempt.id, "token")
+    assert executor.launched[0]["device"] == "w/cuda:0"
+    executor.readings = [DeviceReading("w", "cuda", "cuda:0", 2**40, used_bytes=2**30)]
+    executor.dead.add(1)
+    scheduler.supervisor.round()
+    assert live(scheduler) == []
+    with scheduler.database.transaction() as session:
+        device = attempts.device(session, "dev")
+        assert device is not None
+        assert (device.state, (device.reason or {})["code"]) == ("quarantined", "memory_not_returned")
+
+
+def test_a_preempted_job_waits_again_and_a_paused_one_stays_paused(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    preempted, paused = submit(budget="40MiB"), submit(budget="40MiB")
+    scheduler.tick()
+    service.post(f"/v1/jobs/{paused}/pause")
+    with scheduler.database.transaction() as session:
+        from app.store import jobs
+
+        found = jobs.find(session, preempted)
+        assert found is not None
+        found.status, found.reason = "pausing", {"code": "preempted", "message": "m", "details": {}}
+    scheduler.supervisor.round()
+    assert (job(service, preempted)["status"], job(service, paused)["status"]) == ("queued", "paused")
+    assert sorted(executor.killed) == [1, 2]
+
+
+def test_the_command_names_attempt_epoch_and_output(
+    submit: Any, settings: Settings, scheduler: Scheduler, tmp_path: Path
+) -> None:
+    command = scheduler.supervisor._command("att_1", 3, tmp_path / "job")
+    assert command[1:3] == ["-m", "app.runner"]
+    assert command[3:] == [
+        *["--attempt", "att_1", "--epoch", "3", "--url", settings.public_url],
+        *["--output", str(tmp_path / "job" / "output")],
+    ]

@@ -1,0 +1,114 @@
+"""A run's errors become reasons with a code; its events become JSON; a later attempt goes on with the same plan."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.runner import work
+from app.runner.work import plain, run
+from s2a_core import pipeline
+from s2a_core.errors import OutOfMemory
+
+
+@dataclass
+class Epoch:
+    """An event with what pipelines put into events."""
+
+    path: Path
+    loss: Any
+
+
+class PretendLink:
+    """Hands out one request and keeps what it is told."""
+
+    def __init__(self, request: dict[str, Any], **job: Any) -> None:
+        self.job = {"request": request, "resume": False, **job}
+        self.said: list[dict[str, Any]] = []
+
+    def request(self) -> dict[str, Any]:
+        """What to run."""
+        return self.job
+
+    def wait_while_fenced(self) -> None:
+        """Never fenced."""
+
+    def say(self, event: dict[str, Any]) -> None:
+        """Keep it."""
+        self.said.append(event)
+
+
+def test_events_become_json() -> None:
+    assert plain(Epoch(Path("a"), np.float32(0.5))) == {"path": "a", "loss": 0.5}
+    assert plain({"a": (1, float("nan"), None)}) == {"a": [1, None, None]}
+
+
+def test_an_unknown_model_is_a_reason_with_its_code(tmp_path: Path) -> None:
+    link: Any = PretendLink({"model": "no_such_model", "data": "digits", "budget_bytes": 2**26})
+    status, reason, report, verdict = run(link, tmp_path / "output")
+    assert (status, report, verdict) == ("failed", None, None)
+    assert reason is not None
+    assert reason["code"] == "unknown_model"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "fault"),
+    [
+        (OutOfMemory("Tried to allocate 20.00 MiB"), "out_of_memory", "memory"),
+        (MemoryError(), "out_of_memory", "memory"),
+        (ZeroDivisionError("oops"), "internal_error", "own"),
+    ],
+)
+def test_an_error_comes_with_a_verdict_about_whose_fault_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, fault: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(pipeline, "run", fail)
+    link: Any = PretendLink({"model": "s2a_tiny", "data": "digits", "budget_bytes": 2**26})
+    status, reason, _, verdict = run(link, tmp_path / "output")
+    assert status == "failed"
+    assert reason is not None
+    assert verdict is not None
+    assert (reason["code"], verdict["fault"]) == (code, fault)
+
+
+def test_a_later_attempt_keeps_the_plan_and_a_tightened_one_its_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "job" / "output"
+    output.mkdir(parents=True)
+    (output.parent / work.PLAN).write_text(json.dumps({}))
+
+    class Made:
+        """A plan."""
+
+        adapter = "bias+head"
+
+    monkeypatch.setattr("s2a_core.planning.Plan.from_json", lambda _: Made)
+    job: dict[str, Any] = {"request": {"model": "m", "weights": "none", "adapter": "auto"}, "resume": True}
+    assert work.options(job, output) == {"model": "m", "adapter": "auto", "output": output, "resume": False}
+    (output / work.CHECKPOINT).write_bytes(b"state")
+    assert work.options(job, output)["plan"] is Made
+    tightened = work.options({**job, "is_tightened": True}, output)
+    assert (tightened["adapter"], "plan" in tightened, tightened["resume"]) == ("bias+head", False, True)
+
+
+def test_an_epoch_tells_its_checkpoint_with_its_checksum(tmp_path: Path) -> None:
+    output = tmp_path / "job_1" / "output"
+    output.mkdir(parents=True)
+    (output / work.CHECKPOINT).write_bytes(b"state")
+    link: Any = PretendLink({})
+    work.tell(link, output, {"type": "plan", "plan": {"a": 1}})
+    work.tell(link, output, {"type": "epoch", "epoch": 2})
+    assert json.loads((output.parent / work.PLAN).read_text()) == {"a": 1}
+    told = link.said[-1]
+    assert (told["type"], told["step"], told["num_bytes"]) == ("checkpoint", 2, 5)
+    assert told["path"] == "jobs/job_1/output/checkpoint.pt"
+    assert len(told["sha256"]) == 64
