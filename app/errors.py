@@ -5,13 +5,17 @@ S2AError
     ├── NotFound         no such thing, or it is another team's (404)
     ├── NotAuthorized    no key, a wrong key or a revoked one (401)
     ├── NotAllowed       the key has not the scope (403)
-    ├── WrongState       the job is not in a state in which that can be done (409)
-    └── StaleAttempt     a newer attempt of the job exists; the runner has to stop (410)
+    ├── WrongState       the thing is not in a state in which that can be done (409)
+    │   └── InProgress   the same request is being served (409)
+    ├── StaleAttempt     a newer attempt of the job exists; the runner has to stop (409)
+    ├── Changed          the thing is no longer the one that If-Match names (412)
+    ├── TooLarge         a body, a part or an upload passes its limit (413)
+    ├── OutOfRange       a range that the file does not have (416)
+    ├── KeyReused        an Idempotency-Key came with another request before (422)
+    └── TooManyRequests  the key sends faster than it may (429)
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
 
@@ -42,9 +46,50 @@ class NotAllowed(ServiceError):
 
 
 class WrongState(ServiceError):
-    """The job is not in a state in which that can be done."""
+    """The thing is not in a state in which that can be done."""
 
     code = "wrong_state"
+    exit_code = 2
+
+
+class InProgress(WrongState):
+    """The same request, by its Idempotency-Key, is being served at this moment."""
+
+    code = "in_progress"
+
+
+class Changed(ServiceError):
+    """The thing is no longer the one that If-Match names: read it again."""
+
+    code = "changed"
+    exit_code = 2
+
+
+class TooLarge(ServiceError):
+    """A body, a part or an upload passes its limit."""
+
+    code = "too_large"
+    exit_code = 2
+
+
+class OutOfRange(ServiceError):
+    """A range of bytes that the file does not have."""
+
+    code = "out_of_range"
+    exit_code = 2
+
+
+class KeyReused(ServiceError):
+    """An Idempotency-Key came with another request before."""
+
+    code = "idempotency_key_reused"
+    exit_code = 2
+
+
+class TooManyRequests(ServiceError):
+    """The key sends faster than it may; details.retry_after_s says when to try again."""
+
+    code = "too_many_requests"
     exit_code = 2
 
 
@@ -59,7 +104,12 @@ _STATUS: tuple[tuple[type[S2AError], int], ...] = (
     (NotAuthorized, 401),
     (NotAllowed, 403),
     (WrongState, 409),
-    (StaleAttempt, 410),
+    (StaleAttempt, 409),
+    (Changed, 412),
+    (TooLarge, 413),
+    (OutOfRange, 416),
+    (KeyReused, 422),
+    (TooManyRequests, 429),
     (InfeasibleBudget, 422),
     (InvalidInput, 422),
 )
@@ -68,14 +118,3 @@ _STATUS: tuple[tuple[type[S2AError], int], ...] = (
 def status_of(error: S2AError) -> int:
     """The HTTP status of an error; 500 for what is not in the table."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
-def problem(status: int, code: str, title: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An RFC 9457 document."""
-    return {
-        "type": f"urn:s2a:error:{code}",
-        "title": title,
-        "status": status,
-        "code": code,
-        "details": details or {},
-    }

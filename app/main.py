@@ -2,59 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 
-from app.api import jobs, runner, system
+from app import logs, openapi, problems
+from app.api import access, catalog, datasets, events, jobs, plans, results, runner, system, webhooks
 from app.api.dependencies import Services
-from app.errors import problem, status_of
 from app.executors.local import LocalExecutor
+from app.limits import RateLimit
+from app.middleware import Manners
 from app.queue.scheduler import Scheduler
+from app.services.accuracy import AccuracyService
+from app.services.audit import AuditService
+from app.services.background import Background
+from app.services.datasets import DatasetService
+from app.services.devices import DeviceService
+from app.services.feed import EventFeed
+from app.services.idempotency import IdempotencyService
 from app.services.jobs import JobService
 from app.services.keys import KeyService
+from app.services.models import ModelCatalog
+from app.services.plans import PlanService
+from app.services.results import ResultService
 from app.services.runs import RunService
+from app.services.teams import TeamService
+from app.services.uploads import UploadService
+from app.services.webhooks import WebhookService
 from app.settings import Settings
 from app.store.database import Database
+from app.telemetry import Telemetry
 from app.web import pages
 from s2a_core import __version__
-from s2a_core.errors import S2AError
 
-PROBLEM = "application/problem+json"
+ROUTERS = (jobs, events, results, plans, datasets, catalog, access, webhooks, runner, system, pages)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; the database is migrated and the scheduler started when it starts, and both end with it."""
     settings = settings or Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    logs.configure(settings.log_json)
     database = Database(settings.url)
-    services = Services(
-        KeyService(database), JobService(database, settings.data_dir), RunService(database, settings.data_dir)
-    )
+    services = wire(database, settings)
+    telemetry = Telemetry(database)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         prepare(app)
         scheduler = Scheduler(database, settings, LocalExecutor()) if settings.run_scheduler else None
-        if scheduler:
-            scheduler.start()
-        yield
-        if scheduler:
-            scheduler.stop()
+        background = Background(database, settings, services.uploads) if settings.run_workers else None
+        services.feed.start()
+        for part in (scheduler, background):
+            if part is not None:
+                part.start()
+        with on_signal(services.feed.close):
+            yield
+        await services.feed.stop()
+        for part in (scheduler, background):
+            if part is not None:
+                part.stop()
+        services.models.close()
         database.close()
 
-    app = FastAPI(title="s2a", version=__version__, lifespan=lifespan)
-    app.state.services, app.state.database = services, database
-    for module in (jobs, runner, system, pages):
+    app = FastAPI(title="s2a", version=__version__, lifespan=lifespan, generate_unique_id_function=openapi.operation_id)
+    app.state.services, app.state.database, app.state.telemetry = services, database, telemetry
+    for module in ROUTERS:
         app.include_router(module.router)
-    app.add_exception_handler(S2AError, _known)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(HTTPException, _http)
+    openapi.install(app)
+    problems.install(app)
+    app.add_middleware(Manners, settings=settings, observe=telemetry.observe)
     return app
+
+
+def wire(database: Database, settings: Settings) -> Services:
+    """Every service, on one database."""
+    datasets_ = DatasetService(database, settings)
+    plans_ = PlanService(database, datasets_, settings.data_roots)
+    jobs_ = JobService(database, settings.data_dir, datasets_, plans_, settings.data_roots)
+    return Services(
+        keys=KeyService(database),
+        jobs=jobs_,
+        runs=RunService(database, settings.data_dir, settings),
+        results=ResultService(database, settings.data_dir),
+        plans=plans_,
+        datasets=datasets_,
+        uploads=UploadService(database, settings),
+        models=ModelCatalog(settings.data_dir / "cache"),
+        teams=TeamService(database),
+        devices=DeviceService(database),
+        audit=AuditService(database),
+        accuracy=AccuracyService(database),
+        webhooks=WebhookService(database, allow_private=settings.allow_private_webhooks),
+        idempotency=IdempotencyService(database),
+        feed=EventFeed(jobs_.newest_event),
+        limit=RateLimit(settings.rate_per_s, settings.rate_burst),
+        stream_heartbeat_s=settings.stream_heartbeat_s,
+    )
 
 
 def prepare(app: FastAPI) -> str | None:
@@ -64,26 +112,24 @@ def prepare(app: FastAPI) -> str | None:
     return key
 
 
-def _answer(status: int, code: str, title: str, details: object = None) -> JSONResponse:
-    body = problem(
-        status, code, title, details if isinstance(details, dict) else {"errors": details} if details else {}
-    )
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse(body, status, headers=headers, media_type=PROBLEM)
+@contextmanager
+def on_signal(act: Callable[[], None]) -> Iterator[None]:
+    """Do something at the first word of an end, before the server waits for its streams to end by themselves."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
 
+    def handle(number: int, frame: Any) -> None:
+        act()
+        if callable(before[number]):
+            before[number](number, frame)
 
-async def _known(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, S2AError)
-    return _answer(status_of(error), error.code, error.message, error.details)
-
-
-async def _malformed(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    found = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
-    first = f"{found[0]['at']}: {found[0]['message']}" if found else "the request is malformed"
-    return _answer(422, "invalid_request", first, found)
-
-
-async def _http(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return _answer(error.status_code, f"http_{error.status_code}", str(error.detail))
+    for name in (signal.SIGINT, signal.SIGTERM):
+        before[name] = signal.getsignal(name)
+        signal.signal(name, handle)
+    try:
+        yield
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)

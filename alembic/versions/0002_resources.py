@@ -90,6 +90,7 @@ def upgrade() -> None:
         sa.Column("num_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=True),
         sa.Column("summary", sa.JSON(), nullable=True),
+        sa.Column("lease_expires_at", sa.Double(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["team_id"],
@@ -122,6 +123,7 @@ def upgrade() -> None:
         sa.Column("request", sa.JSON(), nullable=False),
         sa.Column("document", sa.JSON(), nullable=True),
         sa.Column("reason", sa.JSON(), nullable=True),
+        sa.Column("lease_expires_at", sa.Double(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(

@@ -1,15 +1,33 @@
-"""What endpoints are given: the services, and who is calling."""
+"""What endpoints are given: the services, who is calling, and the headers and parameters that many of them take."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+import structlog
+from fastapi import Depends, Header, Query, Request
 
+from app.limits import RateLimit
+from app.services.accuracy import AccuracyService
+from app.services.audit import AuditService
+from app.services.datasets import DatasetService
+from app.services.devices import DeviceService
+from app.services.feed import EventFeed
+from app.services.idempotency import IdempotencyService
 from app.services.jobs import JobService
-from app.services.keys import Caller, KeyService
+from app.services.keys import Caller, KeyService, require
+from app.services.models import ModelCatalog
+from app.services.plans import PlanService
+from app.services.results import ResultService
 from app.services.runs import RunService
+from app.services.teams import TeamService
+from app.services.uploads import UploadService
+from app.services.webhooks import WebhookService
+from s2a_core.errors import InvalidInput
+
+VERSION = re.compile(r'(?:W/)?"v([0-9]{1,9})"')
 
 
 @dataclass(frozen=True)
@@ -19,6 +37,20 @@ class Services:
     keys: KeyService
     jobs: JobService
     runs: RunService
+    results: ResultService
+    plans: PlanService
+    datasets: DatasetService
+    uploads: UploadService
+    models: ModelCatalog
+    teams: TeamService
+    devices: DeviceService
+    audit: AuditService
+    accuracy: AccuracyService
+    webhooks: WebhookService
+    idempotency: IdempotencyService
+    feed: EventFeed
+    limit: RateLimit
+    stream_heartbeat_s: float
 
 
 def services(request: Request) -> Services:
@@ -30,7 +62,7 @@ def services(request: Request) -> Services:
 Wired = Annotated[Services, Depends(services)]
 
 
-def bearer(authorization: Annotated[str | None, Header()] = None) -> str | None:
+def bearer(authorization: Annotated[str | None, Header(include_in_schema=False)] = None) -> str | None:
     """The token of the Authorization header."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token else None
@@ -39,9 +71,63 @@ def bearer(authorization: Annotated[str | None, Header()] = None) -> str | None:
 Token = Annotated[str | None, Depends(bearer)]
 
 
-def caller(wired: Wired, token: Token) -> Caller:
-    """Who holds the key; 401 otherwise."""
-    return wired.keys.authenticate(token)
+def caller(request: Request, wired: Wired, token: Token) -> Caller:
+    """Who holds the key; 401 otherwise, 429 when it sends too fast."""
+    found = wired.keys.authenticate(token)
+    key_id = found.key_id or found.team_id
+    request.scope.setdefault("state", {})["key_id"] = key_id
+    structlog.contextvars.bind_contextvars(key_id=key_id)
+    wired.limit.spend(key_id)
+    return found
 
 
-Authenticated = Annotated[Caller, Depends(caller)]
+def reader(found: Annotated[Caller, Depends(caller)]) -> Caller:
+    """A caller who may look."""
+    require(found, "read")
+    return found
+
+
+def writer(found: Annotated[Caller, Depends(caller)]) -> Caller:
+    """A caller who may change things."""
+    require(found, "write")
+    return found
+
+
+def admin(found: Annotated[Caller, Depends(caller)]) -> Caller:
+    """A caller who runs the service."""
+    require(found, "admin")
+    return found
+
+
+Authenticated = Annotated[Caller, Depends(reader)]
+Writer = Annotated[Caller, Depends(writer)]
+Admin = Annotated[Caller, Depends(admin)]
+
+Limit = Annotated[int, Query(ge=1, le=200, description="Items of a page.")]
+After = Annotated[str | None, Query(max_length=500, description="`next` of the page before.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key with the same body answers as the first time, for a day.",
+    ),
+]
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", max_length=200, description="The ETag the change is meant for.")
+]
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", max_length=1000, description="ETags the caller has already.")
+]
+
+
+def version_of(if_match: str | None) -> int | None:
+    """The version that If-Match names, None for any. Raises InvalidInput for what is no ETag of a job."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = VERSION.fullmatch(if_match.strip())
+    if found is None:
+        raise InvalidInput(f'If-Match is the ETag of a job, such as "v3", not {if_match!r}')
+    return int(found[1])

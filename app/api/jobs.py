@@ -1,113 +1,85 @@
-"""/v1/jobs."""
+"""/v1/jobs: submit, list, show, cancel, pause, resume."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
 
-from app.api.dependencies import Authenticated, Wired
-from app.schemas.jobs import JobRequest
+from app.api.answers import cached, once, problems, tagged, version_tag
+from app.api.dependencies import (
+    After,
+    Authenticated,
+    IdempotencyKey,
+    IfMatch,
+    IfNoneMatch,
+    Limit,
+    Wired,
+    Writer,
+    version_of,
+)
+from app.schemas.jobs import JobOut, JobPage, JobRequest, Status
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-EVENT_POLL_S = 0.3
 
 
-@router.post("", status_code=201)
-def submit(wired: Wired, caller: Authenticated, body: JobRequest) -> dict[str, Any]:
-    """Queue a fine-tuning job."""
-    request = body.model_dump(exclude={"budget", "priority"}, exclude_none=True)
-    return wired.jobs.submit(caller, request, body.budget_bytes, body.priority)
+@router.post("", status_code=201, response_model=JobOut, responses=problems(403, 404, 409))
+def create_job(wired: Wired, caller: Writer, body: JobRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    """Queue a fine-tuning job, from a whole request or from a plan that is ready."""
+
+    def act() -> dict[str, Any]:
+        return wired.jobs.submit(
+            caller,
+            body.run_request(),
+            body.budget_bytes,
+            body.priority,
+            name=body.name,
+            labels=body.metadata,
+            plan_id=body.plan,
+        )
+
+    return once(wired, caller, idempotency_key, ["job", body.model_dump()], act, "/v1/jobs/{id}")
 
 
-@router.get("")
-def listed(
+@router.get("", response_model=JobPage, responses=cached(403))
+def list_jobs(
     wired: Wired,
     caller: Authenticated,
-    status: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    after: str | None = None,
-) -> dict[str, Any]:
-    """A page of jobs, newest first; `next` is the `after` of the following page."""
-    return wired.jobs.listed(caller, status, limit, after)
-
-
-@router.get("/{job_id}")
-def show(wired: Wired, caller: Authenticated, job_id: str) -> dict[str, Any]:
-    """One job."""
-    return wired.jobs.get(caller, job_id)
-
-
-@router.post("/{job_id}/cancel", status_code=202)
-def cancel(wired: Wired, caller: Authenticated, job_id: str) -> dict[str, Any]:
-    """Stop a job for good."""
-    return wired.jobs.cancel(caller, job_id)
-
-
-@router.post("/{job_id}/pause", status_code=202)
-def pause(wired: Wired, caller: Authenticated, job_id: str) -> dict[str, Any]:
-    """Stop a job so that it can be resumed."""
-    return wired.jobs.pause(caller, job_id)
-
-
-@router.post("/{job_id}/resume", status_code=202)
-def resume(wired: Wired, caller: Authenticated, job_id: str) -> dict[str, Any]:
-    """Queue a paused job again."""
-    return wired.jobs.resume(caller, job_id)
-
-
-@router.get("/{job_id}/events")
-def events(
-    request: Request,
-    wired: Wired,
-    caller: Authenticated,
-    job_id: str,
-    after: int = 0,
-    last_event_id: Annotated[int | None, Header()] = None,
+    status: Annotated[Status | None, Query(description="Only jobs of this status.")] = None,
+    limit: Limit = 50,
+    after: After = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Events after a number: as server-sent events until the job ends if asked for, else as a list."""
-    start = last_event_id if last_event_id is not None else after
-    found, has_ended = wired.jobs.events(caller, job_id, start)
-    if "text/event-stream" not in request.headers.get("accept", ""):
-        return JSONResponse({"items": found, "has_ended": has_ended})
-
-    def stream() -> Iterator[str]:
-        seen, batch, is_over = start, found, has_ended
-        while True:
-            for event in batch:
-                seen = event["seq"]
-                yield f"id: {seen}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
-            if is_over and not batch:
-                yield "event: end\ndata: {}\n\n"
-                return
-            if not batch:
-                time.sleep(EVENT_POLL_S)
-                yield ": waiting\n\n"
-            batch, is_over = wired.jobs.events(caller, job_id, seen)
-
-    return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    """A page of jobs, newest first."""
+    return tagged(wired.jobs.listed(caller, status, limit, after), if_none_match)
 
 
-@router.get("/{job_id}/metrics")
-def metrics(wired: Wired, caller: Authenticated, job_id: str) -> dict[str, Any]:
-    """The numbers of each epoch."""
-    found, _ = wired.jobs.events(caller, job_id, 0)
-    return {"items": [event for event in found if event["type"] == "epoch"]}
+@router.get("/{job_id}", response_model=JobOut, responses=cached(403, 404))
+def get_job(wired: Wired, caller: Authenticated, job_id: str, if_none_match: IfNoneMatch = None) -> Response:
+    """One job."""
+    found = wired.jobs.get(caller, job_id)
+    return tagged(found, if_none_match, None if found["estimated_finish_at"] else version_tag(found))
 
 
-@router.get("/{job_id}/artifacts")
-def artifacts(wired: Wired, caller: Authenticated, job_id: str) -> dict[str, Any]:
-    """Files of a job."""
-    return {"items": wired.jobs.artifacts(caller, job_id)}
+@router.post("/{job_id}/cancel", status_code=202, response_model=JobOut, responses=problems(403, 404, 409, 412))
+def cancel_job(wired: Wired, caller: Writer, job_id: str, if_match: IfMatch = None) -> Response:
+    """Stop a job for good."""
+    return _accepted(wired.jobs.cancel(caller, job_id, version_of(if_match)))
 
 
-@router.get("/{job_id}/artifacts/{name}")
-def artifact(wired: Wired, caller: Authenticated, job_id: str, name: str) -> FileResponse:
-    """One file. Never rendered as a page of this service: it may be anything."""
-    path = wired.jobs.artifact_path(caller, job_id, name)
-    headers = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
-    return FileResponse(path, filename=name, headers=headers)
+@router.post("/{job_id}/pause", status_code=202, response_model=JobOut, responses=problems(403, 404, 409, 412))
+def pause_job(wired: Wired, caller: Writer, job_id: str, if_match: IfMatch = None) -> Response:
+    """Stop a job so that it can be resumed from its last checkpoint."""
+    return _accepted(wired.jobs.pause(caller, job_id, version_of(if_match)))
+
+
+@router.post("/{job_id}/resume", status_code=202, response_model=JobOut, responses=problems(403, 404, 409, 412))
+def resume_job(wired: Wired, caller: Writer, job_id: str, if_match: IfMatch = None) -> Response:
+    """Queue a paused job again."""
+    return _accepted(wired.jobs.resume(caller, job_id, version_of(if_match)))
+
+
+def _accepted(job: dict[str, Any]) -> Response:
+    headers = {"ETag": version_tag(job), "Location": f"/v1/jobs/{job['id']}"}
+    return JSONResponse(job, 202, headers=headers)

@@ -1,45 +1,33 @@
-"""/livez, /readyz and /v1/keys."""
+"""/livez, /readyz and /metrics: for whoever runs the service. None needs a key; none tells of a team's things."""
 
 from __future__ import annotations
 
-from typing import Any
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from fastapi import APIRouter
-
-from app.api.dependencies import Authenticated, Wired
-from app.schemas.runner import KeyRequest
-from app.services.keys import require_admin
+from app.api.answers import problems
+from app.api.dependencies import Wired
+from app.schemas.operations import Health
 
 router = APIRouter(tags=["system"])
+OPEN = problems(503)
+TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
 
-@router.get("/livez")
+@router.get("/livez", response_model=Health, responses=OPEN)
 def livez() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=Health, responses=OPEN)
 def readyz(wired: Wired) -> dict[str, str]:
     """The database answers."""
     wired.keys.ping()
     return {"status": "ok"}
 
 
-@router.post("/v1/keys", status_code=201)
-def create_key(wired: Wired, caller: Authenticated, body: KeyRequest) -> dict[str, str]:
-    """A new key; shown once."""
-    require_admin(caller)
-    return {"key": wired.keys.create(body.team, *body.scopes)}
-
-
-@router.get("/v1/keys")
-def keys(wired: Wired, caller: Authenticated) -> dict[str, Any]:
-    """Every key, without its secret."""
-    return {"items": wired.keys.listed(caller)}
-
-
-@router.delete("/v1/keys/{key_id}", status_code=204)
-def revoke_key(wired: Wired, caller: Authenticated, key_id: str) -> None:
-    """Make a key useless."""
-    wired.keys.revoke(caller, key_id)
+@router.get("/metrics", response_class=Response, responses={200: {"description": "Metrics.", "content": TEXT}, **OPEN})
+def metrics(request: Request) -> Response:
+    """Prometheus metrics: queue, memory, times and the error of predictions, over all teams."""
+    return Response(request.app.state.telemetry.render(), media_type=CONTENT_TYPE_LATEST)

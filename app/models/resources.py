@@ -32,7 +32,11 @@ class PlanStatus(StrEnum):
 
 
 class Dataset(Base):
-    """Labelled images of a team. source: {kind: upload | path | hub, ...}. sha256: of what was uploaded."""
+    """Labelled images of a team.
+
+    source: {kind: upload | path | hub, ...}. sha256: of what was uploaded. lease_expires_at: until when a validation
+    that has begun is taken to be alive.
+    """
 
     __tablename__ = "datasets"
     __table_args__ = (Index("datasets_by_team", "team_id", "created_at", "id"),)
@@ -45,6 +49,7 @@ class Dataset(Base):
     num_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     sha256: Mapped[str | None]
     summary: Mapped[dict[str, Any] | None]
+    lease_expires_at: Mapped[float | None]
     created_at: Mapped[float] = mapped_column(default=time.time)
 
 
@@ -71,7 +76,7 @@ class Profile(Base):
 
 
 class Plan(Base):
-    """An answer to: how would this job fit this budget?"""
+    """How a job would fit a budget. lease_expires_at: until when its worker is taken to be alive."""
 
     __tablename__ = "plans"
     __table_args__ = (Index("plans_by_team", "team_id", "created_at", "id"), Index("plans_by_status", "status"))
@@ -81,6 +86,7 @@ class Plan(Base):
     request: Mapped[dict[str, Any]]
     document: Mapped[dict[str, Any] | None]
     reason: Mapped[dict[str, Any] | None]
+    lease_expires_at: Mapped[float | None]
     created_at: Mapped[float] = mapped_column(default=time.time)
     ended_at: Mapped[float | None]
 

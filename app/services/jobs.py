@@ -1,18 +1,26 @@
-"""Jobs as their owners see them: submit, look, cancel, pause, resume, events, artifacts."""
+"""Jobs as their owners see them: submit, look, cancel, pause, resume, events."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.errors import NotFound, WrongState
-from app.models.tables import ENDED, Job, JobStatus
-from app.services.keys import Caller
-from app.store import jobs
+from app.errors import Changed, NotFound, WrongState
+from app.models.tables import ENDED, Event, Job, JobStatus
+from app.services.datasets import ID_PREFIX, DatasetService
+from app.services.keys import Caller, require
+from app.services.plans import PlanService
+from app.services.sources import weights_source
+from app.store import audit, jobs
 from app.store.database import Database
+from s2a_core.errors import InvalidInput
 
 PRIORITIES = {"low": 0, "normal": 1, "high": 2}
+PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
+# What a plan has settled: the same fields of the request are filled from it.
+PLANNED = ("model", "adapter", "objective", "batch_size", "image_size", "precision", "device")
 
 
 def job_folder(data_dir: Path, job_id: str) -> Path:
@@ -22,112 +30,211 @@ def job_folder(data_dir: Path, job_id: str) -> Path:
 
 def document(job: Job) -> dict[str, Any]:
     """A job as the API shows it."""
+    request = {name: value for name, value in job.request.items() if name != "plan"}
+    if request.get("dataset"):
+        request["data"] = request["dataset"]
     return {
         "id": job.id,
+        "name": job.name,
+        "metadata": job.labels,
         "status": job.status,
-        "request": job.request,
+        "priority": PRIORITY_NAMES.get(job.priority, str(job.priority)),
+        "request": request,
+        "plan_id": job.plan_id,
+        "device": job.device,
         "budget_bytes": job.budget_bytes,
+        "planned_peak_bytes": job.planned_peak_bytes,
         "reason": job.reason,
         "phases": job.phases,
         "report": job.report,
+        "position": job.position,
+        "estimated_start_at": job.eta_at,
+        "estimated_finish_at": None,
         "attempts": job.current_epoch,
+        "version": job.version,
         "created_at": job.created_at,
         "started_at": job.started_at,
         "ended_at": job.ended_at,
     }
 
 
+def event_document(event: Event) -> dict[str, Any]:
+    """An event as the API shows it."""
+    return {**event.payload, "seq": event.seq, "type": event.type, "at": event.at, "attempt": event.epoch}
+
+
+def estimated_finish(job: Job, step: Event | None) -> float | None:
+    """When a training job is expected to end, from its last step; None before the first."""
+    if job.status != JobStatus.RUNNING or step is None or step.epoch != job.current_epoch:
+        return None
+    began = next((p["started_at"] for p in reversed(job.phases) if p["name"] == "training"), None)
+    done, total = step.payload.get("step"), step.payload.get("total_steps")
+    if began is None or not isinstance(done, int) or not isinstance(total, int) or not 0 < done <= total:
+        return None
+    return float(step.at + (step.at - began) / done * (total - done))
+
+
 class JobService:
     """Everything a key's holder can do with jobs. A job of another team is NotFound."""
 
-    def __init__(self, database: Database, data_dir: Path) -> None:
+    def __init__(
+        self, database: Database, data_dir: Path, datasets: DatasetService, plans: PlanService, roots: Sequence[Path]
+    ) -> None:
         self.database, self.data_dir = database, data_dir
+        self.datasets, self.plans, self.roots = datasets, plans, roots
 
-    def submit(self, caller: Caller, request: dict[str, Any], budget_bytes: int, priority: str) -> dict[str, Any]:
-        """Queue a job."""
+    def submit(
+        self,
+        caller: Caller,
+        request: dict[str, Any],
+        budget_bytes: int | None,
+        priority: str = "normal",
+        *,
+        name: str = "",
+        labels: dict[str, Any] | None = None,
+        plan_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Queue a job, from a whole request or from a plan that is ready and what it leaves open."""
+        require(caller, "write")
+        wanted, planned = dict(request), None
+        if plan_id is not None:
+            wanted, budget_bytes, planned = self._planned(caller, wanted, budget_bytes, plan_id)
+        if budget_bytes is None or not wanted.get("data") or not wanted.get("model"):
+            raise InvalidInput("a job needs a model, data and a budget, or a plan that has them")
+        asked, source = self.datasets.resolve(caller, wanted["data"])
+        wanted.update(data=source, budget_bytes=budget_bytes)
+        wanted["weights"] = weights_source(wanted.get("weights"), caller, self.roots)
+        if asked.startswith(ID_PREFIX):
+            wanted["dataset"] = asked
         with self.database.transaction() as session:
             job = Job(
                 team_id=caller.team_id,
-                request={**request, "budget_bytes": budget_bytes},
+                name=name,
+                labels=labels or {},
+                request={key: value for key, value in wanted.items() if value is not None},
+                plan_id=plan_id,
+                device=wanted.get("device"),
                 budget_bytes=budget_bytes,
+                planned_peak_bytes=planned["predicted"]["peak_bytes"] if planned else None,
                 priority=PRIORITIES[priority],
                 reason={"code": "waiting", "message": "waits for the scheduler", "details": {}},
             )
             jobs.add(session, job)
             jobs.add_event(session, job, "queued", {"budget_bytes": budget_bytes})
+            audit.record(session, caller.team_id, caller.key_id, "job.created", job.id)
             return document(job)
+
+    def _planned(
+        self, caller: Caller, wanted: dict[str, Any], budget_bytes: int | None, plan_id: str
+    ) -> tuple[dict[str, Any], int, dict[str, Any]]:
+        asked, planned = self.plans.ready(caller, plan_id)
+        for field in PLANNED:
+            settled = planned.get(field) if planned.get(field) is not None else asked.get(field)
+            if wanted.get(field) not in (None, settled):
+                raise InvalidInput(f"plan {plan_id} is for {field} {settled!r}, not {wanted[field]!r}")
+            wanted[field] = settled
+        if budget_bytes not in (None, asked["budget_bytes"]):
+            raise InvalidInput(
+                f"plan {plan_id} is for a budget of {asked['budget_bytes']:,} bytes: leave the budget out"
+            )
+        for field in ("data", "weights", "seed"):
+            wanted[field] = wanted.get(field) if wanted.get(field) is not None else asked.get(field)
+        wanted["plan"] = planned
+        return wanted, int(asked["budget_bytes"]), planned
 
     def get(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """One job."""
-        with self.database.transaction() as session:
-            return document(self._find(session, caller, job_id))
+        with self.database.reading() as session:
+            job = self.look(session, caller, job_id)
+            found = document(job)
+            if job.status == JobStatus.RUNNING:
+                found["estimated_finish_at"] = estimated_finish(job, jobs.last_event(session, job_id, "step"))
+            return found
 
     def listed(self, caller: Caller, status: str | None, limit: int, after: str | None) -> dict[str, Any]:
         """A page of jobs, newest first, and the cursor of the next."""
-        with self.database.transaction() as session:
-            found = jobs.listed(session, caller.visible_team, status, limit + 1, after)
-            page = found[:limit]
-            more = len(found) > limit
-            return {"items": [document(job) for job in page], "next": page[-1].id if more else None}
+        with self.database.reading() as session:
+            found, following = jobs.listed(session, caller.visible_team, status, limit, after)
+            return {"items": [document(job) for job in found], "next": following}
 
-    def cancel(self, caller: Caller, job_id: str) -> dict[str, Any]:
+    def cancel(self, caller: Caller, job_id: str, version: int | None = None) -> dict[str, Any]:
         """Stop a job for good; one that has ended is WrongState."""
-        return self._ask(caller, job_id, JobStatus.CANCELLING, JobStatus.CANCELLED)
+        return self._ask(caller, job_id, JobStatus.CANCELLING, JobStatus.CANCELLED, version)
 
-    def pause(self, caller: Caller, job_id: str) -> dict[str, Any]:
+    def pause(self, caller: Caller, job_id: str, version: int | None = None) -> dict[str, Any]:
         """Stop a job so that it can go on from its last checkpoint."""
-        return self._ask(caller, job_id, JobStatus.PAUSING, JobStatus.PAUSED)
+        return self._ask(caller, job_id, JobStatus.PAUSING, JobStatus.PAUSED, version)
 
-    def resume(self, caller: Caller, job_id: str) -> dict[str, Any]:
+    def resume(self, caller: Caller, job_id: str, version: int | None = None) -> dict[str, Any]:
         """Queue a paused job again."""
         with self.database.transaction() as session:
-            job = self._find(session, caller, job_id)
+            job = self._change(session, caller, job_id, version)
             if job.status != JobStatus.PAUSED:
                 raise WrongState(f"only a paused job can be resumed; {job_id} is {job.status}")
-            job.status = JobStatus.QUEUED
+            job.status, job.pause_requested_at = JobStatus.QUEUED, None
+            job.reason = {"code": "waiting", "message": "waits for the scheduler", "details": {}}
             jobs.add_event(session, job, "queued", {})
-            return document(job)
+            audit.record(session, caller.team_id, caller.key_id, "job.resumed", job_id)
+            return self._flushed(session, job)
 
-    def _ask(self, caller: Caller, job_id: str, while_live: JobStatus, at_once: JobStatus) -> dict[str, Any]:
+    def _ask(
+        self, caller: Caller, job_id: str, while_live: JobStatus, at_once: JobStatus, version: int | None
+    ) -> dict[str, Any]:
+        is_cancel = at_once == JobStatus.CANCELLED
         with self.database.transaction() as session:
-            job = self._find(session, caller, job_id)
+            job = self._change(session, caller, job_id, version)
             if job.status in ENDED:
                 raise WrongState(f"{job_id} has ended: it is {job.status}")
+            if not is_cancel and job.status in (JobStatus.CANCELLING, JobStatus.PAUSED):
+                raise WrongState(f"{job_id} cannot be paused: it is {job.status}")
+            now = time.time()
             if job.status in (JobStatus.QUEUED, JobStatus.PAUSED):
-                job.status = at_once
-                job.ended_at = time.time() if at_once in ENDED else None
+                job.status, job.position, job.eta_at = at_once, None, None
+                job.ended_at = now if is_cancel else None
             else:
                 job.status = while_live
+            if is_cancel:
+                job.cancel_requested_at = now
+            else:
+                job.pause_requested_at = now
+            word = "cancelled" if is_cancel else "paused"
+            job.reason = {"code": word, "message": f"{word} on request", "details": {"key_id": caller.key_id}}
             jobs.add_event(session, job, job.status, {})
-            return document(job)
+            audit.record(session, caller.team_id, caller.key_id, f"job.{word}", job_id)
+            return self._flushed(session, job)
 
-    def events(self, caller: Caller, job_id: str, after: int) -> tuple[list[dict[str, Any]], bool]:
+    def events(self, caller: Caller, job_id: str, after: int, limit: int = 500) -> tuple[list[dict[str, Any]], bool]:
         """(events above `after`, whether the job has ended)."""
-        with self.database.transaction() as session:
-            job = self._find(session, caller, job_id)
-            found = [
-                {"seq": e.seq, "type": e.type, "at": e.at, "attempt": e.epoch, **e.payload}
-                for e in jobs.events(session, job_id, after)
-            ]
+        with self.database.reading() as session:
+            job = self.look(session, caller, job_id)
+            found = [event_document(event) for event in jobs.events(session, job_id, after, limit)]
             return found, job.status in ENDED
 
-    def artifacts(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
-        """Names, sizes and checksums of a job's files."""
-        with self.database.transaction() as session:
-            self._find(session, caller, job_id)
-            return [
-                {"name": a.name, "num_bytes": a.num_bytes, "sha256": a.sha256} for a in jobs.artifacts(session, job_id)
-            ]
-
-    def artifact_path(self, caller: Caller, job_id: str, name: str) -> Path:
-        """A file of a job; only names that were stored are answered, so no path can be made up."""
-        if name not in {a["name"] for a in self.artifacts(caller, job_id)}:
-            raise NotFound(f"job {job_id} has no artifact {name!r}")
-        return job_folder(self.data_dir, job_id) / "artifacts" / name
+    def newest_event(self) -> int:
+        """A number that grows with every event of any job."""
+        with self.database.reading() as session:
+            return jobs.newest_event(session)
 
     @staticmethod
-    def _find(session: Any, caller: Caller, job_id: str) -> Job:
+    def look(session: Any, caller: Caller, job_id: str) -> Job:
+        """A job the caller sees, to be read only."""
+        job = jobs.look(session, job_id, caller.visible_team)
+        if job is None:
+            raise NotFound(f"no job {job_id[:100]}")
+        return job
+
+    @staticmethod
+    def _flushed(session: Any, job: Job) -> dict[str, Any]:
+        session.flush()  # so that the version is that of the change
+        return document(job)
+
+    @staticmethod
+    def _change(session: Any, caller: Caller, job_id: str, version: int | None) -> Job:
+        require(caller, "read")
         job = jobs.find(session, job_id, caller.visible_team)
         if job is None:
-            raise NotFound(f"no job {job_id}")
+            raise NotFound(f"no job {job_id[:100]}")
+        require(caller, "write")
+        if version is not None and version != job.version:
+            raise Changed(f"{job_id} has changed: it is at version {job.version}", details={"version": job.version})
         return job

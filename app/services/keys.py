@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.errors import NotAllowed, NotAuthorized, NotFound
-from app.store import keys
+from app.models import ApiKey
+from app.store import audit, keys
 from app.store.database import Database
+from s2a_core.errors import InvalidInput
+
+SCOPES = ("read", "write", "admin")
+USED_EVERY_S = 60.0  # how exact last_used_at is: a write per request would cost more than the request
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,28 @@ class Caller:
         """The team to filter by, None for an admin."""
         return None if self.is_admin else self.team_id
 
+    def may(self, scope: str) -> bool:
+        """Whether the key has a scope; writing includes reading, admin everything."""
+        return scope in self.scopes or self.is_admin or (scope == "read" and "write" in self.scopes)
+
 
 def digest(secret: str) -> str:
     """SHA-256 in hex: enough for secrets of 192 random bits."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def document(key: ApiKey, team: str) -> dict[str, Any]:
+    """A key as the API shows it: without its secret."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "team": team,
+        "scopes": key.scopes,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "last_used_at": key.last_used_at,
+        "revoked_at": key.revoked_at,
+    }
 
 
 class KeyService:
@@ -45,14 +70,34 @@ class KeyService:
 
     def create(self, team: str, *scopes: str) -> str:
         """A new key; its text is shown once and cannot be had again."""
+        return str(self.issue(None, team, scopes)["key"])
+
+    def issue(
+        self,
+        caller: Caller | None,
+        team: str,
+        scopes: Sequence[str],
+        name: str = "",
+        expires_at: float | None = None,
+    ) -> dict[str, Any]:
+        """A new key with its document; admins only. caller: None for the service itself."""
+        if caller is not None:
+            require_admin(caller)
+        if not scopes or not set(scopes) <= set(SCOPES):
+            raise InvalidInput(f"a key's scopes are some of {', '.join(SCOPES)}, not {list(scopes)}")
+        if expires_at is not None and expires_at <= time.time():
+            raise InvalidInput("expires_at lies in the past")
         secret = secrets.token_hex(24)
         with self.database.transaction() as session:
-            key = keys.add(session, keys.team(session, team).id, list(scopes), digest(secret))
-            return f"s2a_{key.id}_{secret}"
+            owner = keys.team(session, team)
+            key = keys.add(session, owner.id, sorted(set(scopes)), digest(secret), name, expires_at)
+            by = caller or Caller(owner.id, frozenset())
+            audit.record(session, by.team_id, by.key_id, "key.created", key.id, {"team": team, "scopes": key.scopes})
+            return {**document(key, team), "key": f"s2a_{key.id}_{secret}"}
 
     def ping(self) -> None:
         """Raise when the database does not answer."""
-        with self.database.transaction() as session:
+        with self.database.reading() as session:
             keys.count(session)
 
     def bootstrap(self) -> str | None:
@@ -60,37 +105,60 @@ class KeyService:
         with self.database.transaction() as session:
             if keys.count(session):
                 return None
-        return self.create("admin", "admin")
+        return str(self.issue(None, "admin", ("admin",), "first key")["key"])
 
     def authenticate(self, text: str | None) -> Caller:
-        """Who holds this key; NotAuthorized for none, a malformed, a wrong or a revoked one."""
+        """Who holds this key; NotAuthorized for none, a malformed, a wrong, an expired or a revoked one."""
         parts = (text or "").split("_")
-        if len(parts) != 3 or parts[0] != "s2a":
+        if len(parts) != 3 or parts[0] != "s2a" or not text or "\0" in text:
             raise NotAuthorized("send your key as `Authorization: Bearer s2a_...`")
-        with self.database.transaction() as session:
+        now = time.time()
+        with self.database.reading() as session:
             key = keys.find(session, parts[1])
-            if key is None or not hmac.compare_digest(key.secret_hash, digest(parts[2])):
-                raise NotAuthorized("this key is not known, or was revoked")
-            return Caller(key.team_id, frozenset(key.scopes), key.id)
+            # The digest is compared also for a key that does not exist, so that the time tells nothing.
+            is_known = hmac.compare_digest(key.secret_hash if key else digest(""), digest(parts[2]))
+        if key is None or not is_known:
+            raise NotAuthorized("this key is not known, or was revoked")
+        if key.expires_at is not None and key.expires_at <= now:
+            raise NotAuthorized("this key has expired")
+        if key.last_used_at is None or now - key.last_used_at > USED_EVERY_S:
+            with self.database.transaction() as session:
+                keys.used(session, key.id, now)
+        return Caller(key.team_id, frozenset(key.scopes), key.id)
 
-    def listed(self, caller: Caller) -> list[dict[str, Any]]:
-        """Every key, without its secret; admins only."""
+    def whoami(self, caller: Caller) -> dict[str, Any]:
+        """The caller's own key."""
+        with self.database.reading() as session:
+            key = keys.named(session, caller.key_id or "", None)
+            if key is None:
+                raise NotFound("this caller has no key")
+            return document(key, keys.team_name(session, key.team_id))
+
+    def listed(self, caller: Caller, limit: int = 200, after: str | None = None) -> dict[str, Any]:
+        """A page of keys, newest first, without their secrets; admins only."""
         require_admin(caller)
-        with self.database.transaction() as session:
-            return [
-                {"id": k.id, "team": team, "scopes": k.scopes, "created_at": k.created_at, "revoked_at": k.revoked_at}
-                for k, team in keys.listed(session)
-            ]
+        with self.database.reading() as session:
+            found, following = keys.listed(session, None, limit, after)
+            return {"items": [document(key, team) for key, team in found], "next": following}
 
     def revoke(self, caller: Caller, key_id: str) -> None:
-        """Make a key useless; admins only."""
-        require_admin(caller)
+        """Make a key useless; admins only, but everybody their own."""
+        if key_id != caller.key_id:
+            require_admin(caller)
         with self.database.transaction() as session:
             if not keys.revoke(session, key_id):
                 raise NotFound(f"no key {key_id}")
+            audit.record(session, caller.team_id, caller.key_id, "key.revoked", key_id)
 
 
 def require_admin(caller: Caller) -> None:
     """NotAllowed for anybody else."""
-    if not caller.is_admin:
-        raise NotAllowed("this needs a key of scope admin")
+    require(caller, "admin")
+
+
+def require(caller: Caller, scope: str) -> None:
+    """NotAllowed for who has not the scope."""
+    if not caller.may(scope):
+        raise NotAllowed(
+            f"this needs a key of scope {scope}", details={"scope": scope, "scopes": sorted(caller.scopes)}
+        )

@@ -20,12 +20,16 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = create_engine(url, connect_args={"timeout": 15, "check_same_thread": False} if is_sqlite else {})
+        arguments = {"timeout": 15, "check_same_thread": False} if is_sqlite else {"connect_timeout": 10}
+        self.engine = create_engine(
+            url, connect_args=arguments, pool_size=20, max_overflow=30, pool_pre_ping=not is_sqlite
+        )
         if is_sqlite:
             event.listen(self.engine, "connect", _prepare)
             # A deferred transaction that turns into a writer fails at once when another one wrote: so none is deferred.
-            event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            event.listen(self.engine, "begin", _begin)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._readers = sessionmaker(self.engine.execution_options(s2a_reads=True), expire_on_commit=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -33,9 +37,19 @@ class Database:
         with self._sessions.begin() as session:
             yield session
 
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that changes nothing and waits for no writer."""
+        with self._readers() as session:
+            yield session
+
     def migrate(self) -> None:
         """Bring the schema to the newest version."""
         from alembic import command
+
+        command.upgrade(self._migrations(), "head")
+
+    def _migrations(self) -> Any:
         from alembic.config import Config
 
         folder = next((path for path in MIGRATIONS if (path / "versions").is_dir()), None)
@@ -44,11 +58,22 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(folder))
         config.attributes["url"] = self.url
-        command.upgrade(config, "head")
+        return config
+
+    def downgrade(self, revision: str) -> None:
+        """Bring the schema back to an older version."""
+        from alembic import command
+
+        command.downgrade(self._migrations(), revision)
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def _begin(connection: Any) -> None:
+    is_read = connection.get_execution_options().get("s2a_reads")
+    connection.exec_driver_sql("BEGIN" if is_read else "BEGIN IMMEDIATE")
 
 
 def _prepare(connection: Any, _: Any) -> None:

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from app.models import Artifact, Event, Job
 from app.models.tables import ACTIVE, JobStatus
+from app.store import webhooks
+from app.store.pages import newest_first
 
 
 def add(session: Session, job: Job) -> Job:
@@ -20,23 +22,33 @@ def add(session: Session, job: Job) -> Job:
 
 def find(session: Session, job_id: str, team_id: str | None = None) -> Job | None:
     """A job, of that team if one is given. On PostgreSQL its row is locked until the transaction ends."""
-    wanted = select(Job).where(Job.id == job_id).with_for_update()
+    return _find(session, job_id, team_id, is_locked=True)
+
+
+def look(session: Session, job_id: str, team_id: str | None = None) -> Job | None:
+    """The same without a lock, for who only reads."""
+    return _find(session, job_id, team_id, is_locked=False)
+
+
+def _find(session: Session, job_id: str, team_id: str | None, *, is_locked: bool) -> Job | None:
+    wanted = select(Job).where(Job.id == job_id)
+    if is_locked:
+        wanted = wanted.with_for_update()
     if team_id is not None:
         wanted = wanted.where(Job.team_id == team_id)
     return session.scalar(wanted)
 
 
-def listed(session: Session, team_id: str | None, status: str | None, limit: int, after: str | None) -> list[Job]:
-    """Jobs, newest first; `after`: the id of the last job of the page before."""
-    wanted = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
+def listed(
+    session: Session, team_id: str | None, status: str | None, limit: int, after: str | None
+) -> tuple[list[Job], str | None]:
+    """(jobs, newest first; the cursor of the next page)."""
+    wanted = select(Job)
     if team_id is not None:
         wanted = wanted.where(Job.team_id == team_id)
     if status is not None:
         wanted = wanted.where(Job.status == status)
-    if after is not None and (last := session.get(Job, after)):
-        is_older = (Job.created_at < last.created_at) | ((Job.created_at == last.created_at) & (Job.id < last.id))
-        wanted = wanted.where(is_older)
-    return list(session.scalars(wanted))
+    return newest_first(session, Job, wanted, limit, after)
 
 
 def waiting(session: Session) -> list[Job]:
@@ -55,11 +67,19 @@ def last_seq(session: Session, job_id: str) -> int:
     return session.scalar(select(func.max(Event.seq)).where(Event.job_id == job_id)) or 0
 
 
+def newest_event(session: Session) -> int:
+    """The id of the newest event of any job, 0 without one."""
+    return session.scalar(select(func.max(Event.id))) or 0
+
+
 def add_event(session: Session, job: Job, kind: str, payload: dict[str, Any]) -> None:
-    """Append an event to a job."""
+    """Append an event to a job, and owe it to the webhooks that want it."""
     seq = last_seq(session, job.id) + 1
-    session.add(Event(job_id=job.id, seq=seq, epoch=job.current_epoch, type=kind, payload=payload))
+    event = Event(job_id=job.id, seq=seq, epoch=job.current_epoch, type=kind, payload=payload)
+    session.add(event)
     session.flush()
+    if kind in webhooks.EVENT_TYPES:
+        webhooks.owe(session, job.team_id, kind, event.id)
 
 
 def events(session: Session, job_id: str, after: int, limit: int = 500) -> list[Event]:
@@ -74,10 +94,26 @@ def artifacts(session: Session, job_id: str) -> list[Artifact]:
     return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)))
 
 
+def artifact(session: Session, job_id: str, name: str) -> Artifact | None:
+    """One file of a job."""
+    return session.scalar(select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name))
+
+
 def put_artifact(session: Session, job_id: str, name: str, num_bytes: int, sha256: str) -> None:
     """Remember a file; a later one of the same name replaces it."""
-    found = session.scalar(select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name))
+    found = artifact(session, job_id, name)
     if found is None:
         session.add(Artifact(job_id=job_id, name=name, num_bytes=num_bytes, sha256=sha256))
     else:
         found.num_bytes, found.sha256 = num_bytes, sha256
+
+
+def last_event(session: Session, job_id: str, kind: str) -> Event | None:
+    """The newest event of a type."""
+    wanted = select(Event).where(Event.job_id == job_id, Event.type == kind).order_by(Event.seq.desc()).limit(1)
+    return session.scalar(wanted)
+
+
+def events_of(session: Session, job_id: str, kind: str) -> list[Event]:
+    """Every event of a type."""
+    return list(session.scalars(select(Event).where(Event.job_id == job_id, Event.type == kind).order_by(Event.seq)))

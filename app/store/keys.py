@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.models import ApiKey, Team
+from app.store.pages import newest_first
 
 
 def count(session: Session) -> int:
@@ -25,9 +26,16 @@ def team(session: Session, name: str) -> Team:
     return found
 
 
-def add(session: Session, team_id: str, scopes: list[str], secret_hash: str) -> ApiKey:
+def add(
+    session: Session,
+    team_id: str,
+    scopes: list[str],
+    secret_hash: str,
+    name: str = "",
+    expires_at: float | None = None,
+) -> ApiKey:
     """A key; its id is set."""
-    key = ApiKey(team_id=team_id, scopes=scopes, secret_hash=secret_hash)
+    key = ApiKey(team_id=team_id, scopes=scopes, secret_hash=secret_hash, name=name, expires_at=expires_at)
     session.add(key)
     session.flush()
     return key
@@ -38,10 +46,30 @@ def find(session: Session, key_id: str) -> ApiKey | None:
     return session.scalar(select(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)))
 
 
-def listed(session: Session) -> list[tuple[ApiKey, str]]:
-    """Every key with its team's name."""
-    rows = session.execute(select(ApiKey, Team.name).join(Team, Team.id == ApiKey.team_id).order_by(ApiKey.created_at))
-    return [(key, name) for key, name in rows]
+def listed(
+    session: Session, team_id: str | None, limit: int, after: str | None
+) -> tuple[list[tuple[ApiKey, str]], str | None]:
+    """(keys with their teams' names, newest first; the cursor of the next page)."""
+    wanted = select(ApiKey)
+    if team_id is not None:
+        wanted = wanted.where(ApiKey.team_id == team_id)
+    found, following = newest_first(session, ApiKey, wanted, limit, after)
+    teams = select(Team.id, Team.name).where(Team.id.in_({key.team_id for key in found}))
+    names = {row[0]: row[1] for row in session.execute(teams)}
+    return [(key, names[key.team_id]) for key in found], following
+
+
+def named(session: Session, key_id: str, team_id: str | None) -> ApiKey | None:
+    """A key, revoked or not, of that team if one is given."""
+    wanted = select(ApiKey).where(ApiKey.id == key_id)
+    if team_id is not None:
+        wanted = wanted.where(ApiKey.team_id == team_id)
+    return session.scalar(wanted)
+
+
+def used(session: Session, key_id: str, at: float) -> None:
+    """Remember when a key was last used."""
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=at))
 
 
 def revoke(session: Session, key_id: str) -> bool:
@@ -51,3 +79,8 @@ def revoke(session: Session, key_id: str) -> bool:
         return False
     key.revoked_at = time.time()
     return True
+
+
+def team_name(session: Session, team_id: str) -> str:
+    """The name of a team that exists."""
+    return str(session.scalar(select(Team.name).where(Team.id == team_id)))

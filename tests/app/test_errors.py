@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.errors import NotAllowed, NotAuthorized, NotFound, StaleAttempt, WrongState, problem, status_of
+from app.errors import NotAllowed, NotAuthorized, NotFound, StaleAttempt, WrongState, status_of
+from app.problems import problem
 from s2a_core.errors import BadBudget, InternalError, S2AError
 
 
@@ -15,7 +16,7 @@ from s2a_core.errors import BadBudget, InternalError, S2AError
         (NotAuthorized("x"), 401),
         (NotAllowed("x"), 403),
         (WrongState("x"), 409),
-        (StaleAttempt("x"), 410),
+        (StaleAttempt("x"), 409),
         (BadBudget("x"), 422),
         (InternalError("x"), 500),
     ],

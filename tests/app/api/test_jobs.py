@@ -1,4 +1,4 @@
-"""Events replay from any number, as a list and as a stream that ends with its job."""
+"""Jobs over HTTP: versions as ETags, and requests that are done once per Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -6,18 +6,66 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-
-def test_a_stream_replays_after_the_last_event_id_and_ends(service: TestClient, submit: Any) -> None:
-    job = submit()
-    service.post(f"/v1/jobs/{job}/cancel")
-    stream = {"Accept": "text/event-stream"}
-    whole = service.get(f"/v1/jobs/{job}/events", headers=stream).text
-    assert whole.count("id: ") == 2
-    assert whole.rstrip().endswith("event: end\ndata: {}")
-    rest = service.get(f"/v1/jobs/{job}/events", headers={**stream, "Last-Event-ID": "1"}).text
-    assert "event: queued" not in rest
-    assert "event: cancelled" in rest
+BODY = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB"}
 
 
-def test_metrics_are_the_epochs(service: TestClient, submit: Any) -> None:
-    assert service.get(f"/v1/jobs/{submit()}/metrics").json() == {"items": []}
+def test_a_new_job_has_a_place_and_a_version(service: TestClient) -> None:
+    made = service.post("/v1/jobs", json={**BODY, "name": "first", "metadata": {"owner": "ana"}})
+    assert made.status_code == 201
+    job = made.json()
+    assert made.headers["location"] == f"/v1/jobs/{job['id']}"
+    shown = service.get(made.headers["location"])
+    assert shown.headers["etag"] == made.headers["etag"] == '"v1"'
+    assert shown.json() == job
+    assert (job["name"], job["metadata"], job["reason"]["code"]) == ("first", {"owner": "ana"}, "waiting")
+
+
+def test_who_has_the_version_is_told_so(service: TestClient, submit: Any) -> None:
+    path = f"/v1/jobs/{submit()}"
+    tag = service.get(path).headers["etag"]
+    again = service.get(path, headers={"If-None-Match": f'"other", W/{tag}'})
+    assert (again.status_code, again.content) == (304, b"")
+    listed = service.get("/v1/jobs")
+    assert service.get("/v1/jobs", headers={"If-None-Match": listed.headers["etag"]}).status_code == 304
+
+
+def test_a_change_meant_for_an_older_version_is_refused(service: TestClient, submit: Any) -> None:
+    path = f"/v1/jobs/{submit()}"
+    tag = service.get(path).headers["etag"]
+    paused = service.post(f"{path}/pause", headers={"If-Match": tag})
+    assert (paused.status_code, paused.headers["etag"]) == (202, '"v2"')
+    late = service.post(f"{path}/resume", headers={"If-Match": tag})
+    assert (late.status_code, late.json()["code"], late.json()["details"]) == (412, "changed", {"version": 2})
+    assert service.post(f"{path}/resume", headers={"If-Match": "nonsense"}).status_code == 422
+    assert service.post(f"{path}/resume", headers={"If-Match": "*"}).status_code == 202
+
+
+def test_the_same_key_and_body_make_one_job(service: TestClient) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    first = service.post("/v1/jobs", json=BODY, headers=headers)
+    second = service.post("/v1/jobs", json=BODY, headers=headers)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert second.headers["idempotency-replayed"] == "true"
+    assert len(service.get("/v1/jobs").json()["items"]) == 1
+    other = service.post("/v1/jobs", json={**BODY, "epochs": 9}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_errors_point_at_what_is_wrong(service: TestClient) -> None:
+    answer = service.post("/v1/jobs", json={**BODY, "epochs": 0, "colour": "red"})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert {error["pointer"] for error in body["errors"]} == {"/epochs", "/colour"}
+    assert body["request_id"] == answer.headers["x-request-id"]
+    query = service.get("/v1/jobs", params={"limit": 0, "after": "x"}).json()
+    assert query["errors"] == [{"parameter": "limit", "in": "query", "detail": query["errors"][0]["detail"]}]
+    assert service.get("/v1/jobs", params={"after": "x"}).json()["code"] == "bad_cursor"
+
+
+def test_a_job_without_a_plan_says_what_it_needs(service: TestClient) -> None:
+    answer = service.post("/v1/jobs", json={"model": "s2a_tiny"})
+    assert answer.status_code == 422
+    assert "needs data, budget" in answer.json()["title"]
+    assert service.post("/v1/jobs", json={"plan": "plan_none"}).status_code == 404

@@ -1,0 +1,80 @@
+"""/v1/jobs/{id}/events: as a list, or as server-sent events that lose nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.sse import EventSourceResponse, format_sse_event
+
+from app.api.answers import problems
+from app.api.dependencies import Authenticated, Services, Wired
+from app.schemas.jobs import EventPage
+from app.services.keys import Caller
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+MAX_SEQ = 2**31 - 1
+RETRY_MS = 1000
+STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+Answer = tuple[list[dict[str, Any]], bool]
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=EventPage,
+    responses={
+        200: {"description": "A list, or a stream where `Accept: text/event-stream` asks for it.", "content": STREAM},
+        **problems(403, 404),
+    },
+)
+async def list_events(
+    request: Request,
+    wired: Wired,
+    caller: Authenticated,
+    job_id: str,
+    after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Only events whose seq is above.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Events of a list.")] = 500,
+    last_event_id: Annotated[
+        int | None, Header(ge=0, le=MAX_SEQ, description="The same as `after`, for streams.")
+    ] = None,
+) -> Response:
+    """Events of a job in order: a list, or with `Accept: text/event-stream` a stream until the job ends.
+
+    A stream's event ids are the events' seq: a client that reconnects with Last-Event-ID misses nothing and sees
+    nothing twice. It ends with an event `end`; a comment is sent every few seconds while nothing happens.
+    """
+    start = last_event_id if last_event_id is not None else after
+    found = await anyio.to_thread.run_sync(wired.jobs.events, caller, job_id, start, limit)
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        return JSONResponse({"items": found[0], "has_ended": found[1]})
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return EventSourceResponse(_stream(wired, caller, job_id, start, found), headers=headers)
+
+
+async def _stream(wired: Services, caller: Caller, job_id: str, start: int, found: Answer) -> AsyncIterator[bytes]:
+    """The events after `start`; `found` is the first look."""
+    yield format_sse_event(retry=RETRY_MS, comment=f"events of {job_id} after {start}")
+    seen, spoke_at = start, time.monotonic()
+    while True:
+        events, has_ended = found
+        for event in events:
+            seen = event["seq"]
+            yield format_sse_event(data_str=json.dumps(event), event=event["type"], id=str(seen))
+            spoke_at = time.monotonic()
+        if has_ended and not events:
+            yield format_sse_event(data_str=json.dumps({"last": seen}), event="end")
+            return
+        if wired.feed.is_closed:
+            yield format_sse_event(comment="the service stops: reconnect")
+            return
+        if not events:
+            await wired.feed.wait(wired.stream_heartbeat_s)
+            if time.monotonic() - spoke_at >= wired.stream_heartbeat_s:
+                yield format_sse_event(comment="alive")
+                spoke_at = time.monotonic()
+        found = await anyio.to_thread.run_sync(wired.jobs.events, caller, job_id, seen)

@@ -1,0 +1,116 @@
+"""Every error as an RFC 9457 document: code, title, status, request id, and pointers into what was sent."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError, OperationalError
+from starlette.exceptions import HTTPException
+
+from app.errors import TooManyRequests, status_of
+from s2a_core.errors import S2AError
+
+MEDIA_TYPE = "application/problem+json"
+log = structlog.get_logger("s2a.api")
+
+# What a title says for errors that Starlette or FastAPI raise themselves.
+_CODES = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 413: "too_large", 415: "unsupported_media"}
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    details: dict[str, Any] | None = None,
+    *,
+    errors: list[dict[str, Any]] | None = None,
+    request_id: str = "",
+    instance: str = "",
+) -> dict[str, Any]:
+    """The document. errors: one {pointer, detail} for each place in the request that is wrong."""
+    return {
+        "type": f"urn:s2a:error:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "details": details or {},
+        "errors": errors or [],
+        "request_id": request_id,
+        "instance": instance,
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of this application a problem document."""
+    app.add_exception_handler(S2AError, _known)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(DataError, _unstorable)
+    app.add_exception_handler(OperationalError, _no_database)
+
+
+def respond(request: Request, status: int, code: str, title: str, **parts: Any) -> JSONResponse:
+    """The answer that carries the document; parts: of `problem`."""
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    headers |= parts.pop("headers", None) or {}
+    state = request.scope.get("state") or {}
+    body = problem(status, code, title, request_id=str(state.get("request_id", "")), instance=request.url.path, **parts)
+    return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+async def _known(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, S2AError)
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(max(1, round(float(error.details.get("retry_after_s", 1)))))
+    if status == 416:
+        headers["Content-Range"] = f"bytes */{error.details.get('num_bytes', '*')}"
+    if status >= 500:
+        log.error("failed", code=error.code, error=error.message)
+    return respond(request, status, error.code, error.message, details=error.details, headers=headers)
+
+
+def pointer(place: tuple[Any, ...]) -> tuple[str, str]:
+    """(JSON pointer into the body, or name of the parameter; what kind of place it is)."""
+    kind, *rest = place or ("body",)
+    if kind == "body":
+        parts = [str(part).replace("~", "~0").replace("/", "~1") for part in rest]
+        return ("/" + "/".join(parts) if parts else ""), "body"
+    return ".".join(str(part) for part in rest), str(kind)
+
+
+async def _malformed(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = []
+    for found in error.errors():
+        where, kind = pointer(tuple(found["loc"]))
+        named = "pointer" if kind == "body" else "parameter"
+        errors.append({named: where, "in": kind, "detail": found["msg"]})
+    first = errors[0] if errors else {"detail": "the request is malformed"}
+    place = first.get("pointer") or first.get("parameter")
+    title = f"{place}: {first['detail']}" if place else str(first["detail"])
+    return respond(request, 422, "invalid_request", title, errors=errors)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+    return respond(request, status, code, str(error.detail), headers=dict(error.headers or {}))
+
+
+async def _unstorable(request: Request, error: Exception) -> JSONResponse:
+    log.warning("unstorable", error=type(error).__name__)
+    return respond(request, 422, "unstorable", "a value in the request cannot be stored: too large, or not text")
+
+
+async def _no_database(request: Request, error: Exception) -> JSONResponse:
+    log.error("no database", error=str(getattr(error, "orig", error)))
+    headers = {"Retry-After": "2"}
+    return respond(request, 503, "no_database", "the database does not answer: try again", headers=headers)

@@ -1,0 +1,113 @@
+"""`python -m app.runner.datasets FILE`: unpack and look at one dataset without trusting it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.runner.documents import Answer, serve
+from s2a_core.datasets import open_dataset
+from s2a_core.datasets.archive import unpack
+from s2a_core.datasets.folder import IMAGE_SUFFIXES
+from s2a_core.errors import BadDataset
+
+MAX_PROBLEMS = 100
+# Formats that run code when they are opened, and programs: nobody needs them among images.
+_SUFFIXES = (
+    ".pkl .pickle .pt .pth .ckpt .joblib .npy .npz .bin .h5 .py .pyc .so .dll .dylib .exe .sh .bat .jar .class .php "
+    ".js .html .htm .svg .zip .tar .gz .bz2 .xz .7z .rar"
+)
+DANGEROUS = frozenset(_SUFFIXES.split())
+MAGIC = (
+    (0, b"PK\x03\x04", ".zip"),
+    (0, b"PK\x05\x06", ".zip"),
+    (0, b"\x1f\x8b", ".tar.gz"),
+    (0, b"BZh", ".tar.bz2"),
+    (0, b"\xfd7zXZ\x00", ".tar.xz"),
+    (257, b"ustar", ".tar"),
+)
+
+
+def work(order: dict[str, Any]) -> Answer:
+    """Validate a dataset. order: {kind, source, folder, name}; folder: where an upload's images are put."""
+    root, sha256 = str(order["source"]), None
+    try:
+        if order["kind"] == "upload":
+            source, sha256 = _images_of(Path(order["source"]), Path(order["folder"]))
+            root = str(source)
+        else:
+            source = order["source"]
+        found = open_dataset(source)
+    except BadDataset as error:
+        return {"status": "refused", "reason": _reason(order, root, error)}
+    if order["kind"] == "upload":
+        next(Path(order["folder"]).glob("archive.*")).unlink()
+    summary = found.report.to_json()
+    summary.update(source=order["name"], classes=list(found.classes))
+    num_bytes = (
+        sum(file.stat().st_size for file in Path(source).rglob("*") if file.is_file()) if root == str(source) else 0
+    )
+    return {"status": "ready", "summary": summary, "num_bytes": num_bytes, "sha256": sha256}
+
+
+def _images_of(archive: Path, folder: Path) -> tuple[Path, str]:
+    """(folder/images with the archive's images, the archive's SHA-256).
+
+    Every other file is dropped, dangerous ones refuse the whole. Goes on where a child that was killed stopped.
+    """
+    archive = next(folder.glob("archive.*"), archive)
+    with archive.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    shutil.rmtree(folder / "unpacking", ignore_errors=True)
+    shutil.rmtree(folder / "images", ignore_errors=True)
+    named = folder / f"archive{_suffix(archive)}"
+    archive.rename(named)
+    unpacked = unpack(named, folder / "unpacking")
+    problems = []
+    for directory, _, names in os.walk(unpacked):
+        for name in names:
+            path = Path(directory, name)
+            if path.suffix.lower() in DANGEROUS:
+                problems.append(
+                    f"{path.relative_to(unpacked).as_posix()}: files of this kind are refused; send images only"
+                )
+            elif path.suffix.lower() not in IMAGE_SUFFIXES:
+                path.unlink()
+    if problems:
+        raise BadDataset("archive", problems)
+    images = folder / "images"
+    unpacked.rename(images)
+    shutil.rmtree(folder / "unpacking", ignore_errors=True)
+    return images, sha256
+
+
+def _suffix(archive: Path) -> str:
+    """The ending that an archive's first bytes ask for, whatever it was called."""
+    with archive.open("rb") as file:
+        start = file.read(512)
+    for offset, magic, suffix in MAGIC:
+        if start[offset : offset + len(magic)] == magic:
+            return suffix
+    raise BadDataset("archive", ["is neither a zip nor a tar (gzip, bzip2 and xz are read too)"])
+
+
+def _reason(order: dict[str, Any], root: str, error: BadDataset) -> dict[str, Any]:
+    """What is wrong, without the names of the service's own directories."""
+    hidden = [root + "/", root, str(order["folder"]) + "/", str(order["folder"])]
+    problems = []
+    for problem in error.details["problems"]:
+        text = str(problem).encode("utf-8", "replace").decode()
+        for path in hidden if order["kind"] == "upload" else []:
+            text = text.replace(path, "")
+        problems.append(text)
+    shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+    details = {"problems": problems[:MAX_PROBLEMS], "num_problems": len(problems)}
+    return {"code": error.code, "message": f"{order['name']}: {shown}", "details": details}
+
+
+if __name__ == "__main__":
+    sys.exit(serve(work, "refused"))

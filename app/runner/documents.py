@@ -1,0 +1,45 @@
+"""How a child process of the service takes its order and gives its answer: JSON on standard input, JSON in a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from s2a_core.errors import InfeasibleBudget, S2AError
+
+Answer = dict[str, Any]
+
+
+def reason_of(error: S2AError, details: dict[str, Any] | None = None) -> Answer:
+    """An error as the API's `reason`."""
+    return {"code": error.code, "message": error.message, "details": error.details if details is None else details}
+
+
+def serve(work: Callable[[dict[str, Any]], Answer], failed: str, argv: list[str] | None = None) -> int:
+    """Run `work` on the order and write its answer to the file named on the command line.
+
+    failed: the status of an answer whose work raised bad input; a budget that cannot be met is `infeasible`.
+    """
+    parser = argparse.ArgumentParser(description=work.__doc__)
+    parser.add_argument("answer", type=Path)
+    args = parser.parse_args(argv)
+    order = json.loads(sys.stdin.read())
+    try:
+        answer = work(order)
+    except InfeasibleBudget as error:
+        answer = {"status": "infeasible", "reason": reason_of(error)}
+    except S2AError as error:
+        answer = {"status": failed, "reason": reason_of(error)}
+    except Exception as error:  # the child's boundary: the service keeps the traceback with the thing it was about
+        details = {"traceback": traceback.format_exc()}
+        message = f"{type(error).__name__}: {error}"
+        answer = {"status": failed, "reason": {"code": "internal_error", "message": message, "details": details}}
+    part = args.answer.with_name(f".{args.answer.name}.part")
+    part.write_text(json.dumps(answer, default=str), encoding="utf-8")
+    part.replace(args.answer)
+    return 0

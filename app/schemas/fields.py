@@ -1,0 +1,71 @@
+"""Kinds of values that several documents have: text without NUL, budgets, Unix times, reasons, pages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MAX_BYTES = 2**60
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a NUL character cannot be stored")
+    return text
+
+
+def _flat(labels: dict[str, Any]) -> dict[str, Any]:
+    for name, value in labels.items():
+        if "\0" in name or (isinstance(value, str) and "\0" in value):
+            raise ValueError("a NUL character cannot be stored")
+    return labels
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[Text, Field(min_length=1, max_length=100, examples=["photos"])]
+Label = Annotated[Text, Field(max_length=500)]
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Label],
+    AfterValidator(_flat),
+    Field(max_length=16, examples=[{"owner": "ana"}]),
+]
+Budget = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_BYTES)] | Annotated[str, Field(max_length=40, pattern=r"^[0-9]")],
+    Field(description="Memory: bytes, or text such as 4GiB, 512MiB or 4GB.", examples=["4GiB", 536870912]),
+]
+Time = Annotated[float, Field(description="Unix seconds.", examples=[1767225600.0])]
+Bytes = Annotated[int, Field(ge=0, description="Bytes.", examples=[536870912])]
+
+
+class Request(BaseModel):
+    """A body; what is not known in it is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reason(BaseModel):
+    """Why something is as it is: a stable code, words for people, and numbers."""
+
+    code: str = Field(examples=["waiting_for_memory"])
+    message: str = Field(examples=["needs 512.0 MiB, 128.0 MiB are free on gpu-0"])
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class Page(BaseModel):
+    """The part of every list: `next` is the `after` of the following page, null on the last one."""
+
+    next: str | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457. `errors` points into what was sent; `request_id` is in the logs."""
+
+    type: str = Field(examples=["urn:s2a:error:not_found"])
+    title: str = Field(examples=["no job job_0123456789ab"])
+    status: int = Field(examples=[404])
+    code: str = Field(examples=["not_found"])
+    details: dict[str, Any]
+    errors: list[dict[str, Any]]
+    request_id: str
+    instance: str

@@ -1,0 +1,112 @@
+"""What the service does besides answering: plans, datasets, webhooks, and clearing away what is out of date."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from app.services import children
+from app.services.datasets import DatasetDesk
+from app.services.idempotency import IdempotencyService
+from app.services.plans import PlanDesk
+from app.services.uploads import UploadService
+from app.services.webhooks import Postman
+from app.settings import Settings
+from app.store.database import Database
+
+log = structlog.get_logger("s2a.background")
+CLEAN_EVERY_S = 60.0
+BUSY_S = 60.0  # how long a thread may take to end
+
+
+class Desk(Protocol):
+    """Where a kind of work is taken from and given back to."""
+
+    def take(self) -> tuple[str, dict[str, Any]] | None:
+        """(id, order), or None when there is nothing to do."""
+
+    def keep(self, work_id: str) -> None:
+        """Renew the lease."""
+
+    def finish(self, work_id: str, answer: dict[str, Any]) -> None:
+        """Write down the answer."""
+
+    def release(self, work_id: str) -> None:
+        """Leave the work to the next worker."""
+
+
+class Background:
+    """Three threads: plans, datasets, and errands (webhooks, expired things). They stop with the service."""
+
+    def __init__(self, database: Database, settings: Settings, uploads: UploadService) -> None:
+        self.settings = settings
+        self._stop = threading.Event()
+        self._postman = Postman(database, allow_private=settings.allow_private_webhooks)
+        self._uploads, self._idempotency = uploads, IdempotencyService(database)
+        self._cleaned = 0.0
+        profiles = (settings.data_dir / "profiles").resolve()
+        plans, datasets = PlanDesk(database), DatasetDesk(database, settings.data_dir)
+        self._work: dict[str, Callable[[], bool]] = {
+            "plans": lambda: self.one(plans, "app.runner.plans", settings.plan_timeout_s, _plan_order(profiles)),
+            "datasets": lambda: self.one(datasets, "app.runner.datasets", settings.dataset_timeout_s, lambda x: x),
+            "errands": self._errands,
+        }
+        self._threads = [
+            threading.Thread(target=self._run, args=(name,), name=name, daemon=True) for name in self._work
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End every thread and child; unfinished work is left to the next start."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(BUSY_S)
+        self._postman.close()
+
+    def _run(self, name: str) -> None:
+        while not self._stop.is_set():
+            try:
+                has_worked = self._work[name]()
+            except Exception:  # the thread's boundary: one bad piece of work must not stop the others
+                log.exception("background work failed; it is tried again", work=name)
+                has_worked = False
+            if not has_worked:
+                self._stop.wait(self.settings.worker_poll_s)
+
+    def one(
+        self, desk: Desk, module: str, timeout_s: float, order_of: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> bool:
+        """Do one piece of work; False when there is none."""
+        taken = desk.take()
+        if taken is None:
+            return False
+        work_id, order = taken
+        start = time.monotonic()
+        try:
+            answer = children.run(module, order_of(order), timeout_s, self._stop, lambda: desk.keep(work_id))
+        except children.Stopped:
+            desk.release(work_id)
+            return False
+        desk.finish(work_id, answer)
+        log.info("worked", work=module, id=work_id, status=answer["status"], s=round(time.monotonic() - start, 2))
+        return True
+
+    def _errands(self) -> bool:
+        if time.monotonic() - self._cleaned > CLEAN_EVERY_S:
+            self._cleaned = time.monotonic()
+            self._uploads.expire()
+            self._idempotency.expire()
+        return self._postman.deliver() > 0
+
+
+def _plan_order(profiles: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda request: {"request": request, "profiles": str(profiles)}

@@ -1,0 +1,202 @@
+"""Datasets as their owners see them: make, upload in parts, look, remove; what a job may name as its data."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from app.errors import NotFound, TooLarge, WrongState
+from app.models import Dataset, DatasetStatus, Upload
+from app.services.keys import Caller, require
+from app.services.sources import data_source
+from app.settings import Settings
+from app.store import audit, datasets
+from app.store.database import Database
+from s2a_core.sizes import format_bytes
+
+ID_PREFIX = "ds_"
+LEASE_S = 30.0
+SPARE_BYTES = 256 * 2**20  # an upload is refused when it would leave less on the disk
+
+
+def dataset_folder(data_dir: Path, dataset_id: str) -> Path:
+    """Where a dataset's images are."""
+    return data_dir / "datasets" / dataset_id
+
+
+def upload_file(data_dir: Path, upload_id: str) -> Path:
+    """Where the parts of an upload are put together."""
+    return data_dir / "uploads" / f"{upload_id}.part"
+
+
+def document(dataset: Dataset, upload: Upload | None) -> dict[str, Any]:
+    """A dataset as the API shows it."""
+    return {
+        "id": dataset.id,
+        "name": dataset.name,
+        "source": dataset.source,
+        "status": dataset.status,
+        "reason": dataset.reason,
+        "num_bytes": dataset.num_bytes,
+        "sha256": dataset.sha256,
+        "summary": dataset.summary,
+        "upload": upload_document(upload) if upload else None,
+        "created_at": dataset.created_at,
+    }
+
+
+def upload_document(upload: Upload) -> dict[str, Any]:
+    """An upload as the API shows it."""
+    return {
+        "id": upload.id,
+        "dataset_id": upload.dataset_id,
+        "size": upload.size,
+        "received": upload.received,
+        "expires_at": upload.expires_at,
+    }
+
+
+class DatasetService:
+    """Everything a key's holder can do with datasets. A dataset of another team is NotFound."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.database, self.settings, self.data_dir = database, settings, settings.data_dir
+
+    def create(self, caller: Caller, name: str, source: dict[str, Any]) -> dict[str, Any]:
+        """A dataset from an upload that begins, a directory of this machine, or a hub."""
+        require(caller, "write")
+        kind = source["kind"]
+        if kind == "upload":
+            self._check_room(source["size"])
+        else:
+            source = {"kind": kind, "source": data_source(source["source"], caller, self.settings.data_roots)}
+        status = DatasetStatus.UPLOADING if kind == "upload" else DatasetStatus.VALIDATING
+        with self.database.transaction() as session:
+            made = datasets.add(
+                session, Dataset(team_id=caller.team_id, name=name, source=source, status=status, reason=None)
+            )
+            upload = None
+            if kind == "upload":
+                expires_at = time.time() + self.settings.upload_lifetime_s
+                upload = Upload(team_id=caller.team_id, dataset_id=made.id, size=source["size"], expires_at=expires_at)
+                datasets.add_upload(session, upload)
+            made.reason = _reason(made)
+            audit.record(session, caller.team_id, caller.key_id, "dataset.created", made.id, {"kind": kind})
+            return document(made, upload)
+
+    def _check_room(self, size: int) -> None:
+        limit = self.settings.max_upload_bytes
+        if size > limit:
+            raise TooLarge(
+                f"an upload may have {format_bytes(limit)}, not {format_bytes(size)}", details={"max_bytes": limit}
+            )
+        free = shutil.disk_usage(self.data_dir).free - SPARE_BYTES
+        if size > free:
+            raise TooLarge(
+                f"the service has room for {format_bytes(max(0, free))}, not for {format_bytes(size)}",
+                details={"max_bytes": max(0, free)},
+            )
+
+    def get(self, caller: Caller, dataset_id: str) -> dict[str, Any]:
+        """One dataset."""
+        with self.database.reading() as session:
+            dataset = self._find(session, caller, dataset_id)
+            return document(dataset, datasets.upload_of(session, dataset.id))
+
+    def listed(self, caller: Caller, status: str | None, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of datasets, newest first."""
+        with self.database.reading() as session:
+            found, following = datasets.listed(session, caller.visible_team, status, limit, after)
+            return {"items": [document(dataset, None) for dataset in found], "next": following}
+
+    def remove(self, caller: Caller, dataset_id: str) -> None:
+        """Forget a dataset and its files; WrongState while a job that has not ended uses it."""
+        require(caller, "write")
+        with self.database.transaction() as session:
+            dataset = self._find(session, caller, dataset_id)
+            users = datasets.users(session, dataset_id)
+            if users:
+                raise WrongState(f"dataset {dataset_id} is used by {', '.join(users[:5])}", details={"jobs": users})
+            upload = datasets.upload_of(session, dataset_id)
+            if upload is not None:
+                upload_file(self.data_dir, upload.id).unlink(missing_ok=True)
+            datasets.end_upload(session, dataset_id)
+            datasets.remove(session, dataset)
+            audit.record(session, caller.team_id, caller.key_id, "dataset.removed", dataset_id)
+        shutil.rmtree(dataset_folder(self.data_dir, dataset_id), ignore_errors=True)
+
+    def resolve(self, caller: Caller, data: str) -> tuple[str, str]:
+        """(what was asked for, what a runner is given). Raises WrongState for a dataset that is not ready."""
+        if not data.startswith(ID_PREFIX):
+            return data, data_source(data, caller, self.settings.data_roots)
+        with self.database.reading() as session:
+            dataset = self._find(session, caller, data)
+            if dataset.status != DatasetStatus.READY:
+                why = f": {dataset.reason['message']}" if dataset.reason else ""
+                raise WrongState(f"dataset {data} is {dataset.status}{why}", details={"status": dataset.status})
+            if dataset.source["kind"] == "upload":
+                return data, str((dataset_folder(self.data_dir, data) / "images").resolve())
+            return data, str(dataset.source["source"])
+
+    @staticmethod
+    def _find(session: Any, caller: Caller, dataset_id: str) -> Dataset:
+        dataset = datasets.find(session, dataset_id, caller.visible_team)
+        if dataset is None:
+            raise NotFound(f"no dataset {dataset_id[:100]}")
+        return dataset
+
+
+def _reason(dataset: Dataset) -> dict[str, Any] | None:
+    waiting = {
+        DatasetStatus.UPLOADING: ("uploading", "waits for its upload to end"),
+        DatasetStatus.VALIDATING: ("validating", "waits for its files to be looked at"),
+    }.get(DatasetStatus(dataset.status))
+    return {"code": waiting[0], "message": waiting[1], "details": {}} if waiting else None
+
+
+class DatasetDesk:
+    """The worker's side: takes a dataset, keeps it alive, and writes down what was found."""
+
+    def __init__(self, database: Database, data_dir: Path) -> None:
+        self.database, self.data_dir = database, data_dir
+
+    def take(self) -> tuple[str, dict[str, Any]] | None:
+        """(id, order of the child) of a dataset that is now this worker's."""
+        with self.database.transaction() as session:
+            dataset = datasets.claim(session, LEASE_S)
+            if dataset is None:
+                return None
+            folder = dataset_folder(self.data_dir, dataset.id).resolve()
+            kind = dataset.source["kind"]
+            source = str(folder / "upload") if kind == "upload" else dataset.source["source"]
+            order = {"kind": kind, "source": source, "folder": str(folder), "name": dataset.name}
+            return dataset.id, order
+
+    def keep(self, dataset_id: str) -> None:
+        """Say that the worker lives."""
+        with self.database.transaction() as session:
+            dataset = datasets.find(session, dataset_id, None)
+            if dataset is not None:
+                dataset.lease_expires_at = time.time() + LEASE_S
+
+    def finish(self, dataset_id: str, answer: dict[str, Any]) -> None:
+        """Write down a child's answer; of a refused dataset nothing stays on disk."""
+        status = answer["status"] or DatasetStatus.REFUSED
+        with self.database.transaction() as session:
+            dataset = datasets.find(session, dataset_id, None)
+            if dataset is not None and dataset.status == DatasetStatus.VALIDATING:
+                dataset.status, dataset.reason = status, answer.get("reason")
+                dataset.summary, dataset.lease_expires_at = answer.get("summary"), None
+                dataset.num_bytes = int(answer.get("num_bytes") or 0)
+                dataset.sha256 = answer.get("sha256")
+        if status != DatasetStatus.READY:
+            shutil.rmtree(dataset_folder(self.data_dir, dataset_id), ignore_errors=True)
+
+    def release(self, dataset_id: str) -> None:
+        """Give a dataset back, for the next worker."""
+        with self.database.transaction() as session:
+            dataset = datasets.find(session, dataset_id, None)
+            if dataset is not None:
+                dataset.lease_expires_at = None

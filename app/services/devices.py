@@ -1,0 +1,105 @@
+"""Devices with the jobs on them, and the queue as everybody may see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.errors import NotFound
+from app.models import Attempt, Device, Job
+from app.services.keys import Caller
+from app.store import devices
+from app.store.database import Database
+
+
+def document(device: Device, held: list[tuple[Attempt, Job]], caller: Caller) -> dict[str, Any]:
+    """A device as the API shows it. Another team's jobs are shown by their bytes only."""
+    reserved = sum(attempt.reserved_bytes for attempt, _ in held)
+    used = device.reserve_bytes + device.baseline_bytes + device.used_by_others_bytes
+    return {
+        "id": device.id,
+        "worker": device.worker,
+        "kind": device.kind,
+        "name": device.name,
+        "state": device.state,
+        "reason": device.reason,
+        "capacity_bytes": device.capacity_bytes,
+        "reserve_bytes": device.reserve_bytes,
+        "context_bytes": device.context_bytes,
+        "baseline_bytes": device.baseline_bytes,
+        "used_by_others_bytes": device.used_by_others_bytes,
+        "reserved_bytes": reserved,
+        "free_bytes": max(0, device.capacity_bytes - used - reserved),
+        "seen_at": device.seen_at,
+        "jobs": [_held(attempt, job, caller) for attempt, job in held],
+    }
+
+
+def _held(attempt: Attempt, job: Job, caller: Caller) -> dict[str, Any]:
+    is_seen = caller.visible_team in (None, job.team_id)
+    return {
+        "job_id": job.id if is_seen else None,
+        "name": job.name if is_seen else None,
+        "status": job.status if is_seen else None,
+        "model": job.request.get("model") if is_seen else None,
+        "attempt": attempt.epoch if is_seen else None,
+        "reserved_bytes": attempt.reserved_bytes,
+    }
+
+
+def waiting(job: Job, place: int, caller: Caller) -> dict[str, Any]:
+    """A waiting job; of another team's only its place and its size are shown."""
+    is_seen = caller.visible_team in (None, job.team_id)
+    return {
+        "position": job.position or place,
+        "job_id": job.id if is_seen else None,
+        "name": job.name if is_seen else None,
+        "model": job.request.get("model") if is_seen else None,
+        "priority": job.priority,
+        "device": job.device,
+        "needs_bytes": job.planned_peak_bytes or job.budget_bytes,
+        "reason": job.reason if is_seen else None,
+        "eta_at": job.eta_at,
+        "created_at": job.created_at,
+    }
+
+
+class DeviceService:
+    """What runs where, and what waits."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def listed(self, caller: Caller, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of devices."""
+        with self.database.reading() as session:
+            found, following = devices.listed(session, limit, after)
+            held = devices.live(session, [device.id for device in found])
+            items = [
+                document(device, [pair for pair in held if pair[0].device_id == device.id], caller) for device in found
+            ]
+            return {"items": items, "next": following}
+
+    def get(self, caller: Caller, device_id: str) -> dict[str, Any]:
+        """One device."""
+        with self.database.reading() as session:
+            device = devices.find(session, device_id)
+            if device is None:
+                raise NotFound(f"no device {device_id}")
+            held = [pair for pair in devices.live(session, [device_id]) if pair[0].device_id == device_id]
+            return document(device, held, caller)
+
+    def queue(self, caller: Caller, limit: int) -> dict[str, Any]:
+        """Every device with its jobs, the waiting jobs in order, and how many jobs have each status."""
+        with self.database.reading() as session:
+            found, _ = devices.listed(session, 200, None)
+            held = devices.live(session, [device.id for device in found])
+            queue = devices.queue(session, limit)
+            return {
+                "devices": [
+                    document(device, [pair for pair in held if pair[0].device_id == device.id], caller)
+                    for device in found
+                ],
+                "elsewhere": [_held(attempt, job, caller) for attempt, job in held if attempt.device_id is None],
+                "waiting": [waiting(job, place, caller) for place, job in enumerate(queue, 1)],
+                "statuses": devices.statuses(session),
+            }

@@ -1,0 +1,201 @@
+"""Plans as their owners see them: ask, look, and what each alternative trades."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from app.errors import NotFound, WrongState
+from app.models import Plan, PlanStatus
+from app.services.datasets import DatasetService
+from app.services.keys import Caller, require
+from app.services.sources import weights_source
+from app.store import audit, plans
+from app.store.database import Database
+from s2a_core.sizes import format_bytes
+
+LEASE_S = 30.0
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """A plan as the API shows it; what only the runner needs stays inside."""
+    stored = plan.document or {}
+    request = {name: value for name, value in plan.request.items() if name != "source"}
+    return {
+        "id": plan.id,
+        "status": plan.status,
+        "request": request,
+        "budget_bytes": plan.request["budget_bytes"],
+        "reason": plan.reason,
+        "plan": stored.get("plan"),
+        "alternatives": stored.get("alternatives", []),
+        "profile": stored.get("profile"),
+        "created_at": plan.created_at,
+        "ended_at": plan.ended_at,
+    }
+
+
+class PlanService:
+    """Everything a key's holder can do with plans. A plan of another team is NotFound."""
+
+    def __init__(self, database: Database, datasets: DatasetService, roots: Sequence[Path]) -> None:
+        self.database, self.datasets, self.roots = database, datasets, roots
+
+    def ask(self, caller: Caller, request: dict[str, Any], budget_bytes: int) -> dict[str, Any]:
+        """Ask for a plan; a worker makes it."""
+        require(caller, "write")
+        kept = {**request, "budget_bytes": budget_bytes}
+        kept["weights"] = weights_source(request.get("weights"), caller, self.roots)
+        if request.get("data"):
+            kept["data"], kept["source"] = self.datasets.resolve(caller, request["data"])
+        with self.database.transaction() as session:
+            plan = plans.add(
+                session,
+                Plan(
+                    team_id=caller.team_id,
+                    request=kept,
+                    reason={"code": "waiting", "message": "waits for a worker to profile and plan it", "details": {}},
+                ),
+            )
+            audit.record(session, caller.team_id, caller.key_id, "plan.created", plan.id)
+            return document(plan)
+
+    def get(self, caller: Caller, plan_id: str) -> dict[str, Any]:
+        """One plan."""
+        with self.database.reading() as session:
+            return document(self._find(session, caller, plan_id))
+
+    def listed(self, caller: Caller, status: str | None, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of plans, newest first."""
+        with self.database.reading() as session:
+            found, following = plans.listed(session, caller.visible_team, status, limit, after)
+            return {"items": [document(plan) for plan in found], "next": following}
+
+    def profile(self, fingerprint: str) -> dict[str, Any]:
+        """A profile; it names a model and a device and no data, so every team may see it."""
+        with self.database.reading() as session:
+            found = plans.profile(session, fingerprint)
+            if found is None:
+                raise NotFound(f"no profile {fingerprint[:100]}")
+            return {
+                "fingerprint": found.fingerprint,
+                "device": found.device,
+                "created_at": found.created_at,
+                "profile": found.document,
+            }
+
+    def ready(self, caller: Caller, plan_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(request, plan) of a plan that is ready. Raises WrongState for one that is not, with its reason."""
+        with self.database.reading() as session:
+            plan = self._find(session, caller, plan_id)
+            if plan.status != PlanStatus.READY or plan.document is None:
+                why = f": {plan.reason['message']}" if plan.reason else ""
+                raise WrongState(f"plan {plan_id} is {plan.status}{why}", details={"status": plan.status})
+            return dict(plan.request), dict(plan.document["plan"])
+
+    @staticmethod
+    def _find(session: Any, caller: Caller, plan_id: str) -> Plan:
+        plan = plans.find(session, plan_id, caller.visible_team)
+        if plan is None:
+            raise NotFound(f"no plan {plan_id[:100]}")
+        return plan
+
+
+class PlanDesk:
+    """The worker's side: takes a plan, keeps it alive, and writes down what came of it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def take(self) -> tuple[str, dict[str, Any]] | None:
+        """(id, request) of a plan that is now this worker's."""
+        with self.database.transaction() as session:
+            plan = plans.claim(session, LEASE_S)
+            if plan is None:
+                return None
+            plan.reason = {"code": "planning", "message": "is being profiled and solved", "details": {}}
+            request = dict(plan.request)
+            request["data"] = request.pop("source", None) or request.get("data")
+            return plan.id, request
+
+    def keep(self, plan_id: str) -> None:
+        """Say that the worker lives."""
+        with self.database.transaction() as session:
+            plan = plans.find(session, plan_id, None)
+            if plan is not None:
+                plan.lease_expires_at = time.time() + LEASE_S
+
+    def finish(self, plan_id: str, answer: dict[str, Any]) -> None:
+        """Write down a child's answer."""
+        with self.database.transaction() as session:
+            plan = plans.find(session, plan_id, None)
+            if plan is None or plan.status != PlanStatus.RUNNING:
+                return
+            measured = answer.get("profile")
+            if measured:
+                plans.put_profile(session, measured["fingerprint"], measured["device"], measured["document"])
+            plan.status = answer["status"] or PlanStatus.FAILED
+            plan.reason, plan.ended_at, plan.lease_expires_at = answer.get("reason"), time.time(), None
+            best = answer.get("plan") or answer.get("smallest")
+            plan.document = {
+                "plan": answer.get("plan"),
+                "alternatives": alternatives(best, answer.get("others", []), has_plan=bool(answer.get("plan"))),
+                "profile": measured["fingerprint"] if measured else None,
+            }
+
+    def release(self, plan_id: str) -> None:
+        """Give a plan back, for the next worker."""
+        with self.database.transaction() as session:
+            plan = plans.find(session, plan_id, None)
+            if plan is not None and plan.status == PlanStatus.RUNNING:
+                plan.status, plan.lease_expires_at = PlanStatus.QUEUED, None
+
+
+def alternatives(
+    best: dict[str, Any] | None, others: Sequence[dict[str, Any]], *, has_plan: bool
+) -> list[dict[str, Any]]:
+    """What other objectives and budgets would give, with one line each on what they trade against the plan."""
+    if best is None:
+        return []
+    base = best["predicted"]
+    found = []
+    if not has_plan:
+        found.append(
+            {**_row("smallest budget", best["budget_bytes"], best["predicted"]), "objective": best["objective"]}
+        )
+        found[0]["summary"] = f"the smallest budget that fits: {format_bytes(best['budget_bytes'])}"
+    for other in others:
+        row = _row(f"objective {other['objective']}", other["budget_bytes"], other["predicted"])
+        found.append({**row, "objective": other["objective"], "summary": trade(base, row)})
+    for point in best.get("frontier") or []:
+        if point["budget_bytes"] != best["budget_bytes"]:
+            row = _row(f"budget {format_bytes(point['budget_bytes'])}", point["budget_bytes"], point)
+            found.append({**row, "objective": best["objective"], "summary": trade(base, row)})
+    return found
+
+
+def _row(name: str, budget_bytes: int, values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "budget_bytes": budget_bytes,
+        "peak_bytes": values["peak_bytes"],
+        "gradient_error": values["gradient_error"],
+        "relative_step_time": values["relative_step_time"],
+    }
+
+
+def trade(base: dict[str, Any], other: dict[str, Any]) -> str:
+    """One line: memory, gradient error and time of another plan against this one."""
+    memory = other["peak_bytes"] - base["peak_bytes"]
+    parts = [f"{format_bytes(abs(memory))} {'more' if memory > 0 else 'less'} memory" if memory else "the same memory"]
+    old, new = base["gradient_error"], other["gradient_error"]
+    if abs(new - old) < 1e-9:
+        parts.append("the same gradient error")
+    else:
+        parts.append(f"gradient error {new:.3g} instead of {old:.3g}")
+    time_ratio = other["relative_step_time"] / base["relative_step_time"] if base["relative_step_time"] else 1.0
+    change = round(100 * (time_ratio - 1))
+    parts.append("the same time" if change == 0 else f"{abs(change)} % {'slower' if change > 0 else 'faster'}")
+    return ", ".join(parts)

@@ -1,0 +1,69 @@
+"""Which data and weights a key may name: built-in names, public hubs, its team's datasets, and allowed directories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.errors import NotAllowed
+from app.services.keys import Caller
+from s2a_core.errors import InvalidInput
+
+BUILT_IN = frozenset({"digits"})
+HUB = re.compile(r"(?:hf:|hfds/)?([A-Za-z0-9][\w-]*(?:\.[\w-]+)*/[\w-]+(?:\.[\w-]+)*)")
+TORCHVISION = re.compile(r"(?:torchvision:|tv:|torch/)([A-Za-z0-9_-]{1,60})")
+WORD = re.compile(r"[A-Za-z0-9_-]{1,60}")
+NO_WEIGHTS = re.compile(r"none|pretrained|builtin:[a-z0-9_]+")
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is meant as a file or directory of the service's machine."""
+    return text.startswith(("/", "~", ".")) or "\\" in text
+
+
+def data_source(text: str, caller: Caller, roots: Sequence[Path]) -> str:
+    """The source as a runner is given it, never relative to a directory. Raises NotAllowed or InvalidInput."""
+    if "\0" in text:
+        raise InvalidInput("a source cannot hold a NUL character")
+    if is_path(text):
+        return str(allowed_path(text, caller, roots))
+    if text in BUILT_IN:
+        return text
+    if found := TORCHVISION.fullmatch(text):
+        return f"torchvision:{found[1]}"
+    if found := HUB.fullmatch(text):
+        return f"hf:{found[1]}"
+    if WORD.fullmatch(text):
+        return f"torchvision:{text}"
+    raise InvalidInput(
+        f"{text[:200]!r} is no source: give a dataset's id, an absolute path, `digits`, `torchvision:NAME` or "
+        "`hf:owner/name`"
+    )
+
+
+def weights_source(text: str | None, caller: Caller, roots: Sequence[Path]) -> str | None:
+    """None, `none`, `pretrained`, or an allowed safetensors file."""
+    if text is None or NO_WEIGHTS.fullmatch(text):
+        return text
+    if "\0" in text or not is_path(text):
+        raise InvalidInput(f"weights are `pretrained`, `none` or an absolute path of a safetensors file, not {text!r}")
+    return str(allowed_path(text, caller, roots))
+
+
+def allowed_path(text: str, caller: Caller, roots: Sequence[Path]) -> Path:
+    """An absolute path, links followed, that the caller may name: under a root, or any for an admin.
+
+    Raises NotAllowed with the same words whether the path exists or not, so that nobody can look around.
+    """
+    path = Path(text)
+    if not path.is_absolute():
+        raise InvalidInput(f"{text!r} is relative: name data of the service's machine by its absolute path")
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InvalidInput(f"{text[:200]!r} is not a path") from error
+    if caller.is_admin or any(resolved.is_relative_to(root.resolve()) for root in roots):
+        return resolved
+    named = ", ".join(str(root) for root in roots) or "none is allowed: S2A_DATA_ROOTS is empty"
+    raise NotAllowed(f"{text[:200]!r} lies outside the directories that keys may name ({named})")

@@ -1,0 +1,179 @@
+"""Webhooks: where a team's events go, each signed with the hook's own secret, tried again, and logged."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from app.errors import NotFound
+from app.models import Event, Job, Webhook, WebhookDelivery
+from app.services import addresses
+from app.services.keys import Caller, require
+from app.store import audit, webhooks
+from app.store.database import Database
+from s2a_core.errors import InvalidInput
+
+BACKOFF_S = (5.0, 30.0, 120.0, 600.0, 3600.0)  # before the second, third ... try; after the last one it is given up
+TIMEOUT_S = 10.0
+BATCH = 20
+HELD_S = 60.0  # a delivery that is being tried is tried by nobody else for so long
+
+
+def document(webhook: Webhook) -> dict[str, Any]:
+    """A webhook as the API shows it; its secret is shown once, when it is made."""
+    return {"id": webhook.id, "url": webhook.url, "events": webhook.events, "is_active": webhook.is_active}
+
+
+def delivery_document(delivery: WebhookDelivery) -> dict[str, Any]:
+    """A try as the API shows it."""
+    return {
+        "id": delivery.id,
+        "event_id": delivery.event_id,
+        "attempt": delivery.attempt,
+        "status_code": delivery.status_code,
+        "error": delivery.error,
+        "at": delivery.at,
+        "next_at": delivery.next_at,
+    }
+
+
+def sign(secret: str, at: int, body: bytes) -> str:
+    """The S2A-Signature header: `t=<Unix seconds>,v1=<HMAC-SHA256 of "<t>.<body>" in hex>`."""
+    mac = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={mac}"
+
+
+def body_of(event: Event, job: Job) -> bytes:
+    """What is delivered."""
+    content = {
+        "event": event.type,
+        "id": event.id,
+        "job_id": job.id,
+        "seq": event.seq,
+        "at": event.at,
+        "status": job.status,
+        "payload": event.payload,
+    }
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+class WebhookService:
+    """A webhook of another team is NotFound."""
+
+    def __init__(self, database: Database, *, allow_private: bool) -> None:
+        self.database, self.allow_private = database, allow_private
+
+    def create(self, caller: Caller, url: str, events: list[str]) -> dict[str, Any]:
+        """A webhook with its secret. Raises InvalidInput for an address that may not be reached."""
+        require(caller, "write")
+        _, host, port = addresses.parse(url)
+        addresses.resolve(host, port, allow_private=self.allow_private)
+        with self.database.transaction() as session:
+            made = webhooks.add(
+                session,
+                Webhook(team_id=caller.team_id, url=url, secret=secrets.token_hex(24), events=sorted(set(events))),
+            )
+            audit.record(session, caller.team_id, caller.key_id, "webhook.created", made.id, {"url": url})
+            return {**document(made), "secret": made.secret}
+
+    def listed(self, caller: Caller, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of webhooks."""
+        with self.database.reading() as session:
+            found, following = webhooks.listed(session, caller.visible_team, limit, after)
+            return {"items": [document(webhook) for webhook in found], "next": following}
+
+    def get(self, caller: Caller, webhook_id: str) -> dict[str, Any]:
+        """One webhook."""
+        with self.database.reading() as session:
+            return document(self._find(session, caller, webhook_id))
+
+    def remove(self, caller: Caller, webhook_id: str) -> None:
+        """Forget a webhook."""
+        require(caller, "write")
+        with self.database.transaction() as session:
+            webhooks.remove(session, self._find(session, caller, webhook_id))
+            audit.record(session, caller.team_id, caller.key_id, "webhook.removed", webhook_id)
+
+    def deliveries(self, caller: Caller, webhook_id: str, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of a webhook's tries, newest first."""
+        with self.database.reading() as session:
+            self._find(session, caller, webhook_id)
+            found, following = webhooks.deliveries(session, webhook_id, limit, after)
+            return {"items": [delivery_document(delivery) for delivery in found], "next": following}
+
+    @staticmethod
+    def _find(session: Any, caller: Caller, webhook_id: str) -> Webhook:
+        webhook = webhooks.find(session, webhook_id, caller.visible_team)
+        if webhook is None:
+            raise NotFound(f"no webhook {webhook_id[:100]}")
+        return webhook
+
+
+class Postman:
+    """Delivers what is due. No transaction is open while it waits for an answer."""
+
+    def __init__(self, database: Database, *, allow_private: bool, client: httpx.Client | None = None) -> None:
+        self.database, self.allow_private = database, allow_private
+        self._client = client or httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
+
+    def deliver(self) -> int:
+        """Try everything that is due; how many tries there were."""
+        with self.database.transaction() as session:
+            now = time.time()
+            taken = []
+            for delivery, webhook, event, job in webhooks.due(session, now, BATCH):
+                delivery.next_at = now + HELD_S
+                taken.append((delivery.id, webhook.url, webhook.secret, body_of(event, job), event.type))
+        for delivery_id, url, secret, body, kind in taken:
+            status, error = self._send(url, secret, body, kind, delivery_id)
+            self._write(delivery_id, status, error)
+        return len(taken)
+
+    def _send(self, url: str, secret: str, body: bytes, kind: str, delivery_id: int) -> tuple[int | None, str | None]:
+        """(status, None) of an answer, or (None, what went wrong)."""
+        try:
+            scheme, host, port = addresses.parse(url)
+            address = addresses.resolve(host, port, allow_private=self.allow_private)
+        except InvalidInput as error:
+            return None, error.message
+        at = int(time.time())
+        # Connecting to the address that was checked, not to the name: a name may answer differently the second time.
+        literal = f"[{address}]" if ":" in address else address
+        pinned = urlunsplit((scheme, f"{literal}:{port}", *urlsplit(url)[2:4], ""))
+        headers = {
+            "Host": urlsplit(url).netloc,
+            "Content-Type": "application/json",
+            "User-Agent": "s2a-webhook",
+            "S2A-Event": kind,
+            "S2A-Delivery": str(delivery_id),
+            "S2A-Signature": sign(secret, at, body),
+        }
+        try:
+            with self._client.stream(
+                "POST", pinned, content=body, headers=headers, extensions={"sni_hostname": host}
+            ) as answer:
+                return answer.status_code, None
+        except httpx.HTTPError as error:
+            return None, f"{type(error).__name__}: {error}"[:500]
+
+    def _write(self, delivery_id: int, status: int | None, error: str | None) -> None:
+        is_done = status is not None and 200 <= status < 300
+        with self.database.transaction() as session:
+            delivery = webhooks.delivery(session, delivery_id)
+            if delivery is None:
+                return
+            delivery.status_code, delivery.at, delivery.next_at = status, time.time(), None
+            delivery.error = None if is_done else error or f"answered {status}"
+            if not is_done and delivery.attempt <= len(BACKOFF_S):
+                webhooks.retry(session, delivery, time.time() + BACKOFF_S[delivery.attempt - 1])
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()

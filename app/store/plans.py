@@ -1,0 +1,64 @@
+"""Statements about plans and profiles."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.models import Plan, PlanStatus, Profile
+from app.store.pages import newest_first
+
+
+def add(session: Session, plan: Plan) -> Plan:
+    """Store a plan; its id is set."""
+    session.add(plan)
+    session.flush()
+    return plan
+
+
+def find(session: Session, plan_id: str, team_id: str | None) -> Plan | None:
+    """A plan, of that team if one is given."""
+    wanted = select(Plan).where(Plan.id == plan_id)
+    if team_id is not None:
+        wanted = wanted.where(Plan.team_id == team_id)
+    return session.scalar(wanted)
+
+
+def listed(
+    session: Session, team_id: str | None, status: str | None, limit: int, after: str | None
+) -> tuple[list[Plan], str | None]:
+    """(plans, newest first; the cursor of the next page)."""
+    wanted = select(Plan)
+    if team_id is not None:
+        wanted = wanted.where(Plan.team_id == team_id)
+    if status is not None:
+        wanted = wanted.where(Plan.status == status)
+    return newest_first(session, Plan, wanted, limit, after)
+
+
+def claim(session: Session, lease_s: float) -> Plan | None:
+    """The oldest plan that waits, or whose worker died; it is the caller's for `lease_s`."""
+    now = time.time()
+    is_left = (Plan.status == PlanStatus.RUNNING) & (Plan.lease_expires_at < now)
+    wanted = select(Plan).where((Plan.status == PlanStatus.QUEUED) | is_left).order_by(Plan.created_at).limit(1)
+    found = session.scalar(wanted.with_for_update(skip_locked=True))
+    if found is not None:
+        found.status, found.lease_expires_at = PlanStatus.RUNNING, now + lease_s
+    return found
+
+
+def put_profile(session: Session, fingerprint: str, device: str, document: dict[str, Any]) -> None:
+    """Keep a profile; a later one of the same fingerprint replaces it."""
+    found = session.get(Profile, fingerprint)
+    if found is None:
+        session.add(Profile(fingerprint=fingerprint, device=device, document=document))
+    else:
+        found.document, found.created_at = document, time.time()
+
+
+def profile(session: Session, fingerprint: str) -> Profile | None:
+    """A profile by its fingerprint."""
+    return session.get(Profile, fingerprint)

@@ -1,0 +1,86 @@
+"""Statements about webhooks: who wants which events, and which deliveries are due."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.models import Event, Job, Webhook, WebhookDelivery
+from app.store.pages import by_id, latest_first
+
+EVENT_TYPES = ("queued", "started", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed")
+
+
+def add(session: Session, webhook: Webhook) -> Webhook:
+    """Store a webhook; its id is set."""
+    session.add(webhook)
+    session.flush()
+    return webhook
+
+
+def find(session: Session, webhook_id: str, team_id: str | None) -> Webhook | None:
+    """A webhook, of that team if one is given."""
+    wanted = select(Webhook).where(Webhook.id == webhook_id)
+    if team_id is not None:
+        wanted = wanted.where(Webhook.team_id == team_id)
+    return session.scalar(wanted)
+
+
+def listed(session: Session, team_id: str | None, limit: int, after: str | None) -> tuple[list[Webhook], str | None]:
+    """(webhooks by id; the cursor of the next page)."""
+    wanted = select(Webhook)
+    if team_id is not None:
+        wanted = wanted.where(Webhook.team_id == team_id)
+    return by_id(session, Webhook, wanted, limit, after)
+
+
+def remove(session: Session, webhook: Webhook) -> None:
+    """Forget a webhook and its log."""
+    session.execute(delete(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook.id))
+    session.delete(webhook)
+
+
+def owe(session: Session, team_id: str, kind: str, event_id: int) -> None:
+    """Make an event due at once for every webhook of the team that wants its type."""
+    wanted = select(Webhook).where(Webhook.team_id == team_id, Webhook.is_active)
+    for webhook in session.scalars(wanted):
+        if kind in webhook.events:
+            session.add(WebhookDelivery(webhook_id=webhook.id, event_id=event_id, attempt=1, next_at=time.time()))
+
+
+def due(session: Session, now: float, limit: int) -> list[tuple[WebhookDelivery, Webhook, Event, Job]]:
+    """Deliveries whose time has come, the oldest first, with what they are about."""
+    wanted = (
+        select(WebhookDelivery, Webhook, Event, Job)
+        .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+        .join(Event, Event.id == WebhookDelivery.event_id)
+        .join(Job, Job.id == Event.job_id)
+        .where(WebhookDelivery.next_at <= now)
+        .order_by(WebhookDelivery.next_at)
+        .limit(limit)
+        .with_for_update(of=WebhookDelivery, skip_locked=True)
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in session.execute(wanted)]
+
+
+def delivery(session: Session, delivery_id: int) -> WebhookDelivery | None:
+    """One line of the log."""
+    return session.get(WebhookDelivery, delivery_id)
+
+
+def retry(session: Session, done: WebhookDelivery, next_at: float) -> None:
+    """Plan another try."""
+    again = WebhookDelivery(
+        webhook_id=done.webhook_id, event_id=done.event_id, attempt=done.attempt + 1, next_at=next_at
+    )
+    session.add(again)
+
+
+def deliveries(
+    session: Session, webhook_id: str, limit: int, after: str | None
+) -> tuple[list[WebhookDelivery], str | None]:
+    """(tries of a webhook, newest first; the cursor of the next page)."""
+    wanted = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
+    return latest_first(session, WebhookDelivery, wanted, limit, after)
