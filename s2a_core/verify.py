@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.compression import compress, prepare_frozen_weights
+from s2a_core.compression.sites import SMOOTH_ACTIVATIONS
 from s2a_core.errors import InfeasibleBudget
+from s2a_core.kernels import fit_table
 from s2a_core.meter import PeakMeter
 from s2a_core.planning.search import Objective
 from s2a_core.planning.search import plan as make_plan
@@ -102,6 +104,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) 
     CPU: live tensor bytes. CUDA: reserved by the allocator, above it the context that `device_bytes` shows.
     """
     x, y = _micro_batch(images, labels, plan.micro_batch, next(model.parameters()).device)
+    _fit_tables(plan)
     prepare_frozen_weights(model, plan.frozen_weights)
     with unchanged(model):
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -162,6 +165,15 @@ def _pair(plan: Plan, measured: int) -> PeakPair:
 
 def _autocast(plan: Plan, x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, torch.bfloat16, enabled=plan.precision == "bf16")
+
+
+def _fit_tables(plan: Plan) -> None:
+    """Tables are fitted once in a process; that is no part of a step."""
+    for site, storage in plan.sites.items():
+        op = site.rpartition(":")[2].partition("#")[0]
+        if storage.bits and op in SMOOTH_ACTIVATIONS:
+            for name in (op, "gelu_tanh") if op == "gelu" else (op,):
+                fit_table(name, storage.bits, None)
 
 
 def _micro_batch(images: Tensor, labels: Tensor, samples: int, device: torch.device) -> tuple[Tensor, Tensor]:

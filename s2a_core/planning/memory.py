@@ -1,23 +1,36 @@
-"""The peak of a step: weights, gradients, optimizer state, input, held bytes and working set, added up in bytes.
+"""The peak of a step: at every site's turn, forward and backward, and in the optimizer's step and the evaluation.
 
-    peak = weights + buffers + gradients + optimizer + samples * (input + held) + working(samples) + margin
+    at site k:  weights + buffers + optimizer + input + gradients + sum_{j <= k} held_j + work_k
+    step:       weights + buffers + optimizer + input + gradients + temporaries
+    evaluation: weights + buffers + optimizer + input + forward pass
 
-The working set belongs to the most demanding way of running that the plan uses; it was measured above held bytes.
+Gradients are there in full from the second micro-batch of a step on; in the first they are part of the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import ceil
 
-from s2a_core.profiling.types import Profile
+from s2a_core.profiling.types import Option, Profile, SiteProfile
 from s2a_core.storage import FrozenWeights, Storage
 
 GRADIENT_BYTES = 4  # fp32
 OPTIMIZER_BYTES = 8  # AdamW keeps two fp32 moments
-WAYS = ("exact", "codes", "region", "block")
+WHOLE = ("region", "block")
 # Share of the moving part added on top until measured pairs replace it.
-MARGIN = 0.02
+MARGIN = 0.005
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Bytes at one site's turn: held by sites so far, and its own work. is_backward: which of its turns is larger."""
+
+    site: str
+    held: int
+    work: int
+    is_backward: bool = False
 
 
 def weights_bytes(profile: Profile, frozen_weights: FrozenWeights) -> int:
@@ -26,53 +39,122 @@ def weights_bytes(profile: Profile, frozen_weights: FrozenWeights) -> int:
     return profile.params_bytes - saved
 
 
-def held_per_sample(profile: Profile, sites: Mapping[str, Storage]) -> int:
-    """Bytes a sample holds for backward under a choice of storages; what a used region or block absorbs is free."""
-    total = profile.unlisted_bytes_per_sample
+def chosen_options(profile: Profile, sites: Mapping[str, Storage]) -> Iterator[tuple[SiteProfile, Option]]:
+    """Sites that hold something of their own, each with its chosen option; absorbed ones are out."""
     for site in profile.sites:
-        absorbed = any(
-            absorber is not None and sites.get(absorber, Storage.NONE) is not Storage.NONE
-            for absorber in (site.region, site.block)
-        )
-        if absorbed:
+        if any(p is not None and sites.get(p, Storage.NONE) is not Storage.NONE for p in (site.region, site.block)):
             continue
-        default = Storage.NONE if site.op in ("region", "block") else Storage.EXACT
+        default = Storage.NONE if site.op in WHOLE else Storage.EXACT
         chosen = sites.get(site.name, default)
-        total += next((o.bytes_per_sample for o in site.options if o.storage is chosen), 0)
-    return total
+        for option in site.options:
+            if option.storage is chosen:
+                yield site, option
 
 
-def way_of(profile: Profile, sites: Mapping[str, Storage]) -> str:
-    """The most demanding way of running among the sites in use: exact < codes < region < block."""
-    ops = {site.op: True for site in profile.sites if sites.get(site.name) not in (None, Storage.NONE, Storage.EXACT)}
-    if "block" in ops:
-        return "block"
-    if "region" in ops:
-        return "region"
-    return "codes" if ops else "exact"
+def way_of(site: SiteProfile, storage: Storage) -> str | None:
+    """The way of running that a storage means: exact, codes, region or block; None for a region that is not used."""
+    if site.op in WHOLE:
+        return None if storage is Storage.NONE else site.op
+    return "exact" if storage is Storage.EXACT else "codes"
 
 
-def breakdown(
-    profile: Profile, sites: Mapping[str, Storage], samples: int, frozen_weights: FrozenWeights
-) -> dict[str, int]:
-    """The parts of the peak in bytes, for `samples` samples at a time."""
-    way = way_of(profile, sites)
-    working = max(
-        (profile.working[w] for w in WAYS[: WAYS.index(way) + 1] if w in profile.working and _is_used(w, way)),
-        key=lambda w: w.constant_bytes + samples * w.bytes_per_sample,
-    )
-    moving = samples * held_per_sample(profile, sites) + working.constant_bytes + samples * working.bytes_per_sample
+def work_of(site: SiteProfile, way: str | None, samples: int, is_fresh: bool) -> tuple[int, bool]:
+    """Most bytes of a site's turns beyond what is held, and whether backward needs them."""
+    if way is None:
+        return 0, False
+    turns = site.work.get(way) or next(iter(site.work.values()), ())
+    sizes = [turn.at(samples, is_fresh) for turn in turns]
+    if not sizes:
+        return 0, False
+    top = max(sizes)
+    return max(top, 0), sizes.index(top) > 0
+
+
+def held_bytes(profile: Profile, sites: Mapping[str, Storage], samples: int) -> int:
+    """Bytes held for backward at the end of forward."""
+    return sum(size for _, size in _held(profile, sites, samples))
+
+
+def course(profile: Profile, sites: Mapping[str, Storage], samples: int, is_fresh: bool) -> list[Moment]:
+    """Every site's turn in forward order. is_fresh: in the first micro-batch of a step, gradients counted as work."""
+    first = max((s.at(samples, is_fresh) for way in profile.start.values() for s in way), default=0)
+    moments = [Moment("", 0, first)]
+    held: dict[str, int] = {}
+    for name, size in _held(profile, sites, samples):
+        held[name] = held.get(name, 0) + size
+    total = 0
+    for site, option in chosen_options(profile, sites):
+        total += held.get(site.name, 0)
+        work, is_backward = work_of(site, way_of(site, option.storage), samples, is_fresh)
+        moments.append(Moment(site.name, total, work, is_backward))
+    return moments
+
+
+def _held(profile: Profile, sites: Mapping[str, Storage], samples: int) -> Iterator[tuple[str, int]]:
+    """(site, bytes) of everything held; a shared tensor once, by the first site that keeps it."""
+    exact = set()
+    for site, option in chosen_options(profile, sites):
+        yield site.name, option.fixed_bytes + samples * option.bytes_per_sample
+        if option.storage is Storage.EXACT:
+            exact.add(site.name)
+    for tensor in profile.shared:
+        holder = next((name for name in tensor.sites if name in exact), None)
+        if holder is not None:
+            yield holder, tensor.fixed_bytes + samples * tensor.bytes_per_sample
+
+
+def evaluation_bytes(profile: Profile, sites: Mapping[str, Storage], samples: int) -> int:
+    """Peak of a forward pass without gradients; regions and blocks help where all of them are used."""
+    return profile.evaluation[evaluation_way(profile, sites)].at(samples)
+
+
+def evaluation_way(profile: Profile, sites: Mapping[str, Storage]) -> str:
+    """The way of running an evaluation: a region's or block's where every one of them is used, else exact."""
+    for way in reversed(WHOLE):
+        names = [s.name for s in profile.sites if s.op == way]
+        if names and way in profile.evaluation and all(_is_used(sites.get(name)) for name in names):
+            return way
+    return "exact"
+
+
+def _is_used(storage: Storage | None) -> bool:
+    return storage is not None and storage is not Storage.NONE
+
+
+def fixed_parts(profile: Profile, samples: int, frozen_weights: FrozenWeights) -> dict[str, int]:
+    """What is alive all the time, in bytes."""
     return {
         "weights": weights_bytes(profile, frozen_weights),
         "buffers": profile.buffers_bytes,
-        "gradients": GRADIENT_BYTES * profile.trainable_params,
         "optimizer": OPTIMIZER_BYTES * profile.trainable_params,
         "input": samples * profile.input_bytes_per_sample,
-        "held": samples * held_per_sample(profile, sites),
-        "working": working.constant_bytes + samples * working.bytes_per_sample,
-        "margin": ceil(MARGIN * moving),
     }
 
 
-def _is_used(way: str, used: str) -> bool:
-    return way == used or way != "exact"
+def breakdown(
+    profile: Profile,
+    sites: Mapping[str, Storage],
+    samples: int,
+    frozen_weights: FrozenWeights,
+    accumulates: bool = True,
+) -> dict[str, int]:
+    """The parts of the peak in bytes at `samples` samples. accumulates: a step has more than one micro-batch."""
+    fixed = fixed_parts(profile, samples, frozen_weights)
+    gradients = GRADIENT_BYTES * profile.trainable_params
+    held = held_bytes(profile, sites, samples)
+    worst = max(course(profile, sites, samples, not accumulates), key=lambda m: m.held + m.work)
+    # What moves during a step, above the fixed parts, at the worst moment of each kind.
+    training = worst.held + worst.work + (gradients if accumulates else 0)
+    moving = max(training, gradients + profile.optimizer_bytes, evaluation_bytes(profile, sites, samples), held)
+    shown = gradients if accumulates or moving > training or worst.is_backward else 0
+    shown = min(shown, moving - held)
+    return {
+        "weights": fixed["weights"],
+        "buffers": fixed["buffers"],
+        "gradients": shown,
+        "optimizer": fixed["optimizer"],
+        "input": fixed["input"],
+        "held": held,
+        "working": moving - held - shown,
+        "margin": ceil(MARGIN * moving),
+    }

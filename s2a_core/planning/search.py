@@ -1,24 +1,30 @@
-"""`plan`: the best micro-batch, way of running and storage per site under a budget; inner choices solved exactly."""
+"""`plan`: the best micro-batch and storage per site under a budget; storages are chosen exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Literal
 
 from s2a_core.errors import InfeasibleBudget, InvalidInput
-from s2a_core.planning.memory import WAYS, breakdown, held_per_sample
+from s2a_core.planning.memory import GRADIENT_BYTES, MARGIN, WHOLE, breakdown, fixed_parts
 from s2a_core.planning.scoring import gradient_error, mean_bits, relative_step_time
-from s2a_core.planning.solve import Solution, choose
+from s2a_core.planning.solve import GAP, Allowed, Cost, Program, Solution
 from s2a_core.planning.types import Baseline, FrontierPoint, Plan, Predicted
 from s2a_core.profiling.types import Option, Profile, SiteProfile
 from s2a_core.storage import FrozenWeights, Storage
 
 Objective = Literal["accuracy", "speed", "balanced"]
 # Below this relative error the gradient's own sampling noise hides the difference (two exact batches differ by 1.65).
-NEGLIGIBLE_ERROR = 0.02
+NEGLIGIBLE_ERROR = 0.01
 # A smaller micro-batch costs step time: kernels run emptier. Charged per halving, so that plans prefer larger ones.
 HALVING_COST = 0.03
+# `balanced`: a relative gradient error of 0.1 weighs as much as 1 % of the step's time.
+ERROR_WEIGHT = 1.0
+SPEED_ERROR_WEIGHT = 1e-3
+# The smallest budget is rounded up by this, so that the solver's tolerance does not refuse it.
+SOLVER_SLACK = 2e-5
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
 
 
@@ -27,9 +33,13 @@ class _Candidate:
     micro_batch: int
     frozen_weights: FrozenWeights
     solution: Solution
-    peak_bytes: int
+    parts: Mapping[str, int]
     error: float
     time: float
+
+    @property
+    def peak_bytes(self) -> int:
+        return sum(self.parts.values())
 
 
 def plan(
@@ -48,143 +58,152 @@ def plan(
         raise InvalidInput(f"the batch size must be at least 1, not {batch_size}", details={"batch_size": batch_size})
     if objective not in ("accuracy", "speed", "balanced"):
         raise InvalidInput(f"the objective is accuracy, speed or balanced, not {objective!r}")
-    smallest, binding = smallest_budget(profile, margin_bytes)
-    best = _best(profile, budget_bytes - margin_bytes, batch_size, objective)
+    search = _Search(profile, batch_size, objective)
+    smallest, binding = search.smallest()
+    smallest += margin_bytes
+    best = search.best(budget_bytes - margin_bytes)
     if best is None:
         name, size = binding
         raise InfeasibleBudget(
             budget_bytes=budget_bytes, min_feasible_budget_bytes=smallest, binding=name, binding_bytes=size
         )
-    frontier = []
-    for factor in FRONTIER_FACTORS:
-        other = _best(profile, int(budget_bytes * factor) - margin_bytes, batch_size, objective)
+    frontier = [_point(budget_bytes, best)]
+    for other_budget in {smallest, *(int(budget_bytes * factor) for factor in FRONTIER_FACTORS)}:
+        other = search.best(other_budget - margin_bytes)
         if other is not None:
-            frontier.append(_point(int(budget_bytes * factor), other))
-    frontier.append(_point(budget_bytes, best))
+            frontier.append(_point(other_budget, other))
     return replace(
         _plan_of(profile, best, budget_bytes, batch_size, objective, smallest, margin_bytes),
         frontier=tuple(_monotone(sorted(frontier, key=lambda p: p.budget_bytes))),
-        baselines=tuple(Baseline(b.name, b.fixed_bytes + batch_size * b.bytes_per_sample) for b in profile.baselines),
+        baselines=tuple(Baseline(b.name, b.at(batch_size)) for b in profile.baselines),
     )
 
 
-def smallest_budget(profile: Profile, margin_bytes: int = 0) -> tuple[int, tuple[str, int]]:
-    """The smallest budget any plan fits, one sample at a time, and the largest part of its peak."""
-    best: tuple[int, tuple[str, int]] | None = None
-    for way in WAYS:
-        if way not in profile.working:
-            continue
-        solution = choose(profile.sites, float("1e18"), _bytes_cost, _allowed_for(way))
-        if solution is None:
-            continue
-        parts = breakdown(profile, solution.sites, 1, _frozen(profile))
-        peak = sum(parts.values()) + margin_bytes
-        if best is None or peak < best[0]:
-            best = peak, max(parts.items(), key=lambda item: item[1])
-    assert best is not None  # "exact" is always there
-    return best
+def smallest_budget(profile: Profile, batch_size: int = 64) -> tuple[int, tuple[str, int]]:
+    """The smallest budget any plan fits, and the largest part of its peak."""
+    return _Search(profile, batch_size, "accuracy").smallest()
 
 
-def _best(profile: Profile, budget_bytes: int, batch_size: int, objective: Objective) -> _Candidate | None:
-    candidates = list(_candidates(profile, budget_bytes, batch_size, objective))
-    return min(candidates, key=lambda c: _score(c, objective, batch_size), default=None)
+class _Search:
+    """The outer search over micro-batches; the programs of each are built once and serve every budget."""
 
+    def __init__(self, profile: Profile, batch_size: int, objective: Objective) -> None:
+        self.profile, self.batch_size, self.objective = profile, batch_size, objective
+        self.frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"
+        least = min(profile.min_micro_batch, batch_size)
+        self.micro_batches = [n for n in range(batch_size, least - 1, -1) if batch_size % n == 0]
+        self._programs: dict[tuple[int, str], Program] = {}
 
-def _candidates(profile: Profile, budget_bytes: int, batch_size: int, objective: Objective) -> Iterator[_Candidate]:
-    frozen = _frozen(profile)
-    for micro_batch in _divisors(batch_size):
-        found = False
-        for way in WAYS:
-            if way not in profile.working:
-                continue
-            floor = sum(breakdown(profile, _nothing(profile, way), micro_batch, frozen).values())
-            empty = held_per_sample(profile, _nothing(profile, way))
-            # What remains for held bytes, of which breakdown takes a margin on top.
-            capacity = (budget_bytes - floor) / (1.02 * micro_batch) + empty - profile.unlisted_bytes_per_sample
-            if capacity < 0:
-                continue
-            solution = choose(profile.sites, capacity, _cost_of(objective, profile), _allowed_for(way))
+    def smallest(self) -> tuple[int, tuple[str, int]]:
+        """The smallest peak of any plan: one sample at a time, or the whole batch, whose gradients come last."""
+        found: list[Mapping[str, int]] = []
+        for n in {self.micro_batches[0], self.micro_batches[-1]}:
+            for way in ("exact", *WHOLE):
+                program = self._program(n, way) if way in self.profile.evaluation else None
+                solution = program.solve(None, None) if program else None
+                if solution is not None:
+                    found.append(self._parts(solution.sites, n))
+        parts = min(found, key=lambda p: sum(p.values()))
+        return ceil(sum(parts.values()) * (1 + SOLVER_SLACK)), max(parts.items(), key=lambda item: item[1])
+
+    def best(self, budget_bytes: int) -> _Candidate | None:
+        """The best plan within a budget, None where nothing fits.
+
+        accuracy: the smallest error, or the fastest plan whose error is negligible where there is one.
+        """
+        if self.objective == "accuracy":
+            found = self._cheapest(budget_bytes, _time_of(self.profile), NEGLIGIBLE_ERROR)
+            return found or self._cheapest(budget_bytes, _error_of(self.profile), None)
+        weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
+        return self._cheapest(budget_bytes, _time_of(self.profile, weight), None)
+
+    def _cheapest(self, budget_bytes: int, cost: Cost, max_error: float | None) -> _Candidate | None:
+        """The plan of least cost over all micro-batches: best lower bound first, until no bound is lower."""
+        is_time = max_error is not None or self.objective != "accuracy"
+
+        def total(cost: float, n: int) -> float:
+            return cost + (HALVING_COST * ((self.batch_size // n).bit_length() - 1) if is_time else 0.0)
+
+        bounds = []
+        for n in self.micro_batches:
+            for way in self._ways(n, budget_bytes):
+                capacity = self._capacity(n, budget_bytes)
+                bound = self._program(n, way).solve(capacity, cost, is_relaxed=True, max_error=max_error)
+                if bound is not None:
+                    bounds.append((total(bound.cost, n), -n, way))
+            if is_time and bounds and min(bounds)[0] <= total(0.0, n):
+                break  # smaller micro-batches only cost more
+        best: tuple[float, _Candidate] | None = None
+        for lower, minus, way in sorted(bounds):
+            if best is not None and lower >= best[0] * (1 - GAP):
+                break
+            n = -minus
+            solution = self._program(n, way).solve(self._capacity(n, budget_bytes), cost, max_error=max_error)
             if solution is None:
                 continue
-            peak = sum(breakdown(profile, solution.sites, micro_batch, frozen).values())
-            if peak <= budget_bytes:
-                found = True
-                yield _Candidate(
-                    micro_batch,
-                    frozen,
-                    solution,
-                    peak,
-                    gradient_error(profile, solution.sites),
-                    relative_step_time(profile, solution.sites),
-                )
-        if found and micro_batch <= max(batch_size // 8, 1):
-            return
+            parts = self._parts(solution.sites, n)
+            if sum(parts.values()) > budget_bytes or (best is not None and total(solution.cost, n) >= best[0]):
+                continue
+            error = gradient_error(self.profile, solution.sites)
+            time = relative_step_time(self.profile, solution.sites)
+            best = total(solution.cost, n), _Candidate(n, self.frozen, solution, parts, error, time)
+        return best[1] if best else None
+
+    def _ways(self, n: int, budget_bytes: int) -> list[str]:
+        """How the evaluation may run inside the budget: any plan where it fits exactly, else with every region used."""
+        room = budget_bytes - sum(fixed_parts(self.profile, n, self.frozen).values())
+        trained = GRADIENT_BYTES * self.profile.trainable_params + self.profile.optimizer_bytes
+        if trained * (1 + MARGIN) + 1 > room:
+            return []
+        fits = [w for w in ("exact", *WHOLE) if w in self.profile.evaluation]
+        fits = [w for w in fits if self.profile.evaluation[w].at(n) * (1 + MARGIN) + 1 <= room]
+        return ["exact"] if "exact" in fits else fits
+
+    def _capacity(self, n: int, budget_bytes: int) -> float:
+        """Bytes for what is held and worked with, of which the margin is taken on top."""
+        room = budget_bytes - sum(fixed_parts(self.profile, n, self.frozen).values())
+        later = GRADIENT_BYTES * self.profile.trainable_params if n < self.batch_size else 0
+        return (room - 1) / (1 + MARGIN) - later
+
+    def _program(self, n: int, way: str) -> Program:
+        key = (n, way)
+        if key not in self._programs:
+            self._programs[key] = Program(self.profile, n, n == self.batch_size, _allowed_for(way))
+        return self._programs[key]
+
+    def _parts(self, sites: Mapping[str, Storage], n: int) -> dict[str, int]:
+        return breakdown(self.profile, sites, n, self.frozen, accumulates=n < self.batch_size)
 
 
-def _divisors(batch_size: int) -> Iterator[int]:
-    """Micro-batches that divide the batch, largest first."""
-    for micro_batch in range(batch_size, 0, -1):
-        if batch_size % micro_batch == 0:
-            yield micro_batch
-
-
-def _score(candidate: _Candidate, objective: Objective, batch_size: int) -> tuple[float, float]:
-    halvings = (batch_size // candidate.micro_batch).bit_length() - 1
-    time = candidate.time + HALVING_COST * halvings
-    error = max(candidate.error, NEGLIGIBLE_ERROR)
-    if objective == "accuracy":
-        return error, time
-    if objective == "speed":
-        return time, error
-    return error / NEGLIGIBLE_ERROR * 0.05 + time, error
-
-
-def _cost_of(objective: Objective, profile: Profile) -> Callable[[SiteProfile, Option], float]:
+def _time_of(profile: Profile, error_weight: float = 1e-6) -> Cost:
+    """Extra time as a share of the exact step, and a little for errors."""
     step = max(profile.step_ms_per_sample, 1e-9)
 
     def cost(site: SiteProfile, option: Option) -> float:
-        error, time = option.gradient_error**2, max(option.extra_ms_per_sample, 0.0) / step
-        if objective == "speed":
-            return time + 1e-3 * error
-        if objective == "balanced":
-            return time + error
-        return error + 1e-6 * time
+        return max(option.extra_ms_per_sample, 0.0) / step + error_weight * option.gradient_error**2
 
     return cost
 
 
-def _bytes_cost(site: SiteProfile, option: Option) -> float:
-    return float(option.bytes_per_sample)
+def _error_of(profile: Profile) -> Cost:
+    """Squared error, and a little for time."""
+    step = max(profile.step_ms_per_sample, 1e-9)
+
+    def cost(site: SiteProfile, option: Option) -> float:
+        return option.gradient_error**2 + 1e-7 * max(option.extra_ms_per_sample, 0.0) / step
+
+    return cost
 
 
-def _allowed_for(way: str) -> Callable[[SiteProfile, Option], bool]:
-    """Options a way of running may use: exact ones always, codes and regions and blocks as the way says."""
+def _allowed_for(way: str) -> Allowed:
+    """With `region` or `block` every one of them has to be used, so that the evaluation runs in chunks as well."""
 
     def allowed(site: SiteProfile, option: Option) -> bool:
-        if site.op == "block":
-            return way == "block" or option.storage is Storage.NONE
-        if site.op == "region":
-            return way in ("region", "block") or option.storage is Storage.NONE
-        return way != "exact" or option.storage is Storage.EXACT
+        if way == "exact" or site.op != way:
+            return not (way == "region" and site.op == "block" and option.storage is not Storage.NONE)
+        return option.storage is not Storage.NONE
 
     return allowed
-
-
-def _nothing(profile: Profile, way: str) -> dict[str, Storage]:
-    """A choice that only marks the way of running, so that its working set is counted."""
-    for site in profile.sites:
-        for option in site.options:
-            if way == "block" and site.op == "block" and option.storage.bits:
-                return {site.name: option.storage}
-            if way == "region" and site.op == "region" and option.storage.bits:
-                return {site.name: option.storage}
-            if way == "codes" and site.op not in ("block", "region") and option.storage.bits:
-                return {site.name: option.storage}
-    return {}
-
-
-def _frozen(profile: Profile) -> FrozenWeights:
-    return "bf16" if profile.precision == "bf16" else "keep"
 
 
 def _point(budget_bytes: int, c: _Candidate) -> FrontierPoint:
@@ -211,7 +230,7 @@ def _plan_of(
     margin_bytes: int,
 ) -> Plan:
     sites: Mapping[str, Storage] = c.solution.sites
-    parts = breakdown(profile, sites, c.micro_batch, c.frozen_weights)
+    parts = dict(c.parts)
     parts["margin"] += margin_bytes
     return Plan(
         model=profile.model,

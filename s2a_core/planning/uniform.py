@@ -13,7 +13,7 @@ def uniform_plan(profile: Profile, bits: int, batch_size: int, recompute: bool) 
     """Every site at `bits`, exact masks where they exist; with recompute, regions absorb the sites inside them."""
     sites = {site.name: _storage(site, Storage(f"b{bits}"), recompute) for site in profile.sites}
     frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"
-    parts = breakdown(profile, sites, batch_size, frozen)
+    parts = breakdown(profile, sites, batch_size, frozen, accumulates=False)
     peak = sum(parts.values())
     return Plan(
         model=profile.model,

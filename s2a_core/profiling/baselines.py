@@ -8,17 +8,19 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from s2a_core.profiling.runs import run_step
+from s2a_core.profiling.timeline import line, two_batches
 from s2a_core.profiling.types import BaselineCost
 from s2a_core.storage import StoragePolicy
 
-BYTES_PER_TRAINED = 4 + 8  # fp32 gradient and AdamW's two moments
+GRADIENT_BYTES = 4  # fp32
+OPTIMIZER_BYTES = 8  # AdamW's two moments
 LORA_RANK = 8
 LORA_TARGETS = ("qkv", "proj", "fc1", "fc2", "query", "key", "value", "q", "k", "v")
 
 
 def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) -> tuple[BaselineCost, ...]:
     """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out."""
-    small, large = max(len(x) // 2, 1), len(x)
+    small, large = two_batches(len(x))
     found = []
     for name, build in _BUILDERS.items():
         other = build(copy.deepcopy(model))
@@ -30,10 +32,11 @@ def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) ->
             for n in (small, large)
         ]
         trained = sum(p.numel() for p in other.parameters() if p.requires_grad)
-        weights = sum(p.numel() * p.element_size() for p in other.parameters())
-        slope = max((peaks[1] - peaks[0]) // (large - small), 0)
-        constant = max(peaks[1] - slope * large, 0) + weights + BYTES_PER_TRAINED * trained
-        found.append(BaselineCost(name, constant, slope + x[0].numel() * 4))
+        weights = sum(p.numel() * p.element_size() for p in (*other.parameters(), *other.buffers()))
+        constant, slope = line((small, large), peaks)
+        constant += weights + OPTIMIZER_BYTES * trained
+        floor = weights + (OPTIMIZER_BYTES + GRADIENT_BYTES) * trained
+        found.append(BaselineCost(name, constant, slope + x[0].numel() * 4, floor))
         del other
     return tuple(found)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +11,11 @@ from s2a_core.compression import SiteSpec, discover
 from s2a_core.errors import InvalidInput
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
-from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step, unchanged
-from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, share
-from s2a_core.profiling.types import Option, Profile, SiteProfile, WorkingSet
-from s2a_core.storage import FrozenWeights, Storage, StoragePolicy
-
-CHUNK_SAMPLES = 1
-WHOLE = ("region", "block")
-
-
-@dataclass
-class _Measured:
-    """Per site: storage -> bytes per sample, error, extra milliseconds per sample."""
-
-    bytes: dict[Storage, float] = field(default_factory=dict)
-    error: dict[Storage, float] = field(default_factory=dict)
-    extra_ms: dict[Storage, float] = field(default_factory=dict)
+from s2a_core.profiling.measuring import Measuring
+from s2a_core.profiling.runs import unchanged
+from s2a_core.profiling.timeline import START
+from s2a_core.profiling.types import Profile
+from s2a_core.storage import FrozenWeights
 
 
 def profile(
@@ -41,12 +28,14 @@ def profile(
     name: str = "",
     adapter: str = "",
     has_baselines: bool = True,
+    sensitivity_s: float = 20.0,
     refine_s: float = 10.0,
 ) -> Profile:
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
     batch_size: samples of the larger of the two measured batches, at least 2. calibration: images [N, 3, H, W], N >=
-    batch_size, and labels [N]; noise without. refine_s: seconds spent on telling apart sites of one shape.
+    batch_size, and labels [N]; noise without. sensitivity_s: seconds for the errors, more widths where they allow it;
+    refine_s: seconds spent on telling apart sites of one shape.
     Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses.
     """
     if precision not in ("fp32", "bf16"):
@@ -61,17 +50,16 @@ def profile(
     mark = fingerprint(model, name, adapter, image_size, precision, str(device))
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad and p.is_floating_point())
     num_trained = sum(p.numel() for p in trained)
+    narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
     with unchanged(model):
         baselines = measure_baselines(model, x, y, precision) if has_baselines else ()
         model.train()
         _rest_frozen_batch_norm(model)
         specs = _sites(model, x, precision, image_size)
-        measuring = _Measuring(model, x, y, precision, specs, "bf16" if precision == "bf16" else "keep")
-        working, exact = measuring.ways()
-        measured = measuring.sites(refine_s)
-        peaks = [evaluation_peak(model, x[:n], precision) for n in measuring.batches]
-        listed = {spec.name for spec in specs}
-        unlisted = sum(slope for site, slope in exact.items() if site not in listed)
+        measuring = Measuring(model, x, y, precision, specs, narrow)
+        measuring.ways()
+        measuring.sites(sensitivity_s, refine_s)
+        evaluation = measuring.evaluation()
     return Profile(
         model=name,
         adapter=adapter,
@@ -83,133 +71,23 @@ def profile(
         trainable_params=num_trained,
         buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
         input_bytes_per_sample=x[0].numel() * 4,
-        unlisted_bytes_per_sample=round(unlisted),
-        working=working,
-        evaluation=_line(measuring.batches, peaks),
+        optimizer_bytes=_optimizer_bytes(trained),
+        start=measuring.work.get(START, {}),
+        evaluation=evaluation,
         step_ms_per_sample=measuring.exact_s * 1e3 / len(x),
-        sites=tuple(_site_profile(spec, measured[spec.name]) for spec in specs),
+        sites=tuple(measuring.site_profile(spec) for spec in measuring.specs),
+        shared=measuring.shared,
         baselines=baselines,
         calibrated_on="images of the data set" if calibration is not None else "noise",
         fingerprint=mark,
+        min_micro_batch=measuring.min_micro_batch,
     )
 
 
-class _Measuring:
-    """The steps of one profile, all on one batch."""
-
-    def __init__(
-        self, model: nn.Module, x: Tensor, y: Tensor, precision: str, specs: Sequence[SiteSpec], frozen: FrozenWeights
-    ) -> None:
-        self.model, self.x, self.y, self.precision, self.specs, self.frozen = model, x, y, precision, specs, frozen
-        self.batches = (max(len(x) // 2, 1), len(x))
-        self.unused = {s.name: Storage.NONE for s in specs if s.op in WHOLE}
-        self.exact_s = 0.0
-        self.exact_gradient = torch.empty(0)
-        self.exact_slopes: dict[str, float] = {}
-
-    def step(self, sites: Mapping[str, Storage], samples: int | None = None, is_metered: bool = False) -> Step:
-        """One step with these storages, everything else exact."""
-        policy = StoragePolicy({**self.unused, **sites}, Storage.EXACT, CHUNK_SAMPLES, self.frozen)
-        n = len(self.x) if samples is None else samples
-        return run_step(self.model, self.x[:n], self.y[:n], policy, self.precision, is_metered)
-
-    def ways(self) -> tuple[dict[str, WorkingSet], dict[str, float]]:
-        """Working set of each way of running, and what every site holds per sample when all are exact."""
-        self.step({})  # the first step allocates what later ones reuse
-        working = {}
-        for way, sites in self.policies().items():
-            steps = [self.step(sites, n, is_metered=True) for n in self.batches]
-            working[way] = _line(self.batches, [s.peak_bytes - s.held_bytes for s in steps])
-            if way == "exact":
-                self.exact_slopes = _slopes(self.batches, steps)
-        self.exact_s = min(self.step({}).seconds for _ in range(2))
-        self.exact_gradient = gradient(self.model)
-        return working, self.exact_slopes
-
-    def policies(self) -> dict[str, dict[str, Storage]]:
-        """A uniform choice for each way of running that this model has."""
-        codes = {s.name: _coded(s) for s in self.specs if s.op not in WHOLE}
-        found: dict[str, dict[str, Storage]] = {"exact": {}, "codes": codes}
-        for way in WHOLE:
-            whole = {s.name: Storage.B4 for s in self.specs if s.op == way}
-            if whole:
-                found[way] = {**codes, **whole}
-        return found
-
-    def sites(self, refine_s: float) -> dict[str, _Measured]:
-        """Bytes, error and time of the measured storages of every site."""
-        measured = {spec.name: _Measured() for spec in self.specs}
-        for spec in self.specs:
-            first = spec.options[0]
-            measured[spec.name].bytes[first] = self.exact_slopes.get(spec.name, 0.0) if first is Storage.EXACT else 0.0
-            measured[spec.name].error[first] = measured[spec.name].extra_ms[first] = 0.0
-        together = groups(self.specs)
-        for group in together:
-            for storage in anchors(group[0]):
-                step = self.step({spec.name: storage for spec in group})
-                error = share(relative_error(gradient(self.model), self.exact_gradient), group)
-                extra = (step.seconds - self.exact_s) * 1e3 / len(group) / len(self.x)
-                for spec in group:
-                    of = measured[spec.name]
-                    of.bytes[storage] = step.bytes.get(spec.name, 0) / len(self.x)
-                    of.error[storage], of.extra_ms[storage] = error, max(extra, 0.0)
-        self.refine([g for g in together if len(g) > 1], measured, refine_s)
-        return measured
-
-    def refine(self, together: list[list[SiteSpec]], measured: dict[str, _Measured], seconds: float) -> None:
-        """Tells alike sites apart: each one's own error at its lowest measured width scales all its errors."""
-        start = time.perf_counter()
-        for group in sorted(together, key=lambda g: g[0].op not in WHOLE):
-            coded = [s for s in anchors(group[0]) if s.bits]
-            if not coded or (time.perf_counter() - start) + len(group) * self.exact_s * 1.5 > seconds:
-                continue
-            width = coded[0]
-            for spec in group:
-                self.step({spec.name: width})
-                of = measured[spec.name]
-                own = relative_error(gradient(self.model), self.exact_gradient)
-                ratio = own / max(of.error[width], 1e-12)
-                of.error = {s: e * ratio for s, e in of.error.items()}
-
-
-def _coded(spec: SiteSpec) -> Storage:
-    return next((s for s in (Storage.NONE, Storage.MASK, Storage.B4) if s in spec.options), Storage.EXACT)
-
-
-def _slopes(batches: tuple[int, int], steps: Sequence[Step]) -> dict[str, float]:
-    small, large = steps
-    width = batches[1] - batches[0]
-    return {site: max(size - small.bytes.get(site, 0), 0) / width for site, size in large.bytes.items()}
-
-
-def _line(batches: tuple[int, int], sizes: Sequence[int]) -> WorkingSet:
-    """constant + slope * samples through two measured batches; never a negative part."""
-    slope = max((sizes[1] - sizes[0]) / (batches[1] - batches[0]), 0.0)
-    return WorkingSet(max(round(sizes[1] - slope * batches[1]), 0), round(slope))
-
-
-def _site_profile(spec: SiteSpec, of: _Measured) -> SiteProfile:
-    options = tuple(
-        Option(
-            storage=storage,
-            bytes_per_sample=round(linear_bytes(of.bytes, storage)),
-            gradient_error=between(of.error, storage),
-            extra_ms_per_sample=of.extra_ms.get(storage, max(of.extra_ms.values(), default=0.0)),
-        )
-        for storage in spec.options
-    )
-    return SiteProfile(spec.name, spec.op, tuple(spec.shape[1:]), _ordered(options), spec.region, spec.block)
-
-
-def _ordered(options: tuple[Option, ...]) -> tuple[Option, ...]:
-    """Fewer bits never promise a smaller error: where noise says so, the larger width's error stands."""
-    found, floor = [], 0.0
-    for option in options:
-        if option.storage.bits:
-            floor = max(floor, option.gradient_error)
-            option = replace(option, gradient_error=floor)
-        found.append(option)
-    return tuple(found)
+def _optimizer_bytes(trained: Sequence[Tensor]) -> int:
+    """Temporaries of AdamW: two tensors of the largest parameter; on CUDA, where it runs on all at once, of all."""
+    sizes = [p.numel() * p.element_size() for p in trained]
+    return 2 * (sum(sizes) if trained[0].is_cuda else max(sizes))
 
 
 def _sites(model: nn.Module, x: Tensor, precision: str, image_size: int) -> tuple[SiteSpec, ...]:

@@ -5,25 +5,32 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from s2a_core.compression import compress
+from s2a_core.compression.watch import Watcher
 from s2a_core.meter import PeakMeter
+from s2a_core.profiling.timeline import Trace
 from s2a_core.storage import StoragePolicy
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one forward and backward showed. bytes: site -> held; peak_bytes: above parameters, gradients and input."""
+    """What one forward and backward showed. bytes: site -> held; peak_bytes: above parameters and input.
+
+    trace: the course of its memory, where metered; kept: (site, identity of a storage, bytes) kept exact.
+    """
 
     bytes: Mapping[str, int]
     peak_bytes: int
     seconds: float
     loss: float
+    trace: Trace = field(default_factory=Trace)
+    kept: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def held_bytes(self) -> int:
@@ -34,34 +41,40 @@ class Step:
 def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, precision: str, is_metered: bool) -> Step:
     """Forward and backward of images x [B, 3, H, W] and labels y [B]; gradients replace those the parameters hold.
 
-    Gradients are allocated before, as in every micro-batch but a run's first.
+    A metered step begins without gradients, as the first micro-batch of a step does, and counts them.
     The same random numbers are drawn each time.
     """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            else:
-                parameter.grad.zero_()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.grad = None if is_metered or parameter.grad is None else parameter.grad.zero_()
+    watcher = Watcher(x.device) if is_metered else None
+    hooks = [p.register_post_accumulate_grad_hook(watcher.gradient) for p in trained] if watcher else []
     if is_metered:
         gc.collect()  # garbage freed inside the step would lower its running sum
     torch.manual_seed(0)
     meter = PeakMeter(x.device) if is_metered else None
-    if meter is not None:
-        meter.__enter__()
-    start = time.perf_counter()
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        with compress(model, policy) as session:
-            loss = nn.functional.cross_entropy(model(x).float(), y)
-    held = session.ledger.bytes_by_site()
-    del session
-    loss.backward()
-    value = loss.item()
-    seconds = time.perf_counter() - start
-    del loss
-    if meter is not None:
-        meter.__exit__(None, None, None)
-    return Step(held, meter.peak_bytes if meter else 0, seconds, value)
+    with meter or nullcontext():
+        start = time.perf_counter()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with compress(model, policy) as session:
+                session.watcher = watcher
+                loss = nn.functional.cross_entropy(model(x).float(), y)
+        held = session.ledger.bytes_by_site()
+        del session
+        loss.backward()
+        value = loss.item()
+        seconds = time.perf_counter() - start
+        del loss
+        if watcher is not None:
+            watcher.end()
+    for hook in hooks:
+        hook.remove()
+    if meter is None or watcher is None:
+        return Step(held, 0, seconds, value)
+    places = {int(name): index for name, index in meter.marks if name.isdecimal()}
+    trace = Trace(tuple(watcher.marks), tuple(size for _, size in meter.timeline), places)
+    peak = max(turn.fresh for turn in trace.turns().values())
+    return Step(held, peak, seconds, value, trace, tuple(watcher.kept))
 
 
 def evaluation_peak(model: nn.Module, x: Tensor, precision: str, policy: StoragePolicy | None = None) -> int:

@@ -29,9 +29,10 @@ def groups(specs: Iterable[SiteSpec]) -> list[list[SiteSpec]]:
     return list(found.values())
 
 
-def anchors(spec: SiteSpec) -> tuple[Storage, ...]:
-    """Storages of a site that are measured; the others lie between or beyond them."""
-    wanted = REGION_ANCHORS if spec.op in ("region", "block") else CODE_ANCHORS
+def anchors(spec: SiteSpec, is_quick: bool = False) -> tuple[Storage, ...]:
+    """Storages of a site that are measured, one width where quick; the others lie between or beyond them."""
+    both = REGION_ANCHORS if spec.op in ("region", "block") else CODE_ANCHORS
+    wanted = both[:1] if is_quick else both
     uncoded = tuple(s for s in spec.options if not s.bits and s is not spec.options[0])
     return tuple(s for s in wanted if s in spec.options) + uncoded
 

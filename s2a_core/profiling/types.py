@@ -4,27 +4,63 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from s2a_core.storage import Storage
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class Option:
-    """One storage of one site. gradient_error: relative L2 error it alone causes in the trainable gradient."""
+    """One storage of one site. gradient_error: relative L2 error it alone causes in the trainable gradient.
+
+    fixed_bytes: held however many samples there are.
+    """
 
     storage: Storage
     bytes_per_sample: int
     gradient_error: float
     extra_ms_per_sample: float
+    fixed_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Most bytes alive during one site's turn, beyond what listed sites hold up to and including it.
+
+    With gradients from earlier micro-batches, which are not counted: fixed_bytes + samples * bytes_per_sample.
+    In the first micro-batch, gradients so far counted: fresh_fixed_bytes + samples * fresh_bytes_per_sample.
+    One sample alone takes other paths (a single chunk, other convolutions) and has its own measurement, if any.
+    """
+
+    fixed_bytes: int
+    bytes_per_sample: int
+    fresh_fixed_bytes: int
+    fresh_bytes_per_sample: int
+    one_bytes: int | None = None
+    fresh_one_bytes: int | None = None
+
+    def at(self, samples: int, is_fresh: bool) -> int:
+        """Bytes at `samples` samples."""
+        alone = self.fresh_one_bytes if is_fresh else self.one_bytes
+        if samples == 1 and alone is not None:
+            return alone
+        if is_fresh:
+            return self.fresh_fixed_bytes + samples * self.fresh_bytes_per_sample
+        return self.fixed_bytes + samples * self.bytes_per_sample
+
+
+Work = dict[str, tuple[Segment, ...]]
 
 
 @dataclass(frozen=True)
 class SiteProfile:
-    """One site. region, block: the sites that, when used, make this one cost nothing."""
+    """One site. region, block: the sites that, when used, make this one cost nothing.
+
+    work: way of running ("exact", "codes", "region", "block") -> its turns forward and backward.
+    """
 
     name: str
     op: str
@@ -32,30 +68,54 @@ class SiteProfile:
     options: tuple[Option, ...]
     region: str | None
     block: str | None
+    work: Work = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SharedStorage:
+    """A tensor that several sites keep when exact; it is held once, from the first of them on, while any keeps it."""
+
+    sites: tuple[str, ...]
+    bytes_per_sample: int
+    fixed_bytes: int
 
 
 @dataclass(frozen=True)
 class WorkingSet:
-    """Temporaries of one way of running, beyond what is held: constant_bytes + samples * bytes_per_sample."""
+    """Bytes alive at the worst moment: constant_bytes + samples * bytes_per_sample."""
 
     constant_bytes: int
     bytes_per_sample: int
 
+    def at(self, samples: int) -> int:
+        """Bytes at `samples` samples."""
+        return self.constant_bytes + samples * self.bytes_per_sample
+
 
 @dataclass(frozen=True)
 class BaselineCost:
-    """Peak of a way of training that s2a is compared with: fixed_bytes + samples * bytes_per_sample."""
+    """Peak of a way of training that s2a is compared with: fixed_bytes + samples * bytes_per_sample.
+
+    floor_bytes: weights, gradients and optimizer state, which the optimizer's step needs at any batch.
+    """
 
     name: str
     fixed_bytes: int
     bytes_per_sample: int
+    floor_bytes: int = 0
+
+    def at(self, samples: int) -> int:
+        """Bytes at `samples` samples."""
+        return max(self.fixed_bytes + samples * self.bytes_per_sample, self.floor_bytes)
 
 
 @dataclass(frozen=True)
 class Profile:
     """A model with an adapter at one image size, precision and device. Bytes; per sample where it says so.
 
-    working: way of running ("exact", "codes", "region", "block") -> temporaries; step_ms_per_sample: the exact step.
+    start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
+    step_ms_per_sample: the exact step;
+    optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on.
     """
 
     model: str
@@ -68,21 +128,23 @@ class Profile:
     trainable_params: int
     buffers_bytes: int
     input_bytes_per_sample: int
-    unlisted_bytes_per_sample: int
-    working: dict[str, WorkingSet]
-    evaluation: WorkingSet
+    optimizer_bytes: int
+    start: Work
+    evaluation: dict[str, WorkingSet]
     step_ms_per_sample: float
     sites: tuple[SiteProfile, ...]
+    shared: tuple[SharedStorage, ...]
     baselines: tuple[BaselineCost, ...]
     calibrated_on: str
     fingerprint: str
+    min_micro_batch: int = 1
     version: int = VERSION
 
     @property
     def activation_bytes_per_sample(self) -> int:
         """Bytes a sample holds when everything is exact."""
         inside = sum(s.options[0].bytes_per_sample for s in self.sites if s.op not in ("region", "block"))
-        return inside + self.unlisted_bytes_per_sample
+        return inside + sum(s.bytes_per_sample for s in self.shared)
 
     def to_json(self) -> dict[str, Any]:
         """The document of the command line's contract."""
@@ -95,8 +157,9 @@ class Profile:
     def from_json(cls, document: dict[str, Any]) -> Profile:
         """The profile `to_json` wrote."""
         fields = {k: v for k, v in document.items() if k != "activation_bytes_per_sample"}
-        fields["working"] = {k: WorkingSet(**v) for k, v in fields["working"].items()}
-        fields["evaluation"] = WorkingSet(**fields["evaluation"])
+        fields["start"] = _work(fields["start"])
+        fields["shared"] = tuple(SharedStorage(**{**s, "sites": tuple(s["sites"])}) for s in fields["shared"])
+        fields["evaluation"] = {k: WorkingSet(**v) for k, v in fields["evaluation"].items()}
         fields["baselines"] = tuple(BaselineCost(**b) for b in fields["baselines"])
         fields["sites"] = tuple(
             SiteProfile(
@@ -104,8 +167,13 @@ class Profile:
                     **site,
                     "shape": tuple(site["shape"]),
                     "options": tuple(Option(**{**o, "storage": Storage(o["storage"])}) for o in site["options"]),
+                    "work": _work(site["work"]),
                 }
             )
             for site in fields["sites"]
         )
         return cls(**fields)
+
+
+def _work(document: dict[str, Any]) -> Work:
+    return {way: tuple(Segment(**segment) for segment in segments) for way, segments in document.items()}

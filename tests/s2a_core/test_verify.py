@@ -21,14 +21,14 @@ IMAGES, LABELS = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
 def test_a_plan_that_misses_is_planned_again_tighter(tmp_path: Path) -> None:
     model = small_vit()
     found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
-    first = plan(found, 3 * smallest_budget(found)[0], batch_size=16)
+    first = plan(found, 3 * smallest_budget(found, 16)[0], batch_size=16)
     peak = measured_peak(model, first, IMAGES, LABELS)
     verified = verify(model, first, found, IMAGES, LABELS, tmp_path / "pairs.jsonl")
     assert verified.is_inside
     assert verified.plan.measured_peak_bytes == pytest.approx(peak, rel=0.02)
     assert verified.plan.predicted.peak_bytes >= verified.measured_peak_bytes
     # A profile that promises half of what the model needs: the plan made from it does not fit at first.
-    dishonest = replace(found, working={w: replace(s, constant_bytes=0) for w, s in found.working.items()})
+    dishonest = replace(found, sites=tuple(replace(s, work={}) for s in found.sites))
     budget = int(peak * 0.9)
     low = plan(dishonest, budget, batch_size=16)
     try:

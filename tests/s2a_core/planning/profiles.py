@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from s2a_core.profiling.types import BaselineCost, Option, Profile, SiteProfile, WorkingSet
+from s2a_core.profiling.types import BaselineCost, Option, Profile, Segment, SiteProfile, WorkingSet
 from s2a_core.storage import CODES, Storage
 
 MIB = 2**20
@@ -16,20 +16,19 @@ def option(storage: Storage, size: int, error: float) -> Option:
 
 def site(name: str, size: int, scale: float, region: str | None = None, block: str | None = None) -> SiteProfile:
     coded = (option(s, size * (s.bits or 0) // 32 + 8, scale * 2.0 ** -(s.bits or 0)) for s in CODES)
-    return SiteProfile(name, "gelu", (4, 8), (option(Storage.EXACT, size, 0.0), *coded), region, block)
+    work = {"exact": (Segment(1000, 2000, 1000, 2000),), "codes": (Segment(1000, 2500, 1000, 2500),)}
+    return SiteProfile(name, "gelu", (4, 8), (option(Storage.EXACT, size, 0.0), *coded), region, block, work)
 
 
 def whole(name: str, op: str, size: int, scale: float, block: str | None = None) -> SiteProfile:
     widths = (Storage.B8, Storage.B6, Storage.B4)
     coded = (option(s, size * (s.bits or 0) // 32, scale * 2.0 ** -(s.bits or 0)) for s in widths)
-    return SiteProfile(name, op, (4, 8), (option(Storage.NONE, 0, 0.0), *coded), None, block)
+    work = {op: (Segment(1000, 1500, 1000, 1500), Segment(1200, 1500, 1400, 1500))}
+    return SiteProfile(name, op, (4, 8), (option(Storage.NONE, 0, 0.0), *coded), None, block, work)
 
 
 def profile_of(sites: tuple[SiteProfile, ...], **changes: object) -> Profile:
-    ways = {"exact": WorkingSet(1000, 2000), "codes": WorkingSet(1000, 2500)}
-    for op in ("region", "block"):
-        if any(s.op == op for s in sites):
-            ways[op] = WorkingSet(1000, 1500)
+    ways = ["exact", *(op for op in ("region", "block") if any(s.op == op for s in sites))]
     fields: dict[str, object] = {
         "model": "made_up",
         "adapter": "bias",
@@ -41,9 +40,10 @@ def profile_of(sites: tuple[SiteProfile, ...], **changes: object) -> Profile:
         "trainable_params": 500,
         "buffers_bytes": 64,
         "input_bytes_per_sample": 1200,
-        "unlisted_bytes_per_sample": 40,
-        "working": ways,
-        "evaluation": WorkingSet(0, 1000),
+        "optimizer_bytes": 400,
+        "start": {"exact": (Segment(0, 1300, 0, 1300),)},
+        "evaluation": {way: WorkingSet(0, 1000) for way in ways},
+        "shared": (),
         "step_ms_per_sample": 10.0,
         "sites": sites,
         "baselines": (BaselineCost("full", 1_000_000, 90_000),),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from s2a_core.planning.memory import breakdown, held_per_sample, weights_bytes
+import pytest
+
+from s2a_core.planning.memory import breakdown, course, evaluation_way, held_bytes, weights_bytes
+from s2a_core.profiling.types import SharedStorage
 from s2a_core.storage import Storage
-from tests.s2a_core.planning.profiles import transformer
+from tests.s2a_core.planning.profiles import profile_of, site, transformer
 
 
 def test_narrow_frozen_weights_are_half() -> None:
@@ -18,14 +21,41 @@ def test_narrow_frozen_weights_are_half() -> None:
 def test_sites_inside_a_used_region_cost_nothing() -> None:
     profile = transformer(1)
     region = profile.sites[0]
-    used = held_per_sample(profile, {region.name: Storage.B4})
+    used = held_bytes(profile, {region.name: Storage.B4}, 1)
     outside = sum(s.options[0].bytes_per_sample for s in profile.sites[1:] if s.region is None)
-    assert used == outside + region.options[3].bytes_per_sample + profile.unlisted_bytes_per_sample
+    assert used == outside + region.options[3].bytes_per_sample
 
 
 def test_parts_add_up_and_grow_with_samples() -> None:
     profile = transformer(2)
     one, two = (sum(breakdown(profile, {}, n, "keep").values()) for n in (1, 2))
-    assert two - one >= held_per_sample(profile, {})
+    assert two - one >= held_bytes(profile, {}, 1)
     heavier = replace(profile, trainable_params=1000)
-    assert sum(breakdown(heavier, {}, 1, "keep").values()) - one == 12 * 500
+    assert sum(breakdown(heavier, {}, 1, "keep").values()) - one == pytest.approx(12 * 500, rel=0.01)
+
+
+def test_the_peak_is_at_least_every_turn() -> None:
+    profile = transformer(3)
+    for is_fresh in (True, False):
+        parts = breakdown(profile, {}, 4, "keep", accumulates=not is_fresh)
+        moving = parts["held"] + parts["working"] + parts["gradients"]
+        grads = 0 if is_fresh else 4 * profile.trainable_params
+        assert moving == max(m.held + m.work for m in course(profile, {}, 4, is_fresh)) + grads
+        assert min(parts.values()) >= 0
+
+
+def test_a_tensor_that_exact_sites_share_is_held_once_while_any_keeps_it() -> None:
+    sites = (site("a:silu", 400, 1.0), site("b:mul", 300, 1.0), site("c:gelu", 100, 1.0))
+    profile = profile_of(sites, shared=(SharedStorage(("a:silu", "b:mul"), 1000, 24),))
+    code = sites[0].options[4].bytes_per_sample
+    assert held_bytes(profile, {}, 2) == 2 * (400 + 300 + 100 + 1000) + 24
+    assert held_bytes(profile, {"a:silu": Storage.B4}, 2) == 2 * (code + 300 + 100 + 1000) + 24
+    both = {"a:silu": Storage.B4, "b:mul": Storage.B4}
+    assert held_bytes(profile, both, 2) == 2 * (code + sites[1].options[4].bytes_per_sample + 100)
+
+
+def test_evaluation_runs_in_chunks_only_where_every_region_is_used() -> None:
+    profile = transformer(2)
+    names = [s.name for s in profile.sites if s.op == "region"]
+    assert evaluation_way(profile, {names[0]: Storage.B4}) == "exact"
+    assert evaluation_way(profile, dict.fromkeys(names, Storage.B4)) == "region"

@@ -8,9 +8,10 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2a_core.planning.memory import held_per_sample
-from s2a_core.planning.solve import choose
-from s2a_core.profiling.types import Option, Profile, SiteProfile
+from s2a_core.planning.memory import course
+from s2a_core.planning.solve import Program
+from s2a_core.profiling.types import Option, Profile, SharedStorage, SiteProfile
+from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of, site, transformer, whole
 
 
@@ -18,59 +19,84 @@ def error(_: SiteProfile, option: Option) -> float:
     return option.gradient_error**2
 
 
-def everything(*_: object) -> bool:
-    return True
+def peak_of(profile: Profile, storages: dict[str, Storage], samples: int, is_fresh: bool) -> int:
+    return max(m.held + m.work for m in course(profile, storages, samples, is_fresh)[1:])
 
 
-def brute_force(profile: Profile, capacity: float) -> float | None:
-    """The least sum of squared errors over every choice, absorbed sites left out."""
-    best = None
+def brute_force(profile: Profile, capacity: float, samples: int, is_fresh: bool) -> tuple[float | None, int]:
+    """The least sum of squared errors over every choice that fits, and the smallest peak of any choice."""
+    best, smallest = None, 2**62
     for options in itertools.product(*(s.options for s in profile.sites)):
-        chosen = {s.name: o for s, o in zip(profile.sites, options, strict=True)}
-        storages = {name: o.storage for name, o in chosen.items()}
-        if held_per_sample(profile, storages) - profile.unlisted_bytes_per_sample > capacity:
+        storages = {s.name: o.storage for s, o in zip(profile.sites, options, strict=True)}
+        peak = peak_of(profile, storages, samples, is_fresh)
+        smallest = min(smallest, peak)
+        if peak > capacity:
             continue
         cost = 0.0
-        for s in profile.sites:
+        for s, o in zip(profile.sites, options, strict=True):
             if s.region is None or storages[s.region] == "none":
-                cost += error(s, chosen[s.name])
+                cost += error(s, o)
         best = cost if best is None else min(best, cost)
-    return best
+    return best, smallest
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.integers(500, 5000), min_size=2, max_size=2),
     scales=st.lists(st.floats(0.1, 3), min_size=3, max_size=3),
-    capacity=st.integers(0, 12000),
+    shared=st.integers(0, 3000),
+    share=st.floats(0.0, 1.2),
+    samples=st.integers(1, 3),
+    is_fresh=st.booleans(),
 )
-def test_small_instances_equal_brute_force(sizes: list[int], scales: list[float], capacity: int) -> None:
+def test_small_instances_equal_brute_force(
+    sizes: list[int], scales: list[float], shared: int, share: float, samples: int, is_fresh: bool
+) -> None:
     region = whole("r:region", "region", 2000, scales[2])
     sites = (site("a:gelu", sizes[0], scales[0]), region, site("b:gelu", sizes[1], scales[1], "r:region"))
-    profile = profile_of(sites)
-    solution, best = choose(sites, capacity, error, everything), brute_force(profile, capacity)
-    if best is None:
-        assert solution is None
-    else:
-        assert solution is not None
-        assert solution.cost <= best * (1 + 1e-3) + 1e-9
-        assert solution.bytes_per_sample <= capacity + 1
+    profile = profile_of(sites, shared=(SharedStorage(("a:gelu", "b:gelu"), shared, 10),))
+    exact = peak_of(profile, {}, samples, is_fresh)
+    _, smallest = brute_force(profile, 0.0, samples, is_fresh)
+    capacity = smallest + share * (exact - smallest) + 1
+    program = Program(profile, samples, is_fresh)
+    solution, (best, _) = program.solve(capacity, error), brute_force(profile, capacity, samples, is_fresh)
+    assert best is not None
+    assert solution is not None
+    assert solution.cost <= best * (1 + 1e-3) + 1e-9
+    assert peak_of(profile, solution.sites, samples, is_fresh) <= capacity
+    assert program.solve(smallest * 0.98, error) is None
+    least = program.solve(None, None)
+    assert least is not None
+    assert peak_of(profile, least.sites, samples, is_fresh) <= smallest * 1.001
 
 
 def test_a_used_region_takes_the_sites_inside_out() -> None:
     profile = transformer(3)
-    solution = choose(profile.sites, 10_000, error, everything)
+    solution = Program(profile, 1, False).solve(12_000, error)
     assert solution is not None
-    assert held_per_sample(profile, solution.sites) - profile.unlisted_bytes_per_sample == solution.bytes_per_sample
     assert all(s.name not in solution.sites for s in profile.sites if s.region and solution.sites[s.region] != "none")
+
+
+def test_a_relaxed_solution_costs_no_more_and_a_cap_on_the_error_holds() -> None:
+    profile = transformer(4)
+    program = Program(profile, 2, False)
+    exact, relaxed = program.solve(60_000, error), program.solve(60_000, error, is_relaxed=True)
+    assert exact is not None
+    assert relaxed is not None
+    assert relaxed.cost <= exact.cost * (1 + 1e-6)
+    capped = program.solve(60_000, lambda s, o: o.extra_ms_per_sample, max_error=1.1 * exact.cost**0.5)
+    assert capped is not None
+    chosen = [(s, o) for s in profile.sites for o in s.options if capped.sites.get(s.name) is o.storage]
+    assert sum(error(s, o) for s, o in chosen) <= 1.21 * exact.cost * (1 + 1e-6)
 
 
 def test_four_hundred_sites_take_under_two_seconds() -> None:
     profile = transformer(80)
     assert len(profile.sites) == 400
     start = time.process_time()
-    solution = choose(profile.sites, 600_000, error, everything)
+    solution = Program(profile, 1, False).solve(600_000, error)
     assert time.process_time() - start < 2
     assert solution is not None
     assert solution.report.gap <= 1e-4
     assert solution.report.status == "optimal"
+    assert solution.peak_bytes <= 600_000

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from s2a_core.errors import InvalidInput
+from s2a_core.planning.memory import held_bytes
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import run_step
 from s2a_core.storage import Storage, StoragePolicy
@@ -14,20 +15,14 @@ from s2a_core.storage import Storage, StoragePolicy
 
 @pytest.mark.parametrize("width", [Storage.B3, Storage.B4, Storage.B6])
 def test_bytes_of_every_width_agree_with_the_ledger(vit: nn.Module, vit_profile: Profile, width: Storage) -> None:
-    sites, predicted = {}, 0
+    sites = {}
     for site in vit_profile.sites:
-        sizes = {o.storage: o.bytes_per_sample for o in site.options}
-        if site.op in ("region", "block"):
-            sites[site.name] = Storage.NONE
-        elif width in sizes:
-            sites[site.name] = width
-            predicted += sizes[width]
-        else:
-            sites[site.name] = Storage.EXACT
-            predicted += sizes[Storage.EXACT]
+        offered = {o.storage for o in site.options}
+        default = Storage.NONE if site.op in ("region", "block") else Storage.EXACT
+        sites[site.name] = width if width in offered and site.op not in ("region", "block") else default
     x, y = torch.randn(8, 3, 32, 32), torch.zeros(8, dtype=torch.long)
     held = run_step(vit.train(), x, y, StoragePolicy(sites), "fp32", is_metered=False).held_bytes
-    assert 8 * (predicted + vit_profile.unlisted_bytes_per_sample) == pytest.approx(held, rel=0.02)
+    assert held_bytes(vit_profile, sites, 8) == pytest.approx(held, rel=0.01)
 
 
 def test_fewer_bits_never_cost_more_and_err_more(vit_profile: Profile) -> None:

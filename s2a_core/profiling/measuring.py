@@ -1,0 +1,189 @@
+"""The real steps of one profile, all on one batch: ways of running, shared storages, errors and times of storages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from s2a_core.compression import SiteSpec
+from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
+from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, share
+from s2a_core.profiling.sharing import shared_storages, with_unlisted
+from s2a_core.profiling.timeline import held_until, line, segments, two_batches
+from s2a_core.profiling.types import Option, SharedStorage, SiteProfile, Work, WorkingSet
+from s2a_core.storage import FrozenWeights, Storage, StoragePolicy
+
+CHUNK_SAMPLES = 1
+WHOLE = ("region", "block")
+
+
+@dataclass
+class _Measured:
+    """Per site: storage -> bytes of the larger batch, error, extra milliseconds per sample; storage -> fixed share."""
+
+    bytes: dict[Storage, float] = field(default_factory=dict)
+    error: dict[Storage, float] = field(default_factory=dict)
+    extra_ms: dict[Storage, float] = field(default_factory=dict)
+    fixed: dict[Storage, float] = field(default_factory=dict)
+
+
+class Measuring:
+    """Call `ways`, then `sites`; then `specs`, `work`, `shared` and `site_profile` hold what was found."""
+
+    def __init__(
+        self, model: nn.Module, x: Tensor, y: Tensor, precision: str, specs: Sequence[SiteSpec], frozen: FrozenWeights
+    ) -> None:
+        self.model, self.x, self.y, self.precision, self.frozen = model, x, y, precision, frozen
+        self.specs = tuple(specs)
+        self.batches = two_batches(len(x))
+        self.unused = {s.name: Storage.NONE for s in specs if s.op in WHOLE}
+        self.work: dict[str, Work] = {}
+        self.shared: tuple[SharedStorage, ...] = ()
+        self.min_micro_batch = 1
+        self.exact_s = 0.0
+        self.exact_gradient = torch.empty(0)
+        self.measured: dict[str, _Measured] = {}
+
+    def step(self, sites: Mapping[str, Storage], samples: int | None = None, is_metered: bool = False) -> Step:
+        """One step with these storages, everything else exact."""
+        n = len(self.x) if samples is None else samples
+        return run_step(self.model, self.x[:n], self.y[:n], self._policy(sites), self.precision, is_metered)
+
+    def _policy(self, sites: Mapping[str, Storage]) -> StoragePolicy:
+        return StoragePolicy({**self.unused, **sites}, Storage.EXACT, CHUNK_SAMPLES, self.frozen)
+
+    def ways(self) -> None:
+        """Every site's work under each way of running, what exact sites hold, and which tensors they share."""
+        self.step({}, self.batches[0])  # the first step allocates what later ones reuse
+        for way, sites in self.policies().items():
+            steps = [self.step(sites, n, True) for n in self.batches]
+            if way == "exact":
+                self._exact((steps[0], steps[1]))
+            steps += self._alone(sites)
+            order = {spec.name: None for spec in self.specs}
+            held = [held_until(order, step.bytes) for step in steps]
+            for site, found in segments(self.batches, [step.trace.turns(order) for step in steps], held).items():
+                self.work.setdefault(site, {})[way] = found
+            for name, storage in sites.items():
+                constant, slope = line(self.batches, [step.bytes.get(name, 0) for step in steps])
+                self.measured[name].fixed[storage] = max(constant, 0) / max(constant + slope * self.batches[1], 1)
+        exact = self.step({})
+        self.exact_s = exact.seconds
+        self.exact_gradient = gradient(self.model)
+
+    def _alone(self, sites: Mapping[str, Storage]) -> list[Step]:
+        """The step of one sample; none where two were measured from one on, or BatchNorm refuses a single value."""
+        if self.batches[0] == 1:
+            return []
+        try:
+            return [self.step(sites, 1, True)]
+        except ValueError:
+            self.min_micro_batch = 2
+            return []
+
+    def _exact(self, steps: tuple[Step, Step]) -> None:
+        """Sites that hold without being listed join the list; a tensor of several sites is taken out of the first."""
+        self.specs = with_unlisted(self.specs, steps[1].bytes)
+        self.measured = {spec.name: _Measured() for spec in self.specs}
+        self.shared = shared_storages(self.batches, steps, {spec.name for spec in self.specs})
+        for spec in self.specs:
+            of, first = self.measured[spec.name], spec.options[0]
+            of.bytes[first] = of.error[first] = of.extra_ms[first] = of.fixed[first] = 0.0
+            if first is Storage.EXACT:
+                constant, slope = line(self.batches, [step.bytes.get(spec.name, 0) for step in steps])
+                for tensor in self.shared:
+                    if tensor.sites[0] == spec.name:
+                        constant, slope = constant - tensor.fixed_bytes, slope - tensor.bytes_per_sample
+                constant, slope = max(constant, 0), max(slope, 0)
+                of.bytes[first] = constant + slope * self.batches[1]
+                of.fixed[first] = constant / max(of.bytes[first], 1)
+
+    def policies(self) -> dict[str, dict[str, Storage]]:
+        """A uniform choice for each way of running that this model has."""
+        codes = {s.name: _coded(s) for s in self.specs if s.op not in WHOLE}
+        found: dict[str, dict[str, Storage]] = {"exact": {}, "codes": codes}
+        for way in WHOLE:
+            whole = {s.name: Storage.B4 for s in self.specs if s.op == way}
+            if whole:
+                found[way] = {**codes, **whole}
+        return found
+
+    def evaluation(self) -> dict[str, WorkingSet]:
+        """Peak of a forward pass without gradients under each way of running."""
+        found = {}
+        for way, sites in self.policies().items():
+            if way != "codes":
+                policy = self._policy(sites)
+                peaks = [evaluation_peak(self.model, self.x[:n], self.precision, policy) for n in self.batches]
+                found[way] = WorkingSet(*line(self.batches, peaks))
+        return found
+
+    def sites(self, sensitivity_s: float, refine_s: float) -> None:
+        """Bytes, error and time of the measured storages of every site."""
+        together = groups(self.specs)
+        number = sum(len(anchors(group[0])) for group in together)
+        is_quick = number * self.exact_s * 1.5 > sensitivity_s
+        for group in together:
+            for storage in anchors(group[0], is_quick):
+                step = self.step({spec.name: storage for spec in group})
+                error = share(relative_error(gradient(self.model), self.exact_gradient), group)
+                extra = (step.seconds - self.exact_s) * 1e3 / len(group) / len(self.x)
+                for spec in group:
+                    of = self.measured[spec.name]
+                    of.bytes[storage] = step.bytes.get(spec.name, 0)
+                    of.error[storage], of.extra_ms[storage] = error, max(extra, 0.0)
+        self._refine([g for g in together if len(g) > 1], refine_s)
+
+    def _refine(self, together: list[list[SiteSpec]], seconds: float) -> None:
+        """Tells alike sites apart: each one's own error at its lowest measured width scales all its errors."""
+        start = time.perf_counter()
+        for group in sorted(together, key=lambda g: g[0].op not in WHOLE):
+            coded = [s for s in anchors(group[0]) if s.bits and s in self.measured[group[0].name].error]
+            if not coded or (time.perf_counter() - start) + len(group) * self.exact_s * 1.5 > seconds:
+                continue
+            width = coded[0]
+            for spec in group:
+                self.step({spec.name: width})
+                of = self.measured[spec.name]
+                own = relative_error(gradient(self.model), self.exact_gradient)
+                ratio = own / max(of.error[width], 1e-12)
+                of.error = {s: e * ratio for s, e in of.error.items()}
+
+    def site_profile(self, spec: SiteSpec) -> SiteProfile:
+        """A site with every storage it offers."""
+        of = self.measured[spec.name]
+        fixed_of_codes = max((share for storage, share in of.fixed.items() if storage.bits), default=0.0)
+        options = []
+        for storage in spec.options:
+            size = linear_bytes(of.bytes, storage)
+            fixed = size * of.fixed.get(storage, fixed_of_codes if storage.bits else 0.0)
+            options.append(
+                Option(
+                    storage=storage,
+                    bytes_per_sample=round((size - fixed) / len(self.x)),
+                    gradient_error=between(of.error, storage),
+                    extra_ms_per_sample=of.extra_ms.get(storage, max(of.extra_ms.values(), default=0.0)),
+                    fixed_bytes=round(fixed),
+                )
+            )
+        work = self.work.get(spec.name, {})
+        return SiteProfile(spec.name, spec.op, tuple(spec.shape[1:]), _ordered(options), spec.region, spec.block, work)
+
+
+def _coded(spec: SiteSpec) -> Storage:
+    return next((s for s in (Storage.NONE, Storage.MASK, Storage.B4) if s in spec.options), Storage.EXACT)
+
+
+def _ordered(options: Sequence[Option]) -> tuple[Option, ...]:
+    """Fewer bits never promise a smaller error: where noise says so, the larger width's error stands."""
+    found, floor = [], 0.0
+    for option in options:
+        if option.storage.bits:
+            floor = max(floor, option.gradient_error)
+            option = replace(option, gradient_error=floor)
+        found.append(option)
+    return tuple(found)

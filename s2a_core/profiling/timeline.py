@@ -1,0 +1,99 @@
+"""From the traces of two batches to each site's work: most bytes alive in its turn, beyond what sites hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark
+from s2a_core.profiling.types import Segment
+
+START = ""  # the turn before the first site
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Most bytes alive in one site's turn, above those at the step's begin. later: without gradients so far."""
+
+    fresh: int
+    later: int
+
+
+Turns = dict[tuple[str, str], Turn]  # (phase, site) -> what its turn needs
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A metered step. sizes: bytes alive after each event; places: mark -> event index.
+
+    Marks without a place have their own `peak_before`, as on CUDA, where sizes is empty.
+    """
+
+    marks: tuple[Mark, ...] = ()
+    sizes: tuple[int, ...] = ()
+    places: Mapping[int, int] = field(default_factory=dict)
+
+    def turns(self, listed: Collection[str] | None = None) -> Turns:
+        """The step cut at its marks. listed: sites that have turns; others' belong to the turn they fall in."""
+        found: Turns = {}
+        key, gradients, alive = (FORWARD, START), 0, 0
+        for i in range(-1, len(self.marks)):
+            if i >= 0:
+                mark = self.marks[i]
+                if mark.phase == GRADIENT:
+                    gradients += mark.num_bytes
+                elif listed is None or mark.site in listed:
+                    key = (mark.phase, mark.site)
+                elif mark.phase != key[0]:
+                    key = (mark.phase, key[1])
+            begin = self.places.get(i, 0) if i >= 0 else 0
+            end = self.places.get(i + 1, len(self.sizes)) if i + 1 < len(self.marks) else len(self.sizes)
+            if self.sizes:
+                top = max(self.sizes[begin:end], default=alive)
+                top = max(top, alive)
+                alive = self.sizes[end - 1] if end > begin else alive
+            else:
+                top = self.marks[i + 1].peak_before if i + 1 < len(self.marks) else 0
+            known = found.get(key, Turn(0, -(2**62)))
+            found[key] = Turn(max(known.fresh, top), max(known.later, top - gradients))
+        return found
+
+
+def held_until(order: Iterable[str], held: Mapping[str, int]) -> dict[str, int]:
+    """Site -> bytes that sites hold up to and including it. order: sites in forward order."""
+    total, found = 0, {}
+    for site in order:
+        total += held.get(site, 0)
+        found[site] = total
+    return found
+
+
+def segments(
+    batches: tuple[int, int], steps: Sequence[Turns], held: Sequence[Mapping[str, int]]
+) -> dict[str, tuple[Segment, ...]]:
+    """Site -> its turns as lines through two batches. held: site -> bytes that sites hold up to and including it.
+
+    A third step is of one sample alone.
+    """
+    found: dict[str, list[Segment]] = {}
+    for phase in (FORWARD, BACKWARD):
+        for key in steps[0]:
+            if key[0] != phase or any(key not in step for step in steps):
+                continue
+            site = key[1]
+            fresh = [step[key].fresh - of.get(site, 0) for step, of in zip(steps, held, strict=True)]
+            later = [step[key].later - of.get(site, 0) for step, of in zip(steps, held, strict=True)]
+            alone = (later[2], fresh[2]) if len(steps) > 2 else (None, None)
+            found.setdefault(site, []).append(Segment(*line(batches, later), *line(batches, fresh), *alone))
+    return {site: tuple(of) for site, of in found.items()}
+
+
+def line(batches: tuple[int, int], sizes: Sequence[int]) -> tuple[int, int]:
+    """(constant, slope) through two measured batches; a falling line is flat."""
+    slope = max((sizes[1] - sizes[0]) / (batches[1] - batches[0]), 0.0)
+    return round(sizes[1] - slope * batches[1]), round(slope)
+
+
+def two_batches(samples: int) -> tuple[int, int]:
+    """The two batches that lines go through; one sample only where there are no more than two."""
+    return (1, 2) if samples <= 2 else (min(max(samples // 2, 2), samples - 1), samples)

@@ -1,0 +1,207 @@
+"""Predicted against measured peaks over models, adapters and budgets: a resumable grid that writes a table.
+
+    python scripts/peak_grid.py --output grid.jsonl [--models a,b] [--adapters bias,side] [--size 64] [--minutes 10]
+
+Each line of the output is one (model, adapter, budget): the plan's predicted peak, the peak of a real step of it, and,
+after verification, the promised and measured ones. Lines that are there already are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.errors import S2AError
+from s2a_core.models import load_model
+from s2a_core.planning import plan
+from s2a_core.planning.search import smallest_budget
+from s2a_core.profiling import Profile, profile
+from s2a_core.verify import measured_peak, verify
+
+# Small images and few samples keep a configuration at seconds. (model, image size, options of timm)
+MODELS: dict[str, tuple[int, dict[str, Any]]] = {
+    "s2a_tiny": (32, {}),
+    "vit_tiny_patch16_224": (96, {"img_size": 96}),
+    "deit_tiny_patch16_224": (96, {"img_size": 96}),
+    "resnet18": (96, {}),
+    "mobilenetv2_100": (96, {}),
+    "swin_tiny_patch4_window7_224": (112, {"img_size": 112}),
+    "convnext_atto": (96, {}),
+    "efficientnet_b0": (96, {}),
+    "mixer_s32_224": (128, {"img_size": 128}),
+    "beit_base_patch16_224": (64, {"img_size": 64}),
+    "cait_xxs24_224": (64, {"img_size": 64}),
+    "coat_lite_tiny": (64, {"img_size": 64}),
+    "convmixer_768_32": (64, {}),
+    "crossvit_tiny_240": (240, {}),
+    "deit3_small_patch16_224": (64, {"img_size": 64}),
+    "densenet121": (64, {}),
+    "edgenext_xx_small": (64, {}),
+    "efficientformerv2_s0": (224, {}),
+    "eva02_tiny_patch14_224": (56, {"img_size": 56}),
+    "fastvit_t8": (64, {}),
+    "fbnetc_100": (64, {}),
+    "ghostnet_100": (64, {}),
+    "hrnet_w18_small": (64, {}),
+    "inception_v3": (96, {}),
+    "levit_128s": (224, {}),
+    "maxvit_tiny_tf_224": (224, {}),
+    "mnasnet_100": (64, {}),
+    "mobilenetv3_small_100": (64, {}),
+    "mobilevit_xxs": (64, {}),
+    "nfnet_l0": (64, {}),
+    "pit_ti_224": (224, {}),
+    "poolformer_s12": (64, {}),
+    "pvt_v2_b0": (64, {}),
+    "regnety_002": (64, {}),
+    "resnet50": (64, {}),
+    "resnext50_32x4d": (64, {}),
+    "rexnet_100": (64, {}),
+    "tiny_vit_5m_224": (224, {}),
+    "twins_pcpvt_small": (64, {}),
+    "vgg11_bn": (64, {}),
+    "xcit_nano_12_p16_224": (64, {}),
+}
+ADAPTERS = ("bias", "bias,prompt", "side", "lora", "full")
+# Of the way from the smallest budget to what the exact plan of the whole batch needs.
+SHARES = (0.0, 0.25, 0.7)
+BATCH = 8
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Runs what is missing of the grid and prints its summary."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("peak_grid.jsonl"))
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--adapters", default=" ".join(ADAPTERS), help="sets separated by spaces")
+    parser.add_argument("--size", type=int, help="image size for models that are not in the list")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--table", type=Path, help="write the table in Markdown")
+    given = parser.parse_args()
+    until = time.monotonic() + 60 * given.minutes
+    rows = read(given.output)
+    known = {(row["model"], row["adapter"]) for row in rows}
+    console = Console()
+    for model in given.models.split(","):
+        for adapter in given.adapters.split():
+            if (model, adapter) in known or time.monotonic() > until:
+                continue
+            for row in configuration(model, adapter, given.precision, given.size):
+                rows.append(row)
+                with given.output.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                console.print(line_of(row), highlight=False)
+    console.print(summary(rows))
+    if given.table:
+        given.table.write_text(markdown(rows))
+
+
+def read(path: Path) -> list[Row]:
+    """The lines of an earlier run."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def configuration(model_name: str, adapter: str, precision: str, size: int | None) -> Iterator[Row]:
+    """One model with one adapter at every budget; one row with the reason where it cannot be made."""
+    known_size, options = MODELS.get(model_name, (size or 224, {}))
+    size = size or known_size
+    start = time.monotonic()
+    try:
+        torch.manual_seed(0)
+        model = add_adapters(load_model(model_name, "none", 10, **options), AdapterSpec.parse(adapter), size)
+        found = profile(
+            model, size, 4, precision, name=model_name, adapter=adapter, has_baselines=False,
+            sensitivity_s=6.0, refine_s=0.0,
+        )  # fmt: skip
+    except S2AError as error:
+        yield {"model": model_name, "adapter": adapter, "refused": str(error)}
+        return
+    profiled = time.monotonic() - start
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(BATCH, 3, size, size, generator=generator)
+    labels = torch.randint(0, 10, (BATCH,), generator=generator)
+    for share, budget in budgets(found):
+        made = plan(found, budget, BATCH)
+        measured = measured_peak(model, made, images, labels)
+        row: Row = {
+            "model": model_name, "adapter": adapter, "size": size, "precision": precision, "share": share,
+            "budget": budget, "micro_batch": made.micro_batch, "predicted": made.predicted.peak_bytes,
+            "measured": measured, "error": made.predicted.peak_bytes / measured - 1, "profile_s": round(profiled, 1),
+        }  # fmt: skip
+        try:
+            ready = verify(model, made, found, images, labels)
+            row |= {"promised": ready.plan.predicted.peak_bytes, "verified": ready.measured_peak_bytes}
+            row |= {"rounds": ready.rounds}
+        except S2AError as error:
+            row["refused"] = str(error)
+        yield row
+
+
+def budgets(found: Profile) -> Iterator[tuple[float, int]]:
+    """Shares of the way from the smallest budget to the exact plan's, with their bytes."""
+    low = smallest_budget(found, BATCH)[0]
+    high = plan(found, 2**50, BATCH).predicted.peak_bytes
+    for share in SHARES:
+        yield share, int(low + share * max(high - low, 0))
+
+
+def line_of(row: Row) -> str:
+    """A row for people."""
+    head = f"{row['model']:30s} {row['adapter']:12s}"
+    if "measured" not in row:
+        return f"{head} refused: {row['refused'][:120]}"
+    rest = f"verified in {row['rounds']}" if "rounds" in row else f"refused: {row['refused'][:90]}"
+    return (
+        f"{head} {row['budget'] / 2**20:8.1f} MiB  predicted {row['predicted'] / 2**20:8.2f}  "
+        f"measured {row['measured'] / 2**20:8.2f}  {100 * row['error']:+6.2f} %  by {row['micro_batch']}  {rest}"
+    )
+
+
+def summary(rows: list[Row]) -> Table:
+    """Median, worst, and how many measurements lie above their promise."""
+    table = Table(title=f"predicted against measured peak, {os.cpu_count()} cores")
+    for column in ("adapter", "models", "plans", "median", "worst over", "worst under", "under after verification"):
+        table.add_column(column, justify="left" if column == "adapter" else "right")
+    for adapter in (*dict.fromkeys(row["adapter"] for row in rows), "all"):
+        of = [r for r in rows if "measured" in r and adapter in (r["adapter"], "all")]
+        if not of:
+            continue
+        errors = [r["error"] for r in of]
+        missed = sum(r["verified"] > min(r["promised"], r["budget"]) for r in of if "verified" in r)
+        table.add_row(
+            adapter, str(len({r["model"] for r in of})), str(len(of)),
+            f"{100 * median(map(abs, errors)):.2f} %", f"{100 * max(errors):+.2f} %", f"{100 * min(errors):+.2f} %",
+            f"{missed} of {sum('verified' in r for r in of)}",
+        )  # fmt: skip
+    return table
+
+
+def markdown(rows: list[Row]) -> str:
+    """Every plan of the grid as a Markdown table."""
+    lines = ["| model | adapter | budget MiB | micro-batch | predicted MiB | measured MiB | error |", "|" + "---|" * 7]
+    for r in rows:
+        if "measured" in r:
+            sizes = [f"{r[key] / 2**20:.2f}" for key in ("budget", "predicted", "measured")]
+            lines.append(
+                f"| {r['model']} {r['size']} px | {r['adapter']} | {sizes[0]} | {r['micro_batch']} | {sizes[1]} | "
+                f"{sizes[2]} | {100 * r['error']:+.2f} % |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

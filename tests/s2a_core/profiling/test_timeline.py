@@ -1,0 +1,46 @@
+"""Turns of a made-up trace, and lines through two batches."""
+
+from __future__ import annotations
+
+from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark
+from s2a_core.profiling.timeline import START, Trace, Turn, held_until, line, segments, two_batches
+
+MARKS = (Mark(FORWARD, "a"), Mark(FORWARD, "x"), Mark(BACKWARD, "a"), Mark(GRADIENT, "a", 30))
+TRACE = Trace(MARKS, (5, 40, 20, 90, 60, 80, 70), {0: 1, 1: 3, 2: 4, 3: 6})
+
+
+def test_every_turn_has_its_largest_value() -> None:
+    turns = TRACE.turns()
+    assert turns[FORWARD, START].fresh == 5
+    assert turns[FORWARD, "a"].fresh == 40
+    assert turns[FORWARD, "x"].fresh == 90
+    assert turns[BACKWARD, "a"] == Turn(fresh=90, later=90)
+
+
+def test_sites_that_are_not_listed_belong_to_the_turn_they_fall_in() -> None:
+    assert TRACE.turns({"a"})[FORWARD, "a"].fresh == 90
+    assert (FORWARD, "x") not in TRACE.turns({"a"})
+
+
+def test_gradients_so_far_are_left_out_of_later_micro_batches() -> None:
+    trace = Trace((Mark(BACKWARD, "a"), Mark(GRADIENT, "a", 30), Mark(BACKWARD, "b")), (50, 60, 65), {0: 0, 1: 1, 2: 2})
+    assert trace.turns()[BACKWARD, "b"] == Turn(fresh=65, later=35)
+
+
+def test_on_cuda_marks_carry_the_peak_since_the_one_before() -> None:
+    trace = Trace((Mark(FORWARD, "a", peak_before=10), Mark(BACKWARD, "a", peak_before=70), Mark(GRADIENT, "a", 0, 90)))
+    assert trace.turns()[FORWARD, "a"].fresh == 70
+    assert trace.turns()[BACKWARD, "a"].fresh == 90
+
+
+def test_segments_are_lines_above_what_is_held() -> None:
+    steps = [{(FORWARD, "a"): Turn(100 * n, 100 * n)} for n in (2, 4, 1)]
+    held = [held_until(["a"], {"a": 60 * n}) for n in (2, 4, 1)]
+    (found,) = segments((2, 4), steps, held)["a"]
+    assert (found.fixed_bytes, found.bytes_per_sample, found.one_bytes) == (0, 40, 40)
+    assert found.at(10, is_fresh=True) == 400
+
+
+def test_lines_never_fall_and_batches_are_at_least_two_where_they_can() -> None:
+    assert line((2, 4), (100, 60)) == (60, 0)
+    assert [two_batches(n) for n in (2, 3, 4, 8)] == [(1, 2), (2, 3), (2, 4), (4, 8)]
