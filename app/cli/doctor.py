@@ -75,11 +75,17 @@ def _torch() -> dict[str, Any]:
 
 
 def _kernels() -> dict[str, Any]:
+    from s2a_core import kernels
+
+    kernels.enable_native()
+    on_cpu, why = kernels.backend_name(), kernels.native_failure()
+    facts = {"cpu": on_cpu, "why_reference": why}
+    words = f"{on_cpu} kernels on CPU"
+    if why:
+        words += f" (slower; no native ones: {why})"
     if importlib.util.find_spec("triton") is None:
-        return _check(
-            "kernels", "warn", "no Triton: the reference kernels are used, which are correct and slower on a GPU"
-        )
-    return _check("kernels", "good", f"Triton {version('triton')} on CUDA, reference kernels on CPU")
+        return _check("kernels", "warn", f"{words}; no Triton: reference kernels on a GPU, correct and slower", **facts)
+    return _check("kernels", "warn" if why else "good", f"Triton {version('triton')} on CUDA, {words}", **facts)
 
 
 def _memory() -> dict[str, Any]:

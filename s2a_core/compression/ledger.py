@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from torch import nn
+
+from s2a_core.kernels import backend_name, native_failure
 from s2a_core.storage import Storage
 
 
@@ -22,9 +26,20 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Every storage kept since the session began, once each, without parameters, buffers and the model's input."""
+    """Every storage kept since the session began, once each, without parameters, buffers and the model's input.
+
+    kernels: native, reference or triton, what coded it; why_reference: why nothing faster did, empty if something did.
+    """
 
     entries: tuple[LedgerEntry, ...] = ()
+    kernels: str = ""
+    why_reference: str = ""
+
+    @classmethod
+    def of(cls, entries: Iterable[LedgerEntry], model: nn.Module) -> Ledger:
+        """The ledger of what was kept for `model`, with the kernels of its device."""
+        name = backend_name(next((p.device for p in model.parameters()), "cpu"))
+        return cls(tuple(entries), name, native_failure() if name == "reference" else "")
 
     @property
     def total_bytes(self) -> int:

@@ -36,28 +36,41 @@ _REFERENCE: dict[str, Any] = {
 
 
 class _Native:
-    """The native library, once `enable_native` built it, and why not if it could not be."""
+    """The native library, once it is loaded, and why not if it could not be."""
 
     module: ModuleType | None = None
-    failure: str = "not enabled: call s2a_core.kernels.enable_native()"
+    failure: str = "not tried yet: compress() and enable_native() do"
+    is_settled: bool = False  # loaded, failed or switched off: not tried again by itself
 
 
-def enable_native() -> bool:
+def enable_native(wait_s: float = 10.0, retry: bool = True) -> bool:
     """Build (once per machine) and use the C++ kernels for CPU tensors; False if that is impossible.
 
     Codes are the same bits as the reference's. `backend_name()` says what runs, `native_failure()` why not this.
+    wait_s: seconds to wait for the compiler; retry: also run a compiler that failed before.
     """
     if _Native.module is None:
         module = importlib.import_module("s2a_core.kernels.native.library")
-        _Native.failure = module.load()
+        _Native.failure = module.load(wait_s, retry)
         if not _Native.failure:
             _Native.module = module
+    _Native.is_settled = True
     return _Native.module is not None
+
+
+def prefer_native(device_type: str = "cpu") -> bool:
+    """Use the C++ kernels for CPU tensors where that is possible; tried once per process, silent when it is not.
+
+    device_type: of the model; nothing is built where it is not cpu.
+    """
+    if _Native.is_settled or device_type != "cpu":
+        return _Native.module is not None
+    return enable_native(retry=False)
 
 
 def disable_native() -> None:
     """Back to the reference for CPU tensors."""
-    _Native.module, _Native.failure = None, "disabled"
+    _Native.module, _Native.failure, _Native.is_settled = None, "disabled", True
 
 
 def native_failure() -> str:
@@ -235,6 +248,7 @@ __all__ = [
     "norm_fwd",
     "normalize",
     "pack",
+    "prefer_native",
     "quantize_channels",
     "relu_fwd",
     "unpack",

@@ -1,23 +1,18 @@
-"""Builds and loads kernels.cpp, and gives its functions the signatures of the reference.
+"""Loads the C++ kernels and gives their functions the signatures of the reference.
 
-The library has a C interface, so that only ATen's thread pool is compiled in: a build takes about four seconds. It is
-kept in torch's cache folder under a name that depends on the source, the torch version and the processor.
+The library has a C interface, so that only ATen's thread pool is compiled in.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import platform
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, packed_bytes, payload_bytes
+from s2a_core.kernels.native.build import WAIT_S, BuildError, built
 from s2a_core.kernels.reference.activation import evaluate
 from s2a_core.kernels.reference.formats import back_in_place, in_memory_order, in_payload_order, is_channels_last, mark
 from s2a_core.kernels.reference.mask import bounds, slopes
@@ -26,59 +21,23 @@ from s2a_core.kernels.reference.norm import grouped
 from s2a_core.kernels.reference.rounding import mix
 from s2a_core.kernels.tables import DerivativeTable
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
-FLAGS = (
-    "-O3", "-march=native", "-fopenmp", "-std=c++20", "-shared", "-fPIC", "-w",
-    "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-)  # fmt: skip
-BUILD_TIMEOUT_S = 300
 ACTIVATION_CHUNK = 1 << 16  # elements whose input and result fit a core's second-level cache
 
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _loaded: list[ctypes.CDLL] = []
 
 
-def load() -> str:
+def load(wait_s: float = WAIT_S, retry: bool = False) -> str:
     """Load the library, building it first if this machine has not; returns what went wrong, or an empty string."""
     if _loaded:
         return ""
     try:
-        library = ctypes.CDLL(str(_built()))
-    except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
-        return f"{type(error).__name__}: {error}"
+        library = ctypes.CDLL(str(built(wait_s, retry)))
+    except (OSError, BuildError) as error:
+        return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)
     _declare(library)
     _loaded.append(library)
     return ""
-
-
-def _built() -> Path:
-    """Path of the shared library for this source, torch and processor."""
-    key = "\n".join((SOURCE.read_text(), torch.__version__, " ".join(FLAGS), _processor()))
-    name = f"s2a_kernels_{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    target = Path(torch.hub.get_dir()).parent / "s2a" / name
-    if target.is_file():
-        return target
-    from torch.utils import cpp_extension
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    compiler = cpp_extension.get_cxx_compiler()
-    places = [*(f"-I{p}" for p in cpp_extension.include_paths()), *(f"-L{p}" for p in cpp_extension.library_paths())]
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        fresh = Path(folder) / target.name
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh), *places, "-lc10", "-ltorch_cpu"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
-        if done.returncode != 0:
-            raise RuntimeError(f"{compiler} failed: {done.stderr[-500:]}")
-        fresh.rename(target)  # atomic: two processes may build at once
-    return target
-
-
-def _processor() -> str:
-    """What -march=native depends on: the machine and the instructions it lists."""
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text().splitlines() if listed.is_file() else []
-    flags = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
-    return "\n".join([platform.machine(), platform.processor(), *sorted(set(flags))])
 
 
 def _declare(library: ctypes.CDLL) -> None:

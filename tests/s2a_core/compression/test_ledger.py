@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from s2a_core import kernels
 from s2a_core.compression import Ledger, LedgerEntry, compress
 from s2a_core.storage import Storage, StoragePolicy
 from tests.s2a_core.compression.models import PlainNet
@@ -25,3 +26,11 @@ def test_everything_kept_exact_has_a_reason() -> None:
         model(torch.randn(2, 40, 32))
     assert session.ledger.entries
     assert all(entry.reason for entry in session.ledger.kept_exact)
+
+
+def test_it_says_which_kernels_coded_and_why_no_faster_ones() -> None:
+    model = PlainNet()
+    kernels.disable_native()
+    with compress(model, StoragePolicy()) as session:
+        model(torch.randn(2, 40, 32))
+    assert (session.ledger.kernels, session.ledger.why_reference) == ("reference", "disabled")

@@ -46,11 +46,26 @@ def test_a_failed_build_leaves_the_reference_and_the_reason(monkeypatch: pytest.
     from s2a_core.kernels.native import library
 
     kernels.disable_native()
-    monkeypatch.setattr(library, "load", lambda: "RuntimeError: no compiler")
+    monkeypatch.setattr(library, "load", lambda wait_s, retry: "no C++ compiler")
     assert not kernels.enable_native()
     assert kernels.backend_name() == "reference"
-    assert kernels.native_failure() == "RuntimeError: no compiler"
+    assert kernels.native_failure() == "no C++ compiler"
     assert kernels.pack(torch.ones(8, dtype=torch.uint8), 1).tolist() == [255]
+
+
+def test_compression_tries_the_native_kernels_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from s2a_core.kernels import backend
+    from s2a_core.kernels.native import library
+
+    calls = []
+    monkeypatch.setattr(library, "load", lambda wait_s, retry: calls.append(retry) or "no C++ compiler")
+    monkeypatch.setattr(backend._Native, "module", None)
+    monkeypatch.setattr(backend._Native, "is_settled", False)
+    assert not kernels.prefer_native()
+    assert not kernels.prefer_native()
+    assert calls == [False]
+    kernels.disable_native()
+    assert not kernels.prefer_native()
 
 
 def test_every_public_name_loads() -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from s2a_core.kernels.layout import BITS
-from s2a_core.kernels.native import library
+from s2a_core.kernels.native import build, library
 from s2a_core.kernels.reference import activation, channels, mask, norm, packing
 from s2a_core.kernels.tables import fit_table
 from tests.assertions import assert_close
@@ -110,6 +110,6 @@ def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
 
 def test_a_compiler_that_fails_is_a_reason_not_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(library, "_loaded", [])
-    monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "--no-such-flag"))
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "--no-such-flag"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     assert "no-such-flag" in library.load()

@@ -1,0 +1,100 @@
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from s2a_core.kernels.native import library
+from s2a_core.kernels.native.build import BuildError, built, library_path
+
+COMPILED = 'echo run >> "$COUNT"; while [ "$1" != "-o" ]; do shift; done; echo library > "$2"'
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty torch cache, and a PATH with nothing but a shell's own tools."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch" / "hub"))
+    monkeypatch.setenv("COUNT", str(tmp_path / "count"))
+    return tmp_path / "torch"
+
+
+def compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Puts a compiler that runs `script` first on the PATH."""
+    place = folder / "bin"
+    place.mkdir(exist_ok=True)
+    program = place / "c++"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{place}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+
+def runs(folder: Path) -> int:
+    counted = folder / "count"
+    return len(counted.read_text().splitlines()) if counted.is_file() else 0
+
+
+def test_many_who_ask_at_once_share_one_build(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler(tmp_path, monkeypatch, f"sleep 0.3; {COMPILED}")
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(built())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [library_path()] * 5
+    assert library_path().read_text() == "library\n"
+    assert runs(tmp_path) == 1
+    assert {path.suffix for path in cache.rglob("*") if path.is_file()} == {".so", ".lock"}
+
+
+def test_a_slow_compiler_is_left_alone_and_its_library_found_later(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, monkeypatch, f"sleep 1; {COMPILED}")
+    started = time.monotonic()
+    with pytest.raises(BuildError, match=r"needs longer than 0.2 s; the next process finds its result"):
+        built(wait_s=0.2)
+    with pytest.raises(BuildError, match="needs longer"):
+        built(wait_s=0.1)
+    assert time.monotonic() - started < 1
+    assert built(wait_s=20) == library_path()
+    assert runs(tmp_path) == 1
+
+
+def test_a_failed_build_is_told_and_not_repeated_unless_asked(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, monkeypatch, 'echo run >> "$COUNT"; echo "no such header" >&2; exit 1')
+    for _ in range(3):
+        with pytest.raises(BuildError, match=r"c\+\+ failed: no such header"):
+            built()
+    assert runs(tmp_path) == 1
+    compiler(tmp_path, monkeypatch, COMPILED)
+    assert built(retry=True) == library_path()
+
+
+def test_a_machine_without_a_compiler_is_told_so(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match=r"no C\+\+ compiler: none of c\+\+, g\+\+, clang\+\+ is on the PATH"):
+        built()
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_a_reason_not_an_error(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, monkeypatch, COMPILED)
+    monkeypatch.setattr(library, "_loaded", [])
+    cache.write_text("a file where the folder should be")
+    assert library.load().startswith(("FileExistsError", "NotADirectoryError"))
+
+
+def test_a_library_that_does_not_load_is_a_reason_not_an_error(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, monkeypatch, COMPILED)
+    monkeypatch.setattr(library, "_loaded", [])
+    assert library.load().startswith("OSError")
