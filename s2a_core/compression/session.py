@@ -25,6 +25,7 @@ from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, mo
 from s2a_core.compression.regions import run_region
 from s2a_core.compression.routes import ROUTES, run_norm
 from s2a_core.compression.sites import MIN_CODED_ELEMENTS, Site, SiteSpec, op_name, options_of
+from s2a_core.compression.watch import Watched, Watcher
 from s2a_core.errors import InvalidInput
 from s2a_core.kernels import DerivativeTable, fit_table, prefer_native
 from s2a_core.ops.packed import PackedShape, decode, encode, layout_of
@@ -50,6 +51,7 @@ class Session(TorchFunctionMode):
         self.paused = 0  # above 0 inside a region, where nothing is intercepted
         self.step = 0
         self.specs: list[SiteSpec] | None = None  # filled by `discover`
+        self.watcher: Watcher | None = None  # told by `profile` when each site runs
         self.tables: dict[tuple[str, int], DerivativeTable] = {}
         self._path: list[str] = []
         self._counts: dict[str, int] = {}
@@ -195,6 +197,8 @@ class Session(TorchFunctionMode):
     def attributed_to(self, site: Site) -> Iterator[None]:
         """What autograd keeps inside belongs to this site."""
         before, self._site = self._site, site
+        if self.watcher is not None:
+            self.watcher.forward(site.name)
         try:
             yield
         finally:
@@ -208,13 +212,17 @@ class Session(TorchFunctionMode):
         return Ledger.of(self._entries, self.model)
 
     def _pack(self, tensor: Tensor) -> Any:
-        storage = tensor.untyped_storage()
-        if self.paused or storage._cdata in self._owned:
+        is_owned = tensor.untyped_storage()._cdata in self._owned
+        if self.paused or (is_owned and self.watcher is None):
             return tensor
         site = self._site
         if site is None:
             op = op_name(self._func) if self._func is not None else "unknown"
             site = self._site_of_stock_call(op, tensor)
+        kept = tensor if is_owned else self._kept(tensor, site)
+        return kept if self.watcher is None else self.watcher.packed(site.name, kept, is_owned)
+
+    def _kept(self, tensor: Tensor, site: Site) -> Any:
         if (
             site.storage.bits
             and site.reason == ""
@@ -274,6 +282,8 @@ class Session(TorchFunctionMode):
 
 
 def _unpack(kept: Any) -> Tensor:
+    if isinstance(kept, Watched):
+        kept = kept.unpacked()
     if isinstance(kept, tuple):
         payload, packed, shape = kept
         return decode(payload, packed, shape)
