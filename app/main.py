@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from app import logs, openapi, problems
 from app.api import access, catalog, datasets, events, jobs, plans, results, runner, system, webhooks
 from app.api.dependencies import Services
-from app.executors.local import LocalExecutor
+from app.executors.select import executor_of
 from app.limits import RateLimit
 from app.middleware import Manners
 from app.queue.scheduler import Scheduler
@@ -35,6 +35,7 @@ from app.services.uploads import UploadService
 from app.services.webhooks import WebhookService
 from app.settings import Settings
 from app.store.database import Database
+from app.store.exclusive import ExclusiveServer
 from app.telemetry import Telemetry
 from app.web import pages
 from s2a_core import __version__
@@ -48,13 +49,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     logs.configure(settings.log_json)
     database = Database(settings.url)
+    server = ExclusiveServer(settings.url)
     services = wire(database, settings)
     telemetry = Telemetry(database)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        server.acquire()
         prepare(app)
-        scheduler = Scheduler(database, settings, LocalExecutor()) if settings.run_scheduler else None
+        scheduler = Scheduler(database, settings, executor_of(settings)) if settings.run_scheduler else None
         background = Background(database, settings, services.uploads) if settings.run_workers else None
         services.feed.start()
         for part in (scheduler, background):
@@ -68,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 part.stop()
         services.models.close()
         database.close()
+        server.release()
 
     app = FastAPI(title="s2a", version=__version__, lifespan=lifespan, generate_unique_id_function=openapi.operation_id)
     app.state.services, app.state.database, app.state.telemetry = services, database, telemetry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 import time
 from collections.abc import Callable
@@ -125,8 +126,6 @@ class ExecutorContract:
 
 def skip_without(module: str) -> Any:
     """A mark that skips where an extra is not installed."""
-    try:
-        __import__(module)
-    except ImportError:
+    if importlib.util.find_spec(module) is None:
         return pytest.mark.skip(reason=f"needs the extra s2a[{module}]")
     return pytest.mark.filterwarnings("default")

@@ -1,0 +1,161 @@
+"""Attempts on a Ray cluster, for a team that outgrows one machine (`pip install s2a[ray]`).
+
+One detached, named actor per attempt holds the attempt's memory as units of its device's custom resource and runs the
+process as LocalExecutor does on one machine. Ray retries nothing: a lost actor is a lost attempt, which the queue tries
+again. A service that restarts finds its actors by name. The data directory has to be shared by every node.
+
+A node offers devices as custom resources of MiB, and its own name, which its devices carry as their worker:
+ray start ... --resources '{"s2a:cpu": 65536, "s2a:cuda:0": 81920, "s2a-worker:NAME": 1}'
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from app.executors.base import DeviceReading, Life, Look
+from app.executors.ray_actor import AttemptActor
+
+log = logging.getLogger(__name__)
+NAMESPACE = "s2a"
+PREFIX, WORKER_PREFIX = "s2a:", "s2a-worker:"
+UNIT_BYTES = 2**20  # a unit of a device's resource
+START_S = 60.0
+ANSWER_S = 5.0
+GONE_S = 15.0
+
+
+class RayExecutor:
+    """Speaks to a cluster at `address`; Ray's token authentication is taken from RAY_AUTH_MODE and RAY_AUTH_TOKEN."""
+
+    def __init__(self, address: str = "auto") -> None:
+        import ray
+
+        self.ray: Any = ray  # Ray annotates a part of its functions only
+        if not ray.is_initialized():
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+        self._actor = self.ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=4)(AttemptActor)
+        self._known: dict[str, Any] = {}
+
+    def launch(
+        self, attempt_id: str, command: list[str], token: str, log: Path, device: str | None, reserved_bytes: int
+    ) -> dict[str, Any]:
+        """Start an actor on the device's node and the process in it. Raises OSError when the cluster has no room."""
+        resources: dict[str, float] = {}
+        name = None
+        if device is not None:
+            worker, _, name = device.rpartition("/")
+            resources = {PREFIX + name: max(1.0, float(-(-reserved_bytes // UNIT_BYTES)))}
+            if self._names_worker(worker):
+                resources[WORKER_PREFIX + worker] = 0.001
+        actor = self._actor.options(
+            name=attempt_id, namespace=NAMESPACE, lifetime="detached", resources=resources
+        ).remote()
+        try:
+            started = self.ray.get(
+                actor.start.remote(attempt_id, command, token, str(log), name, reserved_bytes), timeout=START_S
+            )
+        except Exception as error:
+            self.ray.kill(actor, no_restart=True)
+            raise OSError(f"no node started the attempt: {type(error).__name__}: {error}") from error
+        self._known[attempt_id] = actor
+        return {**started, "executor": "ray", "attempt": attempt_id, "device": device}
+
+    def _names_worker(self, worker: str) -> bool:
+        return any(WORKER_PREFIX + worker in node["Resources"] for node in self.ray.nodes() if node["Alive"])
+
+    def _find_actor(self, attempt_id: str) -> Any:
+        """The attempt's actor, None when Ray knows none of that name."""
+        if attempt_id not in self._known:
+            try:
+                self._known[attempt_id] = self.ray.get_actor(attempt_id, namespace=NAMESPACE)
+            except ValueError:
+                return None
+        return self._known[attempt_id]
+
+    def find(self, attempt_id: str) -> dict[str, Any] | None:
+        """The handle that its actor remembers."""
+        actor = self._find_actor(attempt_id)
+        if actor is None:
+            return None
+        try:
+            handle = self.ray.get(actor.handle.remote(), timeout=ANSWER_S)
+        except self.ray.exceptions.RayError:
+            return None
+        return {**handle, "executor": "ray"} if handle else None
+
+    def look(self, handle: dict[str, Any]) -> Look:
+        """What the actor sees of its process; without an actor, whether its node is there."""
+        attempt_id = str(handle["attempt"])
+        actor = self._find_actor(attempt_id)
+        if actor is None:
+            return self._look_at_node(handle)
+        errors = self.ray.exceptions
+        try:
+            life, exit_code = self.ray.get(actor.look.remote(), timeout=ANSWER_S)
+            return Look(Life(life), exit_code)
+        except errors.ActorDiedError:
+            self._known.pop(attempt_id, None)
+            return self._look_at_node(handle)
+        except errors.RayError:  # busy, or its node does not answer: only its lease decides
+            if not self._is_alive(str(handle.get("node"))):
+                self._known.pop(attempt_id, None)
+                return Look(Life.HOST_GONE)
+            return Look(Life.UNKNOWN)
+
+    def _look_at_node(self, handle: dict[str, Any]) -> Look:
+        return Look(Life.GONE if self._is_alive(str(handle.get("node"))) else Life.HOST_GONE)
+
+    def _is_alive(self, node: str) -> bool:
+        return any(found["NodeID"] == node and found["Alive"] for found in self.ray.nodes())
+
+    def kill(self, handle: dict[str, Any], grace_s: float) -> bool:
+        """Let the actor end its process, then end the actor; whether both, or their node, are gone."""
+        attempt_id = str(handle["attempt"])
+        actor = self._find_actor(attempt_id)
+        if actor is None:
+            return not self._is_alive(str(handle.get("node"))) or self._sweep(handle)
+        is_clean = False
+        try:
+            is_clean = bool(self.ray.get(actor.kill.remote(grace_s), timeout=grace_s + ANSWER_S))
+        except self.ray.exceptions.RayError:
+            log.info("attempt %s: its actor does not answer", attempt_id)
+        self.ray.kill(actor, no_restart=True)
+        self._known.pop(attempt_id, None)
+        deadline = time.monotonic() + GONE_S
+        while time.monotonic() < deadline:
+            if self._find_actor(attempt_id) is None or not self._is_alive(str(handle.get("node"))):
+                self._known.pop(attempt_id, None)
+                # A process whose actor died before it could clean up ends with its parent, or with its node.
+                return is_clean or not self._is_alive(str(handle.get("node"))) or self._sweep(handle)
+            self._known.pop(attempt_id, None)
+            time.sleep(0.1)
+        return False
+
+    def _sweep(self, handle: dict[str, Any]) -> bool:
+        """End what is left of an attempt on its node, by an actor made for that."""
+        strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(str(handle["node"]), soft=False)
+        sweeper = self._actor.options(scheduling_strategy=strategy).remote()
+        try:
+            return bool(self.ray.get(sweeper.sweep.remote(handle), timeout=GONE_S))
+        except self.ray.exceptions.RayError:
+            return not self._is_alive(str(handle.get("node")))
+        finally:
+            self.ray.kill(sweeper, no_restart=True)
+
+    def devices(self) -> list[DeviceReading]:
+        """The custom resources of the nodes that are alive."""
+        found = []
+        for node in self.ray.nodes():
+            if not node["Alive"]:
+                continue
+            resources: dict[str, float] = node["Resources"]
+            names = [key.removeprefix(WORKER_PREFIX) for key in resources if key.startswith(WORKER_PREFIX)]
+            worker = names[0] if names else str(node["NodeManagerHostname"])
+            for key, units in sorted(resources.items()):
+                if key.startswith(PREFIX):
+                    name = key.removeprefix(PREFIX)
+                    found.append(DeviceReading(worker, name.partition(":")[0], name, int(units) * UNIT_BYTES))
+        return found

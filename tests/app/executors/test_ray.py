@@ -1,0 +1,83 @@
+"""A Ray cluster keeps the executor's contract; an attempt goes down with its node and is told from one that crashed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.executors.base import Executor, Life
+from app.executors.ray import RayExecutor
+from tests.app.executors.cluster import NODE_MIB, add_node, cluster_of
+from tests.app.executors.contract import POLITE, STUBBORN, ExecutorContract, is_running, skip_without, until, words
+
+pytestmark = [pytest.mark.slow, skip_without("ray"), pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with cluster_of(2) as found:
+        yield found
+
+
+@pytest.fixture
+def executor(cluster: Any) -> RayExecutor:
+    return RayExecutor(cluster.address)
+
+
+class TestRay(ExecutorContract):
+    """The contract, on a cluster."""
+
+    @pytest.fixture
+    def again(self, cluster: Any) -> Callable[[], Executor]:
+        return lambda: RayExecutor(cluster.address)
+
+
+def launch(executor: RayExecutor, code: str, log: Path, attempt: str, device: str, mib: int = 1) -> dict[str, Any]:
+    return executor.launch(attempt, [sys.executable, "-c", code], "t", log, device, mib * 2**20)
+
+
+def test_each_node_offers_its_device_and_holds_what_was_reserved_on_it(
+    executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {(d.worker, d.name, d.capacity_bytes) for d in executor.devices()} == {
+        ("w0", "cpu", NODE_MIB * 2**20),
+        ("w1", "cpu", NODE_MIB * 2**20),
+    }
+    monkeypatch.setattr("app.executors.ray.START_S", 4.0)
+    handle = launch(executor, POLITE, tmp_path / "log", "att_big", "w0/cpu", 1000)
+    with pytest.raises(OSError, match="no node started the attempt"):
+        launch(executor, POLITE, tmp_path / "log2", "att_more", "w0/cpu", 100)
+    assert executor.kill(handle, 5.0)
+
+
+def test_an_actor_that_was_killed_takes_its_process_with_it(executor: RayExecutor, tmp_path: Path) -> None:
+    handle = launch(executor, STUBBORN, tmp_path / "log", "att_actor", "w1/cpu")
+    child = int(words(tmp_path / "log", 4)[2])
+    executor.ray.kill(executor.ray.get_actor("att_actor", namespace="s2a"), no_restart=True)
+    assert until(executor, handle, Life.GONE).exit_code is None
+    assert executor.kill(handle, 0.0)
+    assert not is_running(int(handle["pid"]))
+    assert not is_running(child)
+
+
+def test_an_attempt_whose_node_was_killed_went_down_with_it(
+    executor: RayExecutor, cluster: Any, tmp_path: Path
+) -> None:
+    node = add_node(cluster, "w9")
+    cluster.wait_for_nodes()
+    handle = launch(executor, POLITE, tmp_path / "log", "att_node", "w9/cpu")
+    started = time.monotonic()
+    cluster.remove_node(node, allow_graceful=False)
+    until(executor, handle, Life.HOST_GONE)
+    assert time.monotonic() - started < 20
+    assert executor.kill(handle, 0.0)
+    assert "w9" not in {d.worker for d in executor.devices()}
+    if is_running(int(handle["pid"])):  # this process is not a runner, which would end with its actor
+        os.kill(int(handle["pid"]), signal.SIGKILL)

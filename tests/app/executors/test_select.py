@@ -1,0 +1,24 @@
+"""The settings name where attempts run; without Ray installed the message says what to install."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from app.executors.local import LocalExecutor
+from app.executors.select import executor_of
+from app.settings import Settings
+from s2a_core.errors import InvalidInput
+
+
+def test_local_is_the_default_with_the_declared_capacity() -> None:
+    executor = executor_of(Settings(capacity_bytes=123))
+    assert isinstance(executor, LocalExecutor)
+    assert executor.capacity_bytes == 123
+
+
+def test_ray_has_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InvalidInput, match=r"pip install 's2a\[ray\]'"):
+        executor_of(Settings(executor="ray"))
