@@ -22,11 +22,12 @@ from app.services.models import ModelCatalog
 from app.services.plans import PlanService
 from app.services.results import ResultService
 from app.services.runs import RunService
+from app.services.sessions import SessionService
 from app.services.teams import TeamService
 from app.services.uploads import UploadService
 from app.services.webhooks import WebhookService
-from s2a_core.errors import InvalidInput
 
+COOKIE = "s2a_session"  # of the pages; an Authorization header goes before it
 VERSION = re.compile(r'(?:W/)?"v([0-9]{1,9})"')
 
 
@@ -35,6 +36,7 @@ class Services:
     """Every service of one application."""
 
     keys: KeyService
+    sessions: SessionService
     jobs: JobService
     runs: RunService
     results: ResultService
@@ -72,8 +74,13 @@ Token = Annotated[str | None, Depends(bearer)]
 
 
 def caller(request: Request, wired: Wired, token: Token) -> Caller:
-    """Who holds the key; 401 otherwise, 429 when it sends too fast."""
-    found = wired.keys.authenticate(token)
+    """Who holds the key, or the session of a page; 401 otherwise, 429 when it sends too fast."""
+    session = request.cookies.get(COOKIE) if token is None else None
+    if session:
+        found = wired.sessions.caller(session)
+        wired.sessions.check_csrf(session, request.method, request.headers.get("x-csrf-token"))
+    else:
+        found = wired.keys.authenticate(token)
     key_id = found.key_id or found.team_id
     request.scope.setdefault("state", {})["key_id"] = key_id
     structlog.contextvars.bind_contextvars(key_id=key_id)
@@ -116,7 +123,13 @@ IdempotencyKey = Annotated[
     ),
 ]
 IfMatch = Annotated[
-    str | None, Header(alias="If-Match", max_length=200, description="The ETag the change is meant for.")
+    str | None,
+    Header(
+        alias="If-Match",
+        pattern=r'^(\*|(W/)?"v[0-9]{1,9}")$',
+        description="The ETag of the job the change is meant for.",
+        examples=['"v3"'],
+    ),
 ]
 IfNoneMatch = Annotated[
     str | None, Header(alias="If-None-Match", max_length=1000, description="ETags the caller has already.")
@@ -124,10 +137,8 @@ IfNoneMatch = Annotated[
 
 
 def version_of(if_match: str | None) -> int | None:
-    """The version that If-Match names, None for any. Raises InvalidInput for what is no ETag of a job."""
+    """The version that If-Match names, None for any."""
     if if_match is None or if_match.strip() == "*":
         return None
     found = VERSION.fullmatch(if_match.strip())
-    if found is None:
-        raise InvalidInput(f'If-Match is the ETag of a job, such as "v3", not {if_match!r}')
-    return int(found[1])
+    return int(found[1]) if found else None
