@@ -40,7 +40,7 @@ class AttentionFunction(torch.autograd.Function):
             payloads.append(payload)
             ctx.packed.append(packed)
         ctx.options = options
-        ctx.rng = torch.get_rng_state() if options.get("dropout_p") and q.device.type == "cpu" else None
+        ctx.rng = _generator_state(q) if options.get("dropout_p") else None
         ctx.save_for_backward(*payloads, mask)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
 
@@ -48,9 +48,10 @@ class AttentionFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         *payloads, mask = ctx.saved_tensors
-        with torch.enable_grad(), torch.random.fork_rng(devices=[], enabled=ctx.rng is not None):
+        devices = [dy.device] if dy.is_cuda else []
+        with torch.enable_grad(), torch.random.fork_rng(devices=devices, enabled=ctx.rng is not None):
             if ctx.rng is not None:
-                torch.set_rng_state(ctx.rng)
+                torch.cuda.set_rng_state(ctx.rng, dy.device) if dy.is_cuda else torch.set_rng_state(ctx.rng)
             operands = [decode(p, s).requires_grad_(True) for p, s in zip(payloads, ctx.packed, strict=True)]
             leaf_mask = mask
             if mask is not None and ctx.needs_input_grad[3]:
@@ -61,3 +62,7 @@ class AttentionFunction(torch.autograd.Function):
         grads = torch.autograd.grad(out, operands, dy)
         dmask = grads[3] if len(grads) > 3 else None
         return grads[0], grads[1], grads[2], dmask, None, None, None
+
+
+def _generator_state(x: Tensor) -> Tensor:
+    return torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()

@@ -2,6 +2,8 @@
 
 A group shares one scale and one zero. For token maps a group is one channel over the tokens of a sample, for
 C x H x W maps one channel over the positions; per-token groups fail at 2 bits (cosine 0.02 against 0.98).
+Attention operands [B, H, N, D] that lie as slices of one [B, N, 3, H, D] product are coded as [B, N, H * D], the order
+they have in memory: the groups are the same, and nothing is copied.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from s2a_core import kernels
 
-Layout = Literal["tokens", "maps"]
+Layout = Literal["tokens", "maps", "heads"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ def grouped_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, int, int
     numel = 1
     for size in shape:
         numel *= size
+    if layout == "heads":
+        batch, heads, tokens, channels = shape
+        return batch, tokens, heads * channels
     if layout == "maps" and len(shape) > 2:
         rows = shape[0] * shape[1]
         return rows, numel // max(rows, 1), 1
@@ -45,6 +50,14 @@ def grouped_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, int, int
     if len(shape) == 4 and layout == "tokens":
         rows = shape[0] * shape[1]
     return rows, numel // max(rows * channels, 1), channels
+
+
+def lies_by_tokens(x: Tensor) -> bool:
+    """Whether x [B, H, N, D] has the heads of a token side by side in memory, and so [B, N, H * D] as a view."""
+    if x.dim() != 4 or x.numel() == 0:
+        return False
+    by_token = x.transpose(1, 2)
+    return bool(by_token.stride(3) == 1 and by_token.stride(2) == by_token.shape[3] and not x.is_contiguous())
 
 
 def layout_of(x: Tensor, op: str) -> Layout:
@@ -65,6 +78,10 @@ def encode(x: Tensor, bits: int, layout: Layout = "tokens", seed: int | None = N
     is_channels_last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     if is_channels_last:
         x = x.permute(0, 2, 3, 1).flatten(1, 2)  # B C H W -> B HW C, without a copy
+    elif layout == "tokens" and lies_by_tokens(x):
+        packed = PackedShape(tuple(x.shape), dtype, bits, "heads")
+        rows = x.transpose(1, 2).flatten(2)  # B H N D -> B N HD, without a copy
+        return kernels.quantize_channels(rows, bits, stochastic_seed=seed), packed
     packed = PackedShape(tuple(x.shape), dtype, bits, "tokens" if is_channels_last else layout)
     payload = kernels.quantize_channels(x.reshape(packed.grouped), bits, stochastic_seed=seed)
     return payload, packed
@@ -72,7 +89,11 @@ def encode(x: Tensor, bits: int, layout: Layout = "tokens", seed: int | None = N
 
 def decode(payload: Tensor, packed: PackedShape, like: tuple[int, ...] | None = None) -> Tensor:
     """The tensor `encode` was given, up to its codes' error. like: its shape where it was a channels-last map."""
-    x = kernels.dequantize_channels(payload, packed.grouped, packed.bits, packed.dtype).reshape(packed.shape)
+    x = kernels.dequantize_channels(payload, packed.grouped, packed.bits, packed.dtype)
+    if packed.layout == "heads":
+        batch, heads, tokens, channels = packed.shape
+        return x.view(batch, tokens, heads, channels).transpose(1, 2)
+    x = x.reshape(packed.shape)
     if like is None or tuple(x.shape) == like:
         return x
     batch, channels, height, width = like

@@ -105,6 +105,8 @@ struct Groups {  // of a tensor [B, N, C] at `bits` bits and its payload
   int bits;
   uint8_t* payload;
   int rule = 0;  // how levels lie in a range
+  int64_t row_stride = 0;  // of the tensor that is coded, in elements; 0 where its rows follow each other
+  int64_t stride() const { return row_stride ? row_stride : channels; }
   int64_t numel() const { return samples * tokens * channels; }
   BF16* scales() const { return reinterpret_cast<BF16*>(payload + ((numel() * bits + 7) / 8 + 1) / 2 * 2); }
   BF16* zeros() const { return scales() + samples * channels; }
@@ -151,10 +153,10 @@ void measure_columns(const T* x, const Groups& g, int64_t sample, int64_t from, 
   int64_t width = to - from;
   std::vector<float> buffer(3 * width);
   float *low = buffer.data(), *high = low + width, *bad = high + width;
-  const T* base = x + sample * g.tokens * g.channels + from;
+  const T* base = x + sample * g.tokens * g.stride() + from;
   for (int64_t c = 0; c < width; ++c) { low[c] = high[c] = load(base[c]); bad[c] = low[c] * 0.0f; }
   for (int64_t n = 1; n < g.tokens; ++n) {
-    const T* row = base + n * g.channels;
+    const T* row = base + n * g.stride();
     for (int64_t c = 0; c < width; ++c) {
       float v = load(row[c]);
       low[c] = v < low[c] ? v : low[c];
@@ -230,7 +232,7 @@ void encode(const T* x, const Groups& g, int64_t first, int64_t last, const Roun
   }
   for (int64_t i = first; i < last;) {
     int64_t c = C == 1 ? 0 : i % C, count = std::min(last - i, C == 1 ? kBlock : C - c);
-    const T* from = x + i;
+    const T* from = C == 1 ? x + i : x + i / C * g.stride() + c;
     uint8_t* to = codes + (i - first);
     if (r.stochastic) {
       for (int64_t j = 0; j < count; ++j) {
@@ -502,6 +504,99 @@ void scale_by_levels(const T* dy, int64_t n, const uint8_t* packed, int bits, co
   });
 }
 
+// ---------------------------------------------------------------- max-pooling
+struct Pool {
+  int64_t planes, channels, H, W, OH, OW;  // planes = samples * channels
+  int64_t kh, kw, sh, sw, ph, pw, dh, dw;
+};
+
+// offsets of the maxima of one plane, row-major; the first maximum or the last NaN, as PyTorch
+template <typename T>
+void pool_plane(const T* x, const Pool& p, T* y, uint8_t* codes) {
+  for (int64_t oh = 0; oh < p.OH; ++oh)
+    for (int64_t ow = 0; ow < p.OW; ++ow) {
+      float best = 0;
+      int code = -1;
+      for (int64_t i = 0; i < p.kh; ++i) {
+        int64_t h = oh * p.sh - p.ph + i * p.dh;
+        if (h < 0 || h >= p.H) continue;
+        for (int64_t j = 0; j < p.kw; ++j) {
+          int64_t w = ow * p.sw - p.pw + j * p.dw;
+          if (w < 0 || w >= p.W) continue;
+          float v = load(x[h * p.W + w]);
+          if (v > best || v != v || code < 0) { best = v; code = static_cast<int>(i * p.kw + j); }
+        }
+      }
+      store(y[oh * p.OW + ow], best);
+      codes[oh * p.OW + ow] = static_cast<uint8_t>(code < 0 ? 0 : code);
+    }
+}
+
+// the same of all channels of one sample that lies as [H, W, C]; y too, codes as [C, OH, OW]
+template <typename T>
+void pool_sample(const T* x, const Pool& p, T* y, uint8_t* codes) {
+  int64_t C = p.channels;
+  std::vector<float> best(C);
+  std::vector<int32_t> code(C);
+  for (int64_t oh = 0; oh < p.OH; ++oh)
+    for (int64_t ow = 0; ow < p.OW; ++ow) {
+      std::fill(code.begin(), code.end(), -1);
+      for (int64_t i = 0; i < p.kh; ++i) {
+        int64_t h = oh * p.sh - p.ph + i * p.dh;
+        if (h < 0 || h >= p.H) continue;
+        for (int64_t j = 0; j < p.kw; ++j) {
+          int64_t w = ow * p.sw - p.pw + j * p.dw;
+          if (w < 0 || w >= p.W) continue;
+          const T* from = x + (h * p.W + w) * C;
+          int32_t k = static_cast<int32_t>(i * p.kw + j);
+          for (int64_t c = 0; c < C; ++c) {
+            float v = load(from[c]);
+            bool better = v > best[c] || v != v || code[c] < 0;
+            best[c] = better ? v : best[c];
+            code[c] = better ? k : code[c];
+          }
+        }
+      }
+      int64_t at = oh * p.OW + ow;
+      for (int64_t c = 0; c < C; ++c) store(y[at * C + c], best[c]);
+      for (int64_t c = 0; c < C; ++c) codes[c * p.OH * p.OW + at] = static_cast<uint8_t>(code[c] < 0 ? 0 : code[c]);
+    }
+}
+
+template <typename T>
+void pool_forward(const T* x, const Pool& p, bool channels_last, int bits, T* y, uint8_t* payload) {
+  int64_t in = p.H * p.W, out = p.OH * p.OW, step = channels_last ? p.channels : 1;
+  std::vector<uint8_t> codes(p.planes * out);
+  at::parallel_for(0, p.planes / step, std::max<int64_t>(1, kGrain / (step * out)), [&](int64_t i, int64_t end) {
+    for (; i < end; ++i) {
+      int64_t first = i * step;
+      if (channels_last) pool_sample(x + first * in, p, y + first * out, codes.data() + first * out);
+      else pool_plane(x + first * in, p, y + first * out, codes.data() + first * out);
+    }
+  });
+  pack_codes(codes.data(), p.planes * out, bits, payload);
+}
+
+template <typename T>
+void pool_backward(const T* dy, const Pool& p, int bits, const uint8_t* payload, T* dx) {
+  int64_t in = p.H * p.W, out = p.OH * p.OW;
+  at::parallel_for(0, p.planes, std::max<int64_t>(1, kGrain / out), [&](int64_t i, int64_t end) {
+    std::vector<uint8_t> buffer(out + 16);
+    std::vector<float> sums(in);
+    for (; i < end; ++i) {
+      const uint8_t* codes = unpack_codes(payload, i * out, out, p.planes * out, bits, buffer.data());
+      std::fill(sums.begin(), sums.end(), 0.0f);
+      for (int64_t oh = 0; oh < p.OH; ++oh)
+        for (int64_t ow = 0; ow < p.OW; ++ow) {
+          int64_t at = oh * p.OW + ow, k = codes[at];
+          int64_t h = oh * p.sh - p.ph + k / p.kw * p.dh, w = ow * p.sw - p.pw + k % p.kw * p.dw;
+          if (h >= 0 && h < p.H && w >= 0 && w < p.W) sums[h * p.W + w] += load(dy[i * out + at]);
+        }
+      for (int64_t j = 0; j < in; ++j) store(dx[i * in + j], sums[j]);
+    }
+  });
+}
+
 }  // namespace
 
 #define BY_DTYPE(dtype, pointer, ...)                                                            \
@@ -530,8 +625,9 @@ void s2a_unpack(const uint8_t* packed, int64_t n, int bits, uint8_t* out) {
   });
 }
 
-void s2a_quantize(void* x, int dtype, int64_t B, int64_t N, int64_t C, int bits, int stochastic, uint32_t seed, uint8_t* payload) {
-  Groups g{B, N, C, bits, payload, rule_of(bits, stochastic != 0)};
+void s2a_quantize(void* x, int dtype, int64_t B, int64_t N, int64_t C, int64_t row_stride, int bits,
+                  int stochastic, uint32_t seed, uint8_t* payload) {
+  Groups g{B, N, C, bits, payload, rule_of(bits, stochastic != 0), row_stride};
   BY_DTYPE(dtype, x, quantize(p, g, Rounding{stochastic != 0, seed}))
 }
 
@@ -561,6 +657,19 @@ void s2a_index(void* x, int dtype, int64_t n, const float* borders, int bits, fl
 
 void s2a_scale(void* dy, int dtype, int64_t n, const uint8_t* packed, int bits, const float* levels, void* dx) {
   BY_DTYPE(dtype, dy, scale_by_levels(p, n, packed, bits, levels, reinterpret_cast<T*>(dx)))
+}
+
+// sizes: planes, channels, H, W, OH, OW, then kernel, stride, padding and dilation, each height then width
+void s2a_maxpool_fwd(void* x, int dtype, const int64_t* sizes, int channels_last, int bits, void* y, uint8_t* payload) {
+  Pool pool;
+  std::memcpy(&pool, sizes, sizeof(pool));
+  BY_DTYPE(dtype, x, pool_forward(p, pool, channels_last != 0, bits, reinterpret_cast<T*>(y), payload))
+}
+
+void s2a_maxpool_bwd(void* dy, int dtype, const int64_t* sizes, int bits, const uint8_t* payload, void* dx) {
+  Pool pool;
+  std::memcpy(&pool, sizes, sizeof(pool));
+  BY_DTYPE(dtype, dy, pool_backward(p, pool, bits, payload, reinterpret_cast<T*>(dx)))
 }
 
 }  // extern "C"

@@ -6,18 +6,23 @@ The library has a C interface, so that only ATen's thread pool is compiled in.
 from __future__ import annotations
 
 import ctypes
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, packed_bytes, payload_bytes
 from s2a_core.kernels.native.build import WAIT_S, BuildError, built
 from s2a_core.kernels.reference.activation import evaluate
+from s2a_core.kernels.reference.channels import row_stride
 from s2a_core.kernels.reference.formats import back_in_place, in_memory_order, in_payload_order, is_channels_last, mark
 from s2a_core.kernels.reference.mask import bounds, slopes
 from s2a_core.kernels.reference.mask import evaluate as evaluate_piecewise
 from s2a_core.kernels.reference.norm import grouped
+from s2a_core.kernels.reference.pooling import Pair, offset_bits, pair
 from s2a_core.kernels.reference.rounding import mix
 from s2a_core.kernels.tables import DerivativeTable
 
@@ -45,7 +50,7 @@ def _declare(library: ctypes.CDLL) -> None:
     for name, arguments in {
         "s2a_pack": (pointer, size, whole, pointer),
         "s2a_unpack": (pointer, size, whole, pointer),
-        "s2a_quantize": (pointer, whole, size, size, size, whole, whole, ctypes.c_uint32, pointer),
+        "s2a_quantize": (pointer, whole, size, size, size, size, whole, whole, ctypes.c_uint32, pointer),
         "s2a_dequantize": (pointer, size, size, size, whole, whole, pointer),
         "s2a_norm_fwd": (
             pointer, whole, pointer, pointer, real, size, size, size, whole, whole, pointer, whole, pointer, pointer,
@@ -55,6 +60,8 @@ def _declare(library: ctypes.CDLL) -> None:
         ),
         "s2a_index": (pointer, whole, size, pointer, whole, real, real, pointer),
         "s2a_scale": (pointer, whole, size, pointer, whole, pointer, pointer),
+        "s2a_maxpool_fwd": (pointer, whole, pointer, whole, whole, pointer, pointer),
+        "s2a_maxpool_bwd": (pointer, whole, pointer, whole, pointer, pointer),
     }.items():  # fmt: skip
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
@@ -92,9 +99,12 @@ def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) 
     """As the reference's; one read of x from memory when a sample fits the cache, and no temporary tensor."""
     payload = torch.zeros(payload_bytes(x.shape, bits), dtype=torch.uint8)
     if x.numel():
-        x = x.contiguous()
+        stride = row_stride(x)
+        if stride == 0:
+            x, stride = x.contiguous(), x.shape[2]
         seed = mix(stochastic_seed) if stochastic_seed is not None else 0
-        _call("s2a_quantize", x, _DTYPES[x.dtype], *x.shape, bits, int(stochastic_seed is not None), seed, payload)
+        rounding = (int(stochastic_seed is not None), seed)
+        _call("s2a_quantize", x, _DTYPES[x.dtype], *x.shape, stride, bits, *rounding, payload)
     return payload
 
 
@@ -191,3 +201,53 @@ def _scaled(dy: Tensor, payload: Tensor, bits: int, levels: Tensor) -> Tensor:
     dx = torch.empty_like(source)
     _call("s2a_scale", source, _DTYPES[dy.dtype], dy.numel(), payload, bits, levels, dx)
     return back_in_place(dx, payload)
+
+
+def maxpool2d_fwd(
+    x: Tensor,
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    ceil_mode: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """As the reference's, without PyTorch's 64-bit index."""
+    k, p, d = pair(kernel), pair(padding), pair(dilation)
+    s = k if stride is None else pair(stride)
+    bits = offset_bits(k)
+    # the output's size, with PyTorch's own checks of the options, from a tensor without memory
+    size = F.max_pool2d(torch.empty(x.shape, device="meta"), k, s, p, d, ceil_mode).shape
+    last = is_channels_last(x)
+    y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last if last else torch.contiguous_format)
+    payload = _bytes(packed_bytes(y.numel(), bits))
+    if y.numel():
+        source = x if last else x.contiguous()
+        _call(
+            "s2a_maxpool_fwd", source, _DTYPES[x.dtype], _sizes(x.shape, size, k, s, p, d), int(last), bits, y, payload
+        )
+    return y, payload
+
+
+def maxpool2d_bwd(
+    dy: Tensor,
+    payload: Tensor,
+    shape: tuple[int, ...],
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+) -> Tensor:
+    """As the reference's; sums of overlapping windows are made in fp32."""
+    k, p, d = pair(kernel), pair(padding), pair(dilation)
+    s = k if stride is None else pair(stride)
+    dx = torch.zeros(tuple(shape), dtype=dy.dtype)
+    if dy.numel():
+        sizes = _sizes(shape, dy.shape, k, s, p, d)
+        _call("s2a_maxpool_bwd", dy.contiguous(), _DTYPES[dy.dtype], sizes, offset_bits(k), payload, dx)
+    return dx
+
+
+def _sizes(shape: Sequence[int], size: Sequence[int], *options: Pair) -> Tensor:
+    """What the C++ struct Pool holds, int64 [14]."""
+    planes = math.prod(shape[:-2])
+    return torch.tensor([planes, shape[-3], *shape[-2:], *size[-2:], *(v for option in options for v in option)])

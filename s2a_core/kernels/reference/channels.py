@@ -103,6 +103,17 @@ def dequantize_channels(
     return out
 
 
+def row_stride(x: Tensor) -> int:
+    """Elements from one row of channels of x [B, N, C] to the next, where all are that far apart; else 0."""
+    samples, tokens, channels = x.shape
+    stride = x.stride(1) if tokens > 1 else x.stride(0) if samples > 1 else channels
+    is_even = samples <= 1 or x.stride(0) == tokens * stride
+    is_dense = channels <= 1 or x.stride(2) == 1
+    if channels == 1:
+        return 1 if is_even and stride == 1 else 0
+    return stride if is_even and is_dense and stride >= channels else 0
+
+
 def chunk_rows(shape: tuple[int, int, int]) -> int:
     """Samples in a chunk; a multiple of 8 of them, or all, when a sample does not end on a whole lane of codes."""
     _, tokens, channels = shape

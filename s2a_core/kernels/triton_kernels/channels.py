@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, payload_bytes, scales_offset
-from s2a_core.kernels.reference.channels import SMALLEST_SCALE, range_rule, scale_factor
+from s2a_core.kernels.reference.channels import SMALLEST_SCALE, range_rule, row_stride, scale_factor
 from s2a_core.kernels.reference.rounding import mix
 from s2a_core.kernels.triton_kernels.packing import GROUPS, is_wide, load_codes, store_codes
 
@@ -32,7 +32,7 @@ def bf16_value(bits):
 
 @triton.jit
 def _measure_kernel(
-    x, mean, rstd, scales, zeros, N, C, factor, num,
+    x, mean, rstd, scales, zeros, N, C, stride, factor, num,
     NORMALIZED: tl.constexpr, CENTRED: tl.constexpr, RULE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     sample = tl.program_id(0).to(tl.int64)
@@ -43,7 +43,7 @@ def _measure_kernel(
     for start in range(0, N, BLOCK_N):
         n = start + tl.arange(0, BLOCK_N)
         inside = (n < N)[:, None] & (c < C)[None, :]
-        v = tl.load(x + (sample * N + n[:, None]) * C + c[None, :], mask=inside, other=0.0).to(tl.float32)
+        v = tl.load(x + (sample * N + n[:, None]) * stride + c[None, :], mask=inside, other=0.0).to(tl.float32)
         if NORMALIZED:
             if CENTRED:
                 v -= tl.load(mean + sample * N + n, mask=n < N, other=0.0)[:, None]
@@ -62,7 +62,7 @@ def _measure_kernel(
         k = tl.full((BLOCK_C,), -0.5, tl.float32)
         if RULE == 2:
             top = num - 1.0
-            anchor = tl.load(x + sample * N * C + c, mask=c < C, other=0.0).to(tl.float32)
+            anchor = tl.load(x + sample * N * stride + c, mask=c < C, other=0.0).to(tl.float32)
             if NORMALIZED:
                 if CENTRED:
                     anchor -= tl.load(mean + sample * N)
@@ -89,7 +89,7 @@ def _measure_kernel(
 
 @triton.jit(do_not_specialize=["seed"])
 def _encode_kernel(
-    x, mean, rstd, scales, zeros, out, numel, N, C, top, smallest, seed,
+    x, mean, rstd, scales, zeros, out, numel, N, C, stride, top, smallest, seed,
     NORMALIZED: tl.constexpr, CENTRED: tl.constexpr, STOCHASTIC: tl.constexpr,
     BITS: tl.constexpr, GROUPS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
@@ -100,7 +100,7 @@ def _encode_kernel(
     inside = index < numel
     row = index // C
     channel = (row // N) * C + index % C
-    v = tl.load(x + index, mask=inside, other=0.0).to(tl.float32)
+    v = tl.load(x + row * stride + index % C, mask=inside, other=0.0).to(tl.float32)
     if NORMALIZED:
         if CENTRED:
             v -= tl.load(mean + row, mask=inside, other=0.0)
@@ -152,8 +152,12 @@ def write_payload(
     seed: int | None = None,
     mean: Tensor | None = None,
     rstd: Tensor | None = None,
+    stride: int = 0,
 ) -> Tensor:
-    """The payload of contiguous x seen as `shape`, or of (x - mean) * rstd when rstd [rows] is given."""
+    """The payload of x seen as `shape`, or of (x - mean) * rstd when rstd [rows] is given.
+
+    stride: elements between the rows of x, 0 where x is contiguous.
+    """
     samples, tokens, channels = shape
     numel = samples * tokens * channels
     payload = torch.zeros(payload_bytes(shape, bits), dtype=torch.uint8, device=x.device)
@@ -164,24 +168,15 @@ def write_payload(
     block_n = min(triton.next_power_of_2(tokens), 4096 // block_c)
     steps = (x, mean if mean is not None else x, rstd if rstd is not None else x)
     has = (rstd is not None, mean is not None)
+    apart = stride or channels
     _measure_kernel[(samples, triton.cdiv(channels, block_c))](
-        *steps,
-        scales,
-        zeros,
-        tokens,
-        channels,
-        scale_factor(bits),
-        float(1 << bits),
-        *has,
-        int(range_rule(bits, seed is not None)),
-        block_n,
-        block_c,
-        enable_fp_fusion=False,
-    )
+        *steps, scales, zeros, tokens, channels, apart, scale_factor(bits), float(1 << bits),
+        *has, int(range_rule(bits, seed is not None)), block_n, block_c, enable_fp_fusion=False,
+    )  # fmt: skip
     top, seed_bits = (1 << bits) - 0.5, mix(seed) if seed is not None else 0
     _encode_kernel[(triton.cdiv(numel, 8 * GROUPS),)](
-        *steps, scales, zeros, payload, numel, tokens, channels, top, SMALLEST_SCALE, seed_bits,
-        *has, seed is not None, bits, GROUPS, is_wide(numel), enable_fp_fusion=False,
+        *steps, scales, zeros, payload, numel, tokens, channels, apart, top, SMALLEST_SCALE, seed_bits,
+        *has, seed is not None, bits, GROUPS, is_wide(numel * max(apart // channels, 1)), enable_fp_fusion=False,
     )  # fmt: skip
     return payload
 
@@ -190,7 +185,10 @@ def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) 
     """x [B, N, C] as b-bit codes, a bf16 scale and zero per (sample, channel): uint8 [payload_bytes]."""
     check_bits(bits)
     samples, tokens, channels = x.shape
-    return write_payload(x.contiguous(), (samples, tokens, channels), bits, stochastic_seed)
+    stride = row_stride(x)
+    if stride == 0:
+        x, stride = x.contiguous(), channels
+    return write_payload(x, (samples, tokens, channels), bits, stochastic_seed, stride=stride)
 
 
 def dequantize_channels(

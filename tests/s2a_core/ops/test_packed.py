@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from s2a_core.ops.packed import decode, encode, layout_of
+from s2a_core.ops.packed import decode, encode, layout_of, lies_by_tokens
 from tests.assertions import assert_close
 
 
@@ -27,3 +27,14 @@ def test_attention_operands_are_token_maps_and_feature_maps_are_not() -> None:
     x = torch.randn(2, 3, 4, 5)
     assert layout_of(x, "matmul") == "tokens"
     assert layout_of(x, "mul") == "maps"
+
+
+def test_attention_operands_are_coded_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = torch.randn(2, 9, 3, 4, 8).permute(2, 0, 3, 1, 4).unbind(0)
+    assert all(map(lies_by_tokens, (q, k, v)))
+    assert not lies_by_tokens(q.contiguous())
+    for x in (q, k, v):
+        payload, packed = encode(x, 6, "tokens")
+        assert packed.layout == "heads"
+        assert payload.untyped_storage().nbytes() == 2 * 9 * 32 * 6 // 8 + 4 * 2 * 32
+        assert_close(decode(payload, packed), x, rel=0.03)

@@ -3,7 +3,7 @@ import torch
 
 from s2a_core.kernels.layout import BITS
 from s2a_core.kernels.native import build, library
-from s2a_core.kernels.reference import activation, channels, mask, norm, packing
+from s2a_core.kernels.reference import activation, channels, mask, norm, packing, pooling
 from s2a_core.kernels.tables import fit_table
 from tests.assertions import assert_close
 
@@ -113,3 +113,43 @@ def test_a_compiler_that_fails_is_a_reason_not_an_error(monkeypatch: pytest.Monk
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "--no-such-flag"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     assert "no-such-flag" in library.load()
+
+
+POOLS = [
+    ((2, 3, 11, 9), 3, 2, 1, 1, False),
+    ((1, 2, 8, 8), 2, None, 0, 1, False),
+    ((1, 1, 13, 13), 5, 3, 2, 2, True),
+    ((3, 4, 12), 3, 2, 1, 1, False),
+    ((0, 2, 6, 6), 2, 2, 0, 1, False),
+    ((2, 5, 7, 10), (3, 2), (2, 1), (1, 0), (1, 2), True),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", POOLS, ids=str)
+def test_pooling_is_that_of_the_reference(case: tuple, dtype: torch.dtype) -> None:
+    shape, kernel, *options = case
+    x = torch.randn(shape).mul(2).round().to(dtype)  # ties
+    if x.numel():
+        x.view(-1)[3], x.view(-1)[7] = float("nan"), float("-inf")
+    formats = [x, x.contiguous(memory_format=torch.channels_last)] if x.dim() == 4 else [x]
+    for given in formats:
+        y, payload = library.maxpool2d_fwd(given, kernel, *options)
+        expected, offsets = pooling.maxpool2d_fwd(x, kernel, *options)
+        assert torch.equal(y.nan_to_num(), expected.nan_to_num())
+        assert torch.equal(y.isnan(), expected.isnan())
+        assert torch.equal(payload, offsets)
+        dy = torch.randn(expected.shape).to(dtype)
+        dx = library.maxpool2d_bwd(dy, payload, shape, kernel, *options[:3])
+        wanted = pooling.maxpool2d_bwd(dy, offsets, shape, kernel, *options[:3])
+        assert_close(dx, wanted, rel=1e-6 if dtype is torch.float32 else 1e-2)
+
+
+def test_slices_of_one_product_are_coded_where_they_lie() -> None:
+    qkv = torch.randn(2, 19, 3 * 24)
+    for i in range(3):
+        part = qkv[:, :, 24 * i : 24 * (i + 1)]
+        assert channels.row_stride(part) == 72
+        for seed in (None, 3):
+            payload = library.quantize_channels(part, 4, seed)
+            assert torch.equal(payload, channels.quantize_channels(part.contiguous(), 4, seed))

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from s2a_core.kernels.layout import BITS, payload_bytes
-from s2a_core.kernels.reference.channels import dequantize_channels, farthest, quantize_channels, statistics_of
+from s2a_core.kernels.reference.channels import (
+    dequantize_channels,
+    farthest,
+    quantize_channels,
+    row_stride,
+    statistics_of,
+)
 from tests.assertions import relative_rms
 
 SHAPES = [(2, 5, 3), (3, 197, 24), (1, 1, 1), (40, 1, 5), (7, 49, 1), (3, 2000, 33)]
@@ -94,3 +100,14 @@ def test_an_empty_batch_passes() -> None:
     payload = quantize_channels(torch.empty(0, 197, 8), 4)
     assert payload.numel() == 0
     assert dequantize_channels(payload, (0, 197, 8), 4, torch.float32).shape == (0, 197, 8)
+
+
+def test_rows_are_one_stride_apart_or_copied() -> None:
+    x = torch.empty(2, 5, 6)
+    assert row_stride(x) == 6
+    assert row_stride(torch.empty(2, 5, 18)[:, :, 6:12]) == 18
+    assert row_stride(x.transpose(1, 2)) == 0
+    assert row_stride(torch.empty(2, 9, 6)[:, :5]) == 0  # samples further apart than their rows
+    assert row_stride(torch.empty(1, 9, 6)[:, ::2]) == 12
+    assert row_stride(torch.empty(1, 1, 6).expand(1, 4, 6)) == 0
+    assert row_stride(torch.empty(7, 4, 1)) == 1

@@ -49,3 +49,12 @@ def test_a_bad_value_spoils_its_own_group_only(value: float, device: torch.devic
     is_bad = torch.zeros(2, 10, 6, dtype=torch.bool)
     is_bad[1, :, 2] = True
     assert torch.equal(decoded.isnan(), is_bad)
+
+
+def test_slices_of_one_product_are_coded_where_they_lie(device: torch.device) -> None:
+    qkv = torch.randn(2, 19, 3 * 24)
+    there = qkv.to(device)
+    for i in range(3):
+        part = slice(24 * i, 24 * (i + 1))
+        payload = channels.quantize_channels(there[:, :, part], 4)
+        assert torch.equal(payload.cpu(), reference.quantize_channels(qkv[:, :, part].contiguous(), 4))
