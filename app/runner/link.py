@@ -13,7 +13,7 @@ from app.runner.spool import LAST_WORD, Spool
 
 GIVE_UP_S = 3600.0
 RETRY_S = 0.5
-REFUSALS = (401, 409, 410)
+REFUSALS = (401, 404, 409, 410)
 PATIENCE = (408, 425, 429)
 
 

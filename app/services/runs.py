@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.errors import NotAuthorized, StaleAttempt
+from app.errors import NotAuthorized, NotFound, StaleAttempt
 from app.executors.judgement import Fault
 from app.models.tables import Attempt, AttemptState, Job, JobStatus
 from app.runner.spool import LAST_WORD, read_spool, spool_path
@@ -38,7 +38,9 @@ class RunService:
     ) -> tuple[Job, Attempt]:
         attempt = attempts.find(session, attempt_id)
         if attempt is None or not hmac.compare_digest(attempt.token_hash, digest(token or "")):
-            raise NotAuthorized("this token is not that attempt's")
+            if not token:
+                raise NotAuthorized("send the attempt's token as `Authorization: Bearer ...`")
+            raise NotFound("no such attempt for this token")
         job = jobs.find(session, attempt.job_id)
         attempt = attempts.find(session, attempt_id)  # as it is now that the job's row is ours
         assert attempt is not None

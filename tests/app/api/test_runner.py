@@ -7,4 +7,4 @@ from fastapi.testclient import TestClient
 
 def test_they_are_hidden_and_refuse_an_unknown_attempt(service: TestClient) -> None:
     assert not [path for path in service.get("/openapi.json").json()["paths"] if "runner" in path]
-    assert service.get("/v1/runner/attempts/att_x/request").status_code == 401
+    assert service.get("/v1/runner/attempts/att_x/request").status_code == 404

@@ -38,8 +38,9 @@ def test_a_batch_sent_twice_is_stored_once(service: TestClient, attempt: dict[st
 
 
 def test_a_wrong_token_and_a_users_key_are_refused(service: TestClient, attempt: dict[str, Any]) -> None:
-    assert service.post(f"{attempt['url']}/heartbeat").status_code == 401
-    assert service.post(f"{attempt['url']}/heartbeat", headers={"Authorization": "Bearer x"}).status_code == 401
+    assert service.post(f"{attempt['url']}/heartbeat").status_code == 404
+    assert service.post(f"{attempt['url']}/heartbeat", headers={"Authorization": "Bearer x"}).status_code == 404
+    assert service.post(f"{attempt['url']}/heartbeat", headers={"Authorization": ""}).status_code == 401
     assert service.get("/v1/jobs", headers=attempt["headers"]).status_code == 401
 
 
