@@ -23,12 +23,17 @@ TINY_SHAPE = {"img_size": 32, "patch_size": 4, "embed_dim": 80, "depth": 6, "num
 
 
 def load_model(
-    name: str, weights: str | Path | None = None, num_classes: int | None = None, **options: Any
+    name: str,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
+    **options: Any,
 ) -> nn.Module:
     """A timm model, or `s2a_tiny`, in evaluation mode with fp32 weights.
 
     weights: None (random; ours for s2a_tiny), "pretrained" (downloads timm's), "none" (random), or a safetensors file
-    with timm's names. A head of another number of classes in the file is left out.
+    with timm's names. A head of another number of classes in the file is left out. image_size: pixels per side where it
+    is not the model's own; position embeddings are resampled to it. options: arguments of timm.create_model.
     Raises UnknownModel with the nearest names, WeightsMismatch with the first keys that differ, InvalidInput.
     """
     if weights == f"builtin:{TINY}":
@@ -40,18 +45,33 @@ def load_model(
                 load_weights(model, path, name)
         elif weights != "none":
             load_weights(model, Path(weights), name)
-        return model.eval()
+        return _resized(model, name, image_size).eval()
     if not timm.is_model(name.split(".")[0]):
         raise UnknownModel(name, difflib.get_close_matches(name, [*timm.list_models(), TINY], 3, 0.4))
     if num_classes is not None:
         options["num_classes"] = num_classes
+    is_pretrained = weights == "pretrained"
     try:
-        model = timm.create_model(name, pretrained=weights == "pretrained", **options)
+        model = timm.create_model(name, pretrained=is_pretrained, **options)
     except (OSError, RuntimeError, ValueError) as error:
         raise InvalidInput(f"{name} cannot be made: {str(error).splitlines()[0] if str(error) else error!r}") from error
     if weights not in (None, "none", "pretrained"):
         load_weights(model, Path(str(weights)), name)
-    return model.eval()
+    elif is_pretrained and num_classes not in (None, _own_classes(model)):
+        _start_small(model)
+    return _resized(model, name, image_size).eval()
+
+
+def _resized(model: nn.Module, name: str, image_size: int | None) -> nn.Module:
+    """The model for images of another size, where its layers depend on the size at all."""
+    own = int(resolve_data_config({}, model=model)["input_size"][-1])
+    if image_size in (None, own) or not hasattr(model, "set_input_size"):
+        return model
+    try:
+        model.set_input_size(img_size=image_size)  # type: ignore[operator]
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} cannot take images of {image_size} pixels ({error}); its own are {own}") from error
+    return model
 
 
 def load_weights(model: nn.Module, path: Path, name: str) -> None:
@@ -74,6 +94,21 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
     if missing or unexpected:
         raise WeightsMismatch(str(path), name, missing, unexpected)
     model.load_state_dict(usable, strict=False)
+    if not any(k in usable for k in head):
+        _start_small(model)
+
+
+def _own_classes(model: nn.Module) -> int | None:
+    """Classes timm's pretrained weights were trained on."""
+    config: Any = model.pretrained_cfg
+    return config.get("num_classes")
+
+
+def _start_small(model: nn.Module) -> None:
+    """A new classifier whose first logits are near zero; timm's own may begin at tens, and then nothing is learned."""
+    for name, parameter in model.named_parameters():
+        if name in _head_names(model):
+            nn.init.trunc_normal_(parameter, std=0.01) if parameter.ndim > 1 else nn.init.zeros_(parameter)
 
 
 def data_config(model: nn.Module, image_size: int | None = None) -> dict[str, Any]:

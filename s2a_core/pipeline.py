@@ -14,11 +14,13 @@ from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters, resolve
 from s2a_core.datasets import ImageDataset, open_dataset
-from s2a_core.errors import InvalidInput, OutOfMemory
+from s2a_core.errors import InvalidInput, OutOfMemory, StaleProfile
 from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs import write_outputs
 from s2a_core.planning import Plan, plan
 from s2a_core.profiling import Profile, profile
+from s2a_core.profiling.cache import recall, remember, request_mark
+from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.train import TrainConfig, train
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.types import OnEvent
@@ -26,11 +28,17 @@ from s2a_core.verify import verify
 
 Report = dict[str, Any]
 CALIBRATION_IMAGES = 8
+# Above this many parameters a profile measures fewer samples, which shows the same bytes in less time.
+LARGE_MODEL = 30_000_000
+LARGE_MODEL_SAMPLES = 3
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run needs to know. budget_bytes: memory it may use; None takes the model's or device's own."""
+    """What a run needs to know. budget_bytes: memory it may use; None takes the model's or device's own.
+
+    profile_cache: a directory of profiles; one that is there is not measured again.
+    """
 
     model: str
     data: str | None = None
@@ -48,6 +56,7 @@ class RunRequest:
     num_classes: int | None = None
     plan: Plan | None = None
     resume: bool = False
+    profile_cache: Path | None = None
 
 
 @dataclass
@@ -82,6 +91,13 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
     measured: Profile | None = None
     with clock.phase("profiling"):
         measured = _profile(request, prepared) if request.plan is None else None
+    if request.plan is not None and request.plan.fingerprint != _fingerprint(request, prepared):
+        raise StaleProfile(
+            f"this plan is of {request.plan.model} with {request.plan.adapter} at {request.plan.image_size} px, "
+            f"{request.plan.precision} ({request.plan.fingerprint}), not of this model, weights, device and versions: "
+            "plan again",
+            details={"fingerprint": request.plan.fingerprint},
+        )
     with clock.phase("planning"):
         chosen = request.plan or _plan(request, measured)
     with clock.phase("verifying"):
@@ -129,7 +145,7 @@ def _prepare(request: RunRequest) -> _Prepared:
     dataset = open_dataset(request.data, seed=request.seed) if request.data else None
     num_classes = len(dataset.classes) if dataset else (request.num_classes or 1000)
     torch.manual_seed(request.seed)
-    model = load_model(request.model, request.weights, num_classes)
+    model = load_model(request.model, request.weights, num_classes, request.image_size)
     image_size = request.image_size or int(data_config(model)["image_size"])
     spec = resolve(model, spec)
     model = add_adapters(model, spec, image_size).to(device)
@@ -138,9 +154,17 @@ def _prepare(request: RunRequest) -> _Prepared:
 
 
 def _profile(request: RunRequest, prepared: _Prepared) -> Profile:
-    size = min(4, max(2, request.batch_size))
+    cache = request.profile_cache
+    mark = request_mark_of(request)
+    has_weights = not is_random(request.model, request.weights)
+    if cache is not None:
+        known = recall(cache, mark)
+        if known is not None and known.fingerprint == _fingerprint(request, prepared):
+            return known
+    large = sum(p.numel() for p in prepared.model.parameters()) > LARGE_MODEL
+    size = LARGE_MODEL_SAMPLES if large else 4
     calibration = _calibration(prepared, CALIBRATION_IMAGES) if prepared.dataset else None
-    return profile(
+    found = profile(
         prepared.model,
         prepared.image_size,
         size,
@@ -148,6 +172,29 @@ def _profile(request: RunRequest, prepared: _Prepared) -> Profile:
         calibration,
         name=request.model,
         adapter=str(prepared.spec),
+        has_weights=has_weights,
+    )
+    if cache is not None:
+        remember(cache, mark, found)
+    return found
+
+
+def request_mark_of(request: RunRequest) -> str:
+    """The key under which a request's profile is kept."""
+    names = ("adapter", "weights", "num_classes", "image_size", "precision", "device", "data")
+    return request_mark(request.model, **{name: getattr(request, name) for name in names})
+
+
+def _fingerprint(request: RunRequest, prepared: _Prepared) -> str:
+    """What a plan or profile of this model, as it is, has to carry."""
+    return fingerprint(
+        prepared.model,
+        request.model,
+        str(prepared.spec),
+        prepared.image_size,
+        prepared.precision,
+        str(next(prepared.model.parameters()).device),
+        not is_random(request.model, request.weights),
     )
 
 

@@ -33,6 +33,11 @@ def pool_channels(x: Tensor, width: int, dim: int) -> Tensor:
     return x.index_select(dim, index).unflatten(dim, (width, share)).mean(dim + 1 if dim > 0 else dim)
 
 
+def _start_at_zero(layer: nn.Linear | nn.Conv2d) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class TokenBranch(nn.Module):
     """Linear, ReLU and Linear on pooled tokens: [B, ..., C] -> [B, ..., out]. Starts at zero.
 
@@ -46,8 +51,7 @@ class TokenBranch(nn.Module):
         self.mix = nn.Linear(width, width)
         self.act = nn.ReLU()
         self.up = nn.Linear(width, out)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        _start_at_zero(self.up)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """pooled: [B, ..., width]."""
@@ -67,8 +71,7 @@ class MapBranch(nn.Module):
         self.mix = nn.Conv2d(width, width, 3, padding=1)
         self.act = nn.ReLU()
         self.up = nn.Conv2d(width, out, 1)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        _start_at_zero(self.up)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """pooled: [B, width, h, w]."""
@@ -130,8 +133,7 @@ class SideLadder(nn.Module):
         self.rungs = nn.ModuleList(nn.Linear(self.width, self.width) for _ in shapes)
         self.act = nn.GELU()
         self.up = nn.Linear(self.width, features)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        _start_at_zero(self.up)
         self._state: Tensor | None = None
 
     def climb(self, rung: int, y: Tensor) -> None:

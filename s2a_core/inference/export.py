@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from s2a_core.adapters import merged_state_dict
 from s2a_core.errors import InvalidInput
 from s2a_core.inference.load import LoadedRun
+from s2a_core.models import data_config
 from s2a_core.outputs.atomic import plain, replacing
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
 
@@ -39,11 +40,18 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
         }
         with replacing(target) as part:
             save_file(tensors, str(part), metadata=facts)
-        load = f"timm.create_model({model!r}, num_classes={num_classes}, checkpoint_path={str(target)!r})"
+        size = _img_size(run)
+        load = f"timm.create_model({model!r}, num_classes={num_classes}{size}, checkpoint_path={str(target)!r})"
         return {"format": "timm", "path": str(target), "bytes": target.stat().st_size, "load": load}
     _write_package(run, target)
     load = f"s2a_core.inference.load_run(Path(DIR)) after unpacking {target.name} to DIR"
     return {"format": "s2a", "path": str(target), "bytes": target.stat().st_size, "load": load}
+
+
+def _img_size(run: LoadedRun) -> str:
+    """The argument that timm needs where the model was trained on images of another size than its own."""
+    size, own = run.report.get("image_size"), data_config(run.model)["image_size"]
+    return f", img_size={size}" if size not in (None, own) and hasattr(run.model, "set_input_size") else ""
 
 
 def _write_package(run: LoadedRun, target: Path) -> None:

@@ -43,10 +43,9 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     source = weights or report.get("weights")
     tensors = load_file(str(directory / ADAPTER))
     is_complete = is_random(str(report["model"]), source)
-    model = load_model(
-        str(report["model"]), weights="none" if is_complete else source, num_classes=len(report["classes"])
-    )
-    model = add_adapters(model, adapter_spec(report.get("adapter") or plan.get("adapter")), report.get("image_size"))
+    size = report.get("image_size")
+    model = load_model(str(report["model"]), "none" if is_complete else source, len(report["classes"]), size)
+    model = add_adapters(model, adapter_spec(report.get("adapter") or plan.get("adapter")), size)
     known = model.state_dict()
     unexpected = [name for name in tensors if name not in known]
     missing = [name for name in known if name not in tensors] if is_complete else []

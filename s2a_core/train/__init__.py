@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s2a_core.train.types import Event, TrainConfig, TrainResult
+from s2a_core.train.types import Event, PauseTraining, TrainConfig, TrainResult
 
 if TYPE_CHECKING:
     from s2a_core.train.loop import train
 
-__all__ = ["Event", "TrainConfig", "TrainResult", "train"]
+__all__ = ["Event", "PauseTraining", "TrainConfig", "TrainResult", "train"]
 
 
 def __getattr__(name: str) -> Any:

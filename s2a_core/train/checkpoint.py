@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,10 @@ from s2a_core.outputs.atomic import replacing
 NAME = "checkpoint.pt"
 
 
-def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values) with the generators' states; a reader sees the old file or this one."""
+def generator_states() -> dict[str, Any]:
+    """States of torch's, Python's and numpy's generators, as tensors and plain values."""
     kind, keys, position, has_gauss, cached = np.random.get_state()
-    generators = {
+    states = {
         "torch": torch.get_rng_state(),
         "python": repr(random.getstate()),
         "numpy": [
@@ -29,25 +31,40 @@ def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
             float(cached),
         ],
     }
+    return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+
+
+def save_checkpoint(directory: Path, state: dict[str, Any], generators: dict[str, Any] | None = None) -> None:
+    """Write `state` (tensors and plain values) with generators' states; a reader sees the old file or this one.
+
+    generators: those of an earlier moment; as they are where not given.
+    """
     with replacing(directory / NAME) as part:
-        torch.save({**state, "generators": generators}, part)
+        torch.save({**state, "generators": generators or generator_states()}, part)
 
 
 def load_checkpoint(directory: Path, identity: str) -> dict[str, Any] | None:
-    """The last checkpoint with generators restored, or None. Raises InvalidInput if it is another run's."""
+    """The last checkpoint with generators restored, or None. Raises InvalidInput if it is another run's or damaged."""
     path = directory / NAME
+    for part in directory.glob(f".{NAME}.*.part"):  # of a writer that was killed
+        part.unlink(missing_ok=True)
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise InvalidInput(f"{path} cannot be read ({error}); delete it to train from the beginning") from error
     if state.get("identity") != identity:
-        raise InvalidInput(f"{path} belongs to another run (other model, data, plan or seed); use another --output")
-    import ast
-
+        raise InvalidInput(
+            f"{path} belongs to another run (other model, data, batch, epochs or seed): use another --output"
+        )
     generators = state["generators"]
     torch.set_rng_state(generators["torch"])
     random.setstate(ast.literal_eval(generators["python"]))
     kind, keys, position, has_gauss, cached = generators["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    if "cuda" in generators and torch.cuda.is_available():
+        torch.cuda.set_rng_state(generators["cuda"])
     return state
 
 

@@ -1,4 +1,4 @@
-"""The training loop: micro-batches inside `compress`, cosine with warm-up, evaluation, best state, metered steps."""
+"""The training loop: micro-batches inside `compress`, checkpoints that continue to the bit, metered steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,18 @@ from torch.nn import functional
 
 from s2a_core.adapters import trained_state_dict
 from s2a_core.compression import compress
-from s2a_core.datasets import ImageDataset, ImageSplit
+from s2a_core.datasets import ImageDataset
+from s2a_core.kernels import enable_native
 from s2a_core.meter import PeakMeter, live_bytes
 from s2a_core.models import data_config, head_parameters
 from s2a_core.planning.types import Plan
-from s2a_core.train.checkpoint import drop_checkpoint, load_checkpoint, save_checkpoint
+from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, save_checkpoint
+from s2a_core.train.evaluate import evaluate, judge, precision
 from s2a_core.train.images import evaluation_transform, training_transform
-from s2a_core.train.types import OnEvent, TrainConfig, TrainResult
+from s2a_core.train.loading import SeededSplit, batches, split_evenly
+from s2a_core.train.recipe import WeightAverage, make_optimizer, schedule, training_mode
+from s2a_core.train.types import OnEvent, PauseTraining, TrainConfig, TrainResult
 
-# AdamW's rate by what is trained; the largest kind decides. From design.md's ranges, head and biases like it high.
-LEARNING_RATES = {"full": 3e-4, "lora": 1e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 2e-3, "head": 3e-3}
 METERED_STEPS = (0, 1, 2)  # the first creates the optimizer's state, the third has it all
 
 
@@ -37,9 +39,12 @@ def train(
 ) -> TrainResult:
     """Train the model's unfrozen parameters inside `plan`; the model ends with its best state.
 
-    Checkpoints each epoch under `output`; with config.resume it continues from there with the same numbers as an
-    uninterrupted run on CPU.
+    Checkpoints under `output` at the end of each epoch, every config.checkpoint_s within one, when the device is out of
+    memory and on PauseTraining; with config.resume it continues from there with the same numbers as an uninterrupted
+    run on CPU. The plan's storages may differ from those before: a tighter plan continues the same run.
     """
+    if plan.device == "cpu":
+        enable_native()
     return _Run(model, dataset, plan, config, output, on_event).go()
 
 
@@ -55,16 +60,19 @@ class _Run:
         self.images = data_config(model, plan.image_size)
         self.train_split = dataset.train.with_transform(training_transform(self.images))
         self.val_split = dataset.val.with_transform(evaluation_transform(self.images))
-        self.optimizer = self._make_optimizer()
+        self.optimizer = make_optimizer(model, plan.adapter, config.lr, config.weight_decay)
+        self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.steps_per_epoch = max(1, math.ceil(len(self.train_split) / plan.batch_size))
         self.total_steps = self.steps_per_epoch * config.epochs
         self.step, self.peak, self.step_ms = 0, 0, 0.0
+        self.epoch, self.right, self.loss_sum = 1, 0, 0.0  # of the epoch that runs
         self.timeline: list[tuple[float, int]] = []
         self.levels: dict[str, int] = {}
         self.history: list[dict[str, Any]] = []
         self.losses: list[float] = []
         self.best, self.best_epoch = -1.0, 0
         self.best_state: dict[str, Tensor] = {}
+        self.saved_at = time.perf_counter()
         self.identity = hashlib.sha256(
             json.dumps(
                 [plan.fingerprint, plan.batch_size, config.epochs, config.seed, dataset.report.fingerprint]
@@ -77,19 +85,21 @@ class _Run:
         random.seed(config.seed)
         np.random.seed(config.seed)
         torch.manual_seed(config.seed)
-        first = self._restore() if config.resume else 1
-        for epoch in range(first, config.epochs + 1):
-            self._epoch(epoch)
+        self.output.mkdir(parents=True, exist_ok=True)
+        if config.resume:
+            self._restore()
+        while self.epoch <= config.epochs and not self._is_stopped_early():
+            self._epoch()
         final = float(self.history[-1]["val_accuracy"])
         self.model.load_state_dict(self.best_state, strict=False)
-        confusion, mistakes = self._judge()
+        confusion, mistakes = judge(self.model, self.val_split, self.plan, len(self.dataset.classes))
         drop_checkpoint(self.output)
         head = head_parameters(self.model)
         return TrainResult(
             accuracy=self.best,
             final_accuracy=final,
             best_epoch=self.best_epoch,
-            epochs=config.epochs,
+            epochs=len(self.history),
             history=tuple(self.history),
             measured_peak_bytes=self.peak,
             measured=self.levels,
@@ -106,46 +116,32 @@ class _Run:
             step_losses=tuple(self.losses),
         )
 
-    def _epoch(self, epoch: int) -> None:
-        began = time.perf_counter()
+    def _epoch(self) -> None:
+        """What is left of the current epoch, its evaluation and its checkpoint."""
+        began, epoch, plan = time.perf_counter(), self.epoch, self.plan
         order = torch.randperm(
             len(self.train_split), generator=torch.Generator().manual_seed(self.config.seed * 9973 + epoch)
-        )
-        right = 0
-        total_loss = 0.0
-        for number in range(self.steps_per_epoch):
-            chosen = order[number * self.plan.batch_size : (number + 1) * self.plan.batch_size].tolist()
-            step_start = time.perf_counter()
-            with self._metered(self.step in METERED_STEPS):
-                loss, hits = self._step(chosen)
-            if self.step not in METERED_STEPS:
-                took = 1000 * (time.perf_counter() - step_start)
-                self.step_ms = took if not self.step_ms else 0.9 * self.step_ms + 0.1 * took
-            self.step += 1
-            right, total_loss = right + hits, total_loss + loss * len(chosen)
-            self.losses.append(loss)
-            self.on_event(
-                {
-                    "type": "step",
-                    "epoch": epoch,
-                    "epochs": self.config.epochs,
-                    "step": self.step,
-                    "total_steps": self.total_steps,
-                    "loss": loss,
-                    "accuracy": hits / len(chosen),
-                    "lr": self.optimizer.param_groups[0]["lr"],
-                    "images_per_s": len(chosen) / max(1e-9, time.perf_counter() - step_start),
-                    "peak_bytes": self.peak,
-                }
-            )
-        with self._metered(epoch == 1):
-            val_loss, val_accuracy = self._evaluate()
+        ).tolist()
+        done = self.step - (epoch - 1) * self.steps_per_epoch
+        groups = [split_evenly(group, plan.micro_batch) for group in split_evenly(order, plan.batch_size)[done:]]
+        source = SeededSplit(self.train_split, self.config.seed, epoch)
+        micro_batches = batches(source, [part for group in groups for part in group], self.device)
+        for group in groups:
+            self._timed_step(micro_batches, group)
+        is_evaluated = epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs
+        val_loss, val_accuracy = math.nan, math.nan
+        if is_evaluated:
+            with self._metered(not self.history), self._averaged():
+                val_loss, val_accuracy = evaluate(self.model, self.val_split, plan)
+                if val_accuracy > self.best:
+                    self.best, self.best_epoch = val_accuracy, epoch
+                    self.best_state = trained_state_dict(self.model)
         if not self.step_ms:
-            self.step_ms = 1000 * (time.perf_counter() - began) / self.steps_per_epoch
+            self.step_ms = 1000 * (time.perf_counter() - began) / max(1, len(groups))
         row = {
             "epoch": epoch,
-            "train_loss": total_loss / len(self.train_split),
-            "train_accuracy": right / len(self.train_split),
+            "train_loss": self.loss_sum / len(self.train_split),
+            "train_accuracy": self.right / len(self.train_split),
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
             "lr": self.optimizer.param_groups[0]["lr"],
@@ -153,108 +149,89 @@ class _Run:
             "peak_bytes": self.peak,
         }
         self.history.append(row)
-        if val_accuracy > self.best:
-            self.best, self.best_epoch = val_accuracy, epoch
-            self.best_state = trained_state_dict(self.model)
-        self._save(epoch)
+        self.epoch, self.right, self.loss_sum = epoch + 1, 0, 0.0
+        self._save()
         self.on_event({"type": "epoch", "epochs": self.config.epochs, **row})
 
-    def _step(self, chosen: Sequence[int]) -> tuple[float, int]:
+    def _timed_step(self, micro_batches: Iterator[tuple[Tensor, Tensor]], group: list[list[int]]) -> None:
+        """One optimizer step with its event, and the checkpoint that is due."""
+        size = sum(map(len, group))
+        began, generators = time.perf_counter(), generator_states()
+        try:
+            with self._metered(self.step in METERED_STEPS):
+                loss, hits = self._step(micro_batches, size, len(group))
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                self.optimizer.zero_grad(set_to_none=True)
+                self._save(generators)
+            raise
+        took = time.perf_counter() - began
+        if self.step not in METERED_STEPS:
+            self.step_ms = 1000 * took if not self.step_ms else 0.9 * self.step_ms + 100 * took
+        self.step += 1
+        self.right, self.loss_sum = self.right + hits, self.loss_sum + loss * size
+        self.losses.append(loss)
+        is_last = self.step % self.steps_per_epoch == 0
+        if time.perf_counter() - self.saved_at > self.config.checkpoint_s and not is_last:
+            self._save()
+        try:
+            self.on_event(
+                {
+                    "type": "step",
+                    "epoch": self.epoch,
+                    "epochs": self.config.epochs,
+                    "step": self.step,
+                    "total_steps": self.total_steps,
+                    "loss": loss,
+                    "accuracy": hits / size,
+                    "lr": self.optimizer.param_groups[0]["lr"],
+                    "images_per_s": size / max(1e-9, took),
+                    "peak_bytes": self.peak,
+                }
+            )
+        except PauseTraining:
+            self._save()
+            raise
+
+    def _step(self, micro_batches: Iterator[tuple[Tensor, Tensor]], size: int, num_parts: int) -> tuple[float, int]:
         """One optimizer step over micro-batches. Returns (mean loss, right answers)."""
-        rate = self._rate()
+        share = schedule(self.step, self.total_steps, self.config.warmup)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["base_lr"]
-        self.model.train()
-        self._freeze_statistics()
+            group["lr"] = share * group["base_lr"]
+        training_mode(self.model, self.plan.adapter)
         loss_sum, right = 0.0, 0
-        for start in range(0, len(chosen), self.plan.micro_batch):
-            part = chosen[start : start + self.plan.micro_batch]
-            x, y = self._load(self.train_split, part)
-            with self._precision(), compress(self.model, self.plan):
+        for _ in range(num_parts):
+            x, y = next(micro_batches)
+            with precision(self.plan), compress(self.model, self.plan):
                 logits = self.model(x)
             loss = functional.cross_entropy(logits.float(), y, label_smoothing=self.config.label_smoothing)
-            (loss * (len(part) / len(chosen))).backward()
-            loss_sum += float(loss.detach()) * len(part)
+            (loss * (len(y) / size)).backward()
+            loss_sum += float(loss.detach()) * len(y)
             right += int((logits.detach().argmax(-1) == y).sum())
             del logits, loss, x, y
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss_sum / len(chosen), right
+        if self.average is not None:
+            self.average.update(self.model)
+        return loss_sum / size, right
 
-    @torch.no_grad()
-    def _evaluate(self) -> tuple[float, float]:
-        """(mean loss, accuracy) over the validation images."""
-        loss, right = 0.0, 0
-        for logits, y in self._validation():
-            loss += float(functional.cross_entropy(logits, y, reduction="sum"))
-            right += int((logits.argmax(-1) == y).sum())
-        return loss / len(self.val_split), right / len(self.val_split)
+    def _is_stopped_early(self) -> bool:
+        patience = self.config.patience
+        evaluated = [row for row in self.history if not math.isnan(row["val_accuracy"])]
+        since = sum(row["epoch"] > self.best_epoch for row in evaluated)
+        return patience is not None and bool(evaluated) and since >= patience
 
-    @torch.no_grad()
-    def _judge(self) -> tuple[tuple[tuple[int, ...], ...], tuple[dict[str, Any], ...]]:
-        """Confusion counts [true][predicted] and the mistakes with their probabilities."""
-        num = len(self.dataset.classes)
-        counts = torch.zeros(num, num, dtype=torch.long)
-        mistakes: list[dict[str, Any]] = []
-        index = 0
-        for logits, y in self._validation():
-            best = logits.softmax(-1).max(-1)
-            rows = zip(y.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
-            for label, predicted, probability in rows:
-                counts[label, predicted] += 1
-                if label != predicted:
-                    mistakes.append(
-                        {"index": index, "label": label, "predicted": predicted, "probability": probability}
-                    )
-                index += 1
-        mistakes.sort(key=lambda m: -m["probability"])
-        return tuple(map(tuple, counts.tolist())), tuple(mistakes[:50])
-
-    def _validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        self.model.eval()
-        for start in range(0, len(self.val_split), self.plan.micro_batch):
-            part = list(range(start, min(start + self.plan.micro_batch, len(self.val_split))))
-            x, y = self._load(self.val_split, part)
-            with self._precision(), compress(self.model, self.plan):
-                logits = self.model(x).float()
-            yield logits, y
-
-    def _load(self, split: ImageSplit, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """([B, 3, H, W], [B]) on the device."""
-        pairs = [split[i] for i in indices]
-        x = torch.stack([image for image, _ in pairs]).to(self.device)
-        return x, torch.tensor([label for _, label in pairs], device=self.device)
-
-    def _rate(self) -> float:
-        """Share of the base rate: linear warm-up, then cosine to zero."""
-        warm = max(1, round(self.config.warmup * self.total_steps))
-        if self.step < warm:
-            return (self.step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (self.step - warm) / max(1, self.total_steps - warm)))
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        kinds = self.plan.adapter.replace("+", ",").split(",")
-        rate = self.config.lr or min(LEARNING_RATES.get(kind, 1e-3) for kind in kinds)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        decayed, plain = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-        groups = [
-            {"params": params, "weight_decay": decay, "base_lr": rate}
-            for params, decay in ((decayed, self.config.weight_decay), (plain, 0.0))
-            if params
-        ]
-        return torch.optim.AdamW(groups, lr=rate)
-
-    def _freeze_statistics(self) -> None:
-        """BatchNorm keeps its statistics unless everything is trained."""
-        if "full" not in self.plan.adapter:
-            for module in self.model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-
-    def _precision(self) -> contextlib.AbstractContextManager[object]:
-        if self.plan.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the last ones, where there are any."""
+        if self.average is None:
+            yield
+            return
+        self.average.swap(self.model)
+        try:
+            yield
+        finally:
+            self.average.swap(self.model)
 
     @contextlib.contextmanager
     def _metered(self, wanted: bool) -> Iterator[None]:
@@ -273,30 +250,37 @@ class _Run:
         if meter.reserved_bytes:
             self.levels |= {"reserved": meter.reserved_bytes, "device": meter.device_bytes}
 
-    def _save(self, epoch: int) -> None:
-        save_checkpoint(
-            self.output,
-            {
-                "identity": self.identity,
-                "epoch": epoch,
-                "step": self.step,
-                "model": trained_state_dict(self.model),
-                "buffers": {n: b.detach().cpu() for n, b in self.model.named_buffers() if b.numel()},
-                "optimizer": self.optimizer.state_dict(),
-                "best": [self.best, self.best_epoch, self.best_state],
-                "records": json.dumps([self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms]),
-            },
-        )
+    def _save(self, generators: dict[str, Any] | None = None) -> None:
+        records = [self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms]
+        state = {
+            "identity": self.identity,
+            "position": [self.epoch, self.step, self.right, self.loss_sum],
+            "model": trained_state_dict(self.model),
+            "buffers": {n: b.detach().cpu() for n, b in self.model.named_buffers() if b.numel()},
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state() if self.average else {},
+            "best": [self.best, self.best_epoch, self.best_state],
+            "records": json.dumps(records),
+        }
+        save_checkpoint(self.output, state, generators)
+        self.saved_at = time.perf_counter()
 
-    def _restore(self) -> int:
-        """The epoch to begin with."""
+    def _restore(self) -> None:
+        """Go on where the checkpoint was written, if there is one."""
         state = load_checkpoint(self.output, self.identity)
         if state is None:
-            return 1
+            return
         self.model.load_state_dict({**state["model"], **state["buffers"]}, strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = int(state["step"])
+        if self.average is not None:
+            self.average.restore(state["average"])
+        self.epoch, self.step, self.right, self.loss_sum = state["position"]
         self.best, self.best_epoch, self.best_state = state["best"]
         self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms = json.loads(state["records"])
-        self.on_event({"type": "log", "message": f"resumed after epoch {state['epoch']}"})
-        return int(state["epoch"]) + 1
+        message = f"resumed after step {self.step} of {self.total_steps}"
+        self.on_event({"type": "log", "message": message, "step": self.step, "epoch": self.epoch})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch could not get memory: CUDA's error, or the words of the CPU's allocator."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -13,9 +13,18 @@ Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 
 
+class PauseTraining(Exception):
+    """Raised by an `on_event` on a step or an epoch: the loop writes a checkpoint and lets it pass."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. lr: None takes the default of the adapter; label_smoothing, weight_decay, warmup: shares."""
+    """How to train. lr: None takes the adapter's default; label_smoothing, weight_decay, warmup: shares.
+
+    evaluate_every: epochs between evaluations, the last is always one; patience: evaluations without a better accuracy
+    after which training stops; ema_decay: of an average of the weights that is evaluated and kept instead of the last
+    ones; checkpoint_s: seconds between checkpoints within an epoch, there is one at the end of each.
+    """
 
     epochs: int = 5
     seed: int = 0
@@ -23,6 +32,10 @@ class TrainConfig:
     weight_decay: float = 0.01
     label_smoothing: float = 0.1
     warmup: float = 0.1
+    evaluate_every: int = 1
+    patience: int | None = None
+    ema_decay: float | None = None
+    checkpoint_s: float = 60.0
     resume: bool = False
 
 
@@ -31,7 +44,7 @@ class TrainResult:
     """A finished training. accuracy: best on validation, 0..1; bytes and milliseconds as named.
 
     measured_peak_bytes: maximum over metered training steps and an evaluation step, weights and optimizer included.
-    memory_timeline: (ms, bytes, phase) of one step; state_dict: trained tensors of the best epoch.
+    epochs: those that ran; memory_timeline: (ms, bytes) of one step; state_dict: trained tensors of the best epoch.
     """
 
     accuracy: float

@@ -39,3 +39,9 @@ def test_random_weights_are_known_as_such() -> None:
     assert is_random("resnet18", None)
     assert is_random("s2a_tiny", "none")
     assert not is_random("s2a_tiny", None)
+
+
+def test_a_transformer_takes_images_of_another_size_with_its_position_embeddings_resampled() -> None:
+    model = load_model("s2a_tiny", num_classes=7, image_size=48)
+    assert model(torch.zeros(1, 3, 48, 48)).shape == (1, 7)
+    assert load_model("resnet18", "none", 7, 48)(torch.zeros(1, 3, 48, 48)).shape == (1, 7)

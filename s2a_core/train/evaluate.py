@@ -1,0 +1,64 @@
+"""Evaluation under the plan: loss and accuracy, the confusion of classes and the worst mistakes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s2a_core.compression import compress
+from s2a_core.datasets import ImageSplit
+from s2a_core.planning.types import Plan
+from s2a_core.train.loading import batches, split_evenly
+
+MAX_MISTAKES = 50
+
+
+def precision(plan: Plan) -> contextlib.AbstractContextManager[object]:
+    """Autocast where the plan says bf16."""
+    if plan.precision == "bf16":
+        return torch.autocast(torch.device(plan.device).type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: ImageSplit, plan: Plan) -> tuple[float, float]:
+    """(mean loss, accuracy) over a split that gives tensors."""
+    loss, right = 0.0, 0
+    for logits, y in _predictions(model, split, plan):
+        loss += float(functional.cross_entropy(logits, y, reduction="sum"))
+        right += int((logits.argmax(-1) == y).sum())
+    return loss / len(split), right / len(split)
+
+
+@torch.no_grad()
+def judge(
+    model: nn.Module, split: ImageSplit, plan: Plan, num_classes: int
+) -> tuple[tuple[tuple[int, ...], ...], tuple[dict[str, Any], ...]]:
+    """Confusion counts [true][predicted] and the surest mistakes with their probabilities."""
+    counts = torch.zeros(num_classes, num_classes, dtype=torch.long)
+    mistakes: list[dict[str, Any]] = []
+    index = 0
+    for logits, y in _predictions(model, split, plan):
+        best = logits.softmax(-1).max(-1)
+        rows = zip(y.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+        for label, predicted, probability in rows:
+            counts[label, predicted] += 1
+            if label != predicted:
+                mistakes.append({"index": index, "label": label, "predicted": predicted, "probability": probability})
+            index += 1
+    mistakes.sort(key=lambda mistake: -float(mistake["probability"]))
+    return tuple(map(tuple, counts.tolist())), tuple(mistakes[:MAX_MISTAKES])
+
+
+def _predictions(model: nn.Module, split: ImageSplit, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+    """(logits in fp32 [B, classes], labels [B]) of micro-batches."""
+    model.eval()
+    for x, y in batches(split, split_evenly(range(len(split)), plan.micro_batch), torch.device(plan.device)):
+        with precision(plan), compress(model, plan):
+            logits = model(x).float()
+        yield logits, y

@@ -1,0 +1,73 @@
+"""Batches of images on the device: the same pixels for a seed, epoch and image, whoever loads them."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from s2a_core.datasets import ImageSplit
+
+MAX_WORKERS = 4
+
+
+class SeededSplit(Dataset[tuple[Tensor, int]]):
+    """A split whose augmentation draws from a generator seeded by (seed, epoch, index) alone."""
+
+    def __init__(self, split: ImageSplit, seed: int, epoch: int) -> None:
+        self.split, self.seed, self.epoch = split, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        draws = ((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index) % 2**63
+        before = random.getstate()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(draws)
+                random.seed(draws)
+                image, label = self.split[index]
+        finally:
+            random.setstate(before)
+        return image, label
+
+
+def batches(
+    split: Dataset[tuple[Tensor, int]] | ImageSplit, parts: Sequence[Sequence[int]], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(images [B, 3, H, W], labels [B]) on the device for each list of indices.
+
+    CPU: read when asked for, for the cores are busy training. CUDA: read ahead by at most four processes, one image
+    batch each, so that the machine's memory is not eaten.
+    """
+    if device.type != "cuda":
+        for part in parts:
+            yield _collate([split[i] for i in part])
+        return
+    workers = max(0, min(MAX_WORKERS, (os.cpu_count() or 1) - 1))
+    options: dict[str, Any] = {"prefetch_factor": 2} if workers else {}
+    loader: DataLoader[Any] = DataLoader(
+        split,  # type: ignore[arg-type]
+        batch_sampler=list(map(list, parts)),
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=True,
+        **options,
+    )
+    for x, y in loader:
+        yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+
+
+def split_evenly(indices: Sequence[int], size: int) -> list[list[int]]:
+    """Consecutive parts of at most `size`."""
+    return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+
+
+def _collate(pairs: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    return torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs])

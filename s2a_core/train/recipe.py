@@ -1,0 +1,113 @@
+"""The recipe: AdamW with rates by what is trained, warm-up then cosine, no decay of biases, averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from s2a_core.models import head_parameters
+
+# Best rates of `python scripts/accuracy.py --sweep` (docs/accuracy/sweep.jsonl), for networks without and with
+# BatchNorm. Adapters together take the smallest of theirs. The classifier starts from noise and has a rate of its own.
+TOKEN_RATES = {
+    "full": 1e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
+}  # fmt: skip
+MAP_RATES = {
+    "full": 1e-3, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
+}  # fmt: skip
+# An Adam step moves a logit by up to rate x inputs: the wider the classifier, the smaller its rate.
+HEAD_RATE_TIMES_INPUTS = 0.8
+MAX_HEAD_RATE = 5e-3
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether the network normalises over the batch, as most convolutional ones do."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
+def learning_rates(model: nn.Module, adapter: str, lr: float | None = None) -> tuple[float, float]:
+    """(rate of what the adapter trains, rate of the classifier). lr: replaces the first; for `head` both."""
+    rates = MAP_RATES if has_batch_norm(model) else TOKEN_RATES
+    parameters = dict(model.named_parameters())
+    widths = [parameters[n].shape[1] for n in head_parameters(model) if parameters[n].ndim > 1]
+    head = min(MAX_HEAD_RATE, HEAD_RATE_TIMES_INPUTS / max(widths, default=1))
+    kinds = [kind for kind in adapter.replace("+", ",").split(",") if kind in rates]
+    if not kinds:
+        return (lr or head, lr or head)
+    return lr or min(rates[kind] for kind in kinds), head
+
+
+def make_optimizer(model: nn.Module, adapter: str, lr: float | None, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; each group's `base_lr` is its rate before the schedule."""
+    rate, head_rate = learning_rates(model, adapter, lr)
+    head = head_parameters(model)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.ndim > 1 else 0.0  # biases and scales keep their size
+            groups.setdefault((head_rate if name in head else rate, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": ps, "weight_decay": decay, "base_lr": base} for (base, decay), ps in groups.items()], lr=rate
+    )
+
+
+def schedule(step: int, total_steps: int, warmup: float) -> float:
+    """Share of the base rate at a step: linear over `warmup` of the steps, then a cosine to zero."""
+    warm = max(1, round(warmup * total_steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total_steps - warm)))
+
+
+def training_mode(model: nn.Module, adapter: str) -> None:
+    """Training mode; unless everything is trained, BatchNorm keeps its statistics and paths are not dropped."""
+    model.train()
+    if "full" in adapter:
+        return
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) or type(module).__name__ == "DropPath":
+            module.eval()
+
+
+class WeightAverage:
+    """Exponential moving average of the trainable parameters, evaluated and kept in their place.
+
+    It counts like bias-corrected Adam moments: the share of the newest weights starts at 1 and falls to 1 - decay.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay, self.num = decay, 0
+        self.shadow = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """After an optimizer step."""
+        self.num += 1
+        share = max(1 - self.decay, 1 / (self.num + 1))
+        parameters = dict(model.named_parameters())
+        for name, average in self.shadow.items():
+            average.lerp_(parameters[name].detach(), share)
+
+    @torch.no_grad()
+    def swap(self, model: nn.Module) -> None:
+        """Exchange the model's weights and the averaged ones; twice is as before."""
+        parameters = dict(model.named_parameters())
+        for name, average in self.shadow.items():
+            current = parameters[name].detach().clone()
+            parameters[name].copy_(average)
+            average.copy_(current)
+
+    def state(self) -> dict[str, Tensor | int]:
+        """What a checkpoint keeps."""
+        return {**self.shadow, "": self.num}
+
+    def restore(self, state: Mapping[str, Tensor | int]) -> None:
+        """The average as it was."""
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                self.shadow[name].copy_(value)
+            else:
+                self.num = int(value)

@@ -1,0 +1,68 @@
+"""Rates, schedule, decay, frozen statistics and the average of the weights."""
+
+import math
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.models import load_model
+from s2a_core.train.recipe import WeightAverage, learning_rates, make_optimizer, schedule, training_mode
+
+
+def test_adapters_together_take_the_smallest_rate_and_the_classifier_its_own() -> None:
+    model = load_model("s2a_tiny", num_classes=10)
+    full, head = learning_rates(model, "full")
+    assert full < learning_rates(model, "bias,prompt")[0]
+    assert learning_rates(model, "bias", lr=0.5) == (0.5, head)
+    assert learning_rates(model, "head", lr=0.5) == (0.5, 0.5)
+
+
+def test_a_wide_classifier_has_a_smaller_rate() -> None:
+    wide, narrow = timm.create_model("mobilenetv2_100", num_classes=10), load_model("s2a_tiny", num_classes=10)
+    assert learning_rates(wide, "head")[0] == pytest.approx(0.8 / 1280)
+    assert learning_rates(narrow, "head")[0] == 5e-3
+
+
+def test_biases_and_scales_do_not_decay() -> None:
+    model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("full",)))
+    for group in make_optimizer(model, "full", None, 0.05).param_groups:
+        assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+
+
+def test_the_rate_rises_then_falls_to_zero() -> None:
+    shares = [schedule(step, 20, 0.1) for step in range(20)]
+    assert shares[0] == 0.5
+    assert max(shares) == 1
+    assert shares[2:] == sorted(shares[2:], reverse=True)
+    assert schedule(20, 20, 0.1) == pytest.approx(0)
+
+
+def test_statistics_and_paths_rest_unless_everything_is_trained() -> None:
+    model = timm.create_model("convnext_atto", drop_path_rate=0.1)
+    model.add_module("extra", nn.BatchNorm2d(3))
+    for adapter, resting in (("bias", True), ("full", False)):
+        training_mode(model, adapter)
+        kinds = [m for m in model.modules() if type(m).__name__ in ("DropPath", "BatchNorm2d")]
+        assert len(kinds) > 2
+        assert all(m.training != resting for m in kinds)
+        assert model.training
+
+
+def test_an_average_follows_the_weights_and_swaps_in_and_out() -> None:
+    model = nn.Linear(2, 1)
+    average = WeightAverage(model, 0.5)
+    before = model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight.add_(1)
+    average.update(model)
+    average.swap(model)
+    assert torch.allclose(model.weight, before + 0.5)
+    other = WeightAverage(nn.Linear(2, 1), 0.5)
+    average.swap(model)
+    other.restore(average.state())
+    assert torch.equal(other.shadow["weight"], average.shadow["weight"])
+    assert other.num == 1
+    assert not math.isnan(float(model.weight.detach().sum()))
