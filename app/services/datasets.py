@@ -184,6 +184,8 @@ class DatasetDesk:
     def finish(self, dataset_id: str, answer: dict[str, Any]) -> None:
         """Write down a child's answer; of a refused dataset nothing stays on disk."""
         status = answer["status"] or DatasetStatus.REFUSED
+        if status != DatasetStatus.READY:
+            shutil.rmtree(dataset_folder(self.data_dir, dataset_id), ignore_errors=True)
         with self.database.transaction() as session:
             dataset = datasets.find(session, dataset_id, None)
             if dataset is not None and dataset.status == DatasetStatus.VALIDATING:
@@ -191,8 +193,6 @@ class DatasetDesk:
                 dataset.summary, dataset.lease_expires_at = answer.get("summary"), None
                 dataset.num_bytes = int(answer.get("num_bytes") or 0)
                 dataset.sha256 = answer.get("sha256")
-        if status != DatasetStatus.READY:
-            shutil.rmtree(dataset_folder(self.data_dir, dataset_id), ignore_errors=True)
 
     def release(self, dataset_id: str) -> None:
         """Give a dataset back, for the next worker."""
