@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     run_scheduler: bool = True
     capacity_bytes: int = 0
+    cuda_reserve_bytes: int = 512 * 2**20  # of each GPU, for the driver and what moves
     poll_s: float = 0.3
     # attempts: seconds between heartbeats, until a silent one is lost, until a runner that hears nothing stops working
     renew_s: float = 10.0
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     fence_s: float = 40.0
     give_up_s: float = 3600.0  # a runner that reaches no service for so long ends
     stuck_s: float = 1800.0  # alive, but its loop did nothing for so long
+    leader_s: float = 10.0  # a scheduler that was silent for so long is followed by another
     launch_s: float = 60.0  # a process that was to be started is looked for so long
     kill_grace_s: float = 2.0  # between TERM and KILL
     exit_s: float = 10.0  # a process whose job has ended may take so long to end itself

@@ -51,8 +51,10 @@ def serve(
 
     terminal: Terminal = ctx.obj
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    given: dict[str, Any] = {"public_url": f"http://{reached}:{port}", **({"database_url": db} if db else {})}
-    app = create_app(Settings(**given))
+    settings = Settings(database_url=db) if db else Settings()
+    if "public_url" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"public_url": f"http://{reached}:{port}"})
+    app = create_app(settings)
     first_key = prepare(app)
     if first_key:
         terminal.note(f"first admin key, shown once: {first_key}")

@@ -21,7 +21,7 @@ class AttemptActor:
         self, attempt_id: str, command: list[str], token: str, log: str, device: str | None, reserved_bytes: int
     ) -> dict[str, Any]:
         """Start the process. A runner is told to end with this actor, so that it never outlives it."""
-        if "app.runner" in command:
+        if "--attempt" in command:
             command = [*command, END_WITH_PARENT]
         handle = self._executor.launch(attempt_id, command, token, Path(log), device, reserved_bytes)
         self._handle = {**handle, "node": node_id()}

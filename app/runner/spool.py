@@ -26,10 +26,9 @@ def spool_path(output: Path, epoch: int) -> Path:
 
 def read_spool(path: Path) -> list[dict[str, Any]]:
     """Every whole record of a spool; empty without one."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError:
+    if not path.is_file():  # neither without one nor where it is a device
         return []
+    lines = path.read_bytes().split(b"\n")
     records: list[dict[str, Any]] = []
     for line in lines[:-1]:
         try:

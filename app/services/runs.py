@@ -165,12 +165,16 @@ class RunService:
         """Store what an attempt wrote to its spool and could not send. Its process is gone, so nothing is added."""
         with self.database.transaction() as session:
             attempt = attempts.find(session, attempt_id)
-            job = jobs.find(session, attempt.job_id) if attempt else None
+        if attempt is None:
+            return
+        folder = job_folder(self.data_dir, attempt.job_id)
+        records = read_spool(spool_path(folder / "output", attempt.epoch))
+        if not records:
+            return
+        with self.database.transaction() as session:
+            job = jobs.find(session, attempt.job_id)
+            attempt = attempts.find(session, attempt_id)
             if attempt is None or job is None:
-                return
-            session.refresh(attempt)
-            records = read_spool(spool_path(job_folder(self.data_dir, job.id) / "output", attempt.epoch))
-            if not records:
                 return
             known = int((attempt.handle or {}).get("events", 0))
             self._store(session, job, attempt, known, records[known:])

@@ -132,6 +132,13 @@ class RunningService:
 
         return dict(wait_for(reached, seconds, f"{job} is {' or '.join(statuses)}: {self.job(job)}"))
 
+    def processes(self) -> list[psutil.Process]:
+        """The service's own process and its helpers that are no attempts."""
+        if self.process is None or self.process.poll() is not None:
+            return []
+        own = psutil.Process(self.process.pid)
+        return [own, *(p for p in own.children(recursive=True) if "--attempt" not in p.cmdline())]
+
     def runners(self) -> list[psutil.Process]:
         """The processes of attempts."""
-        return [p for p in processes_of(self.folder) if "app.runner" in " ".join(p.cmdline())]
+        return [p for p in processes_of(self.folder) if "--attempt" in p.cmdline()]

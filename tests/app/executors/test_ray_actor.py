@@ -40,5 +40,5 @@ def test_a_runner_is_told_to_end_with_the_actor(actor: AttemptActor, monkeypatch
         return {"pid": 1, "started": 0.0}
 
     monkeypatch.setattr(actor._executor, "launch", launch)
-    actor.start("att_y", ["python", "-m", "app.runner"], "t", "log", "cpu", 1)
-    assert got == [["python", "-m", "app.runner", "--end-with-parent"]]
+    actor.start("att_y", ["python", "-m", "app.runner", "--attempt", "att_y"], "t", "log", "cpu", 1)
+    assert got == [["python", "-m", "app.runner", "--attempt", "att_y", "--end-with-parent"]]
