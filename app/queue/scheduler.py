@@ -1,42 +1,67 @@
-"""The loop of the queue: stop what was asked to stop, find processes that are gone, start what fits.
+"""The loop of the queue: look after what runs, decide, claim what may start in one transaction, launch it.
 
-A job starts when its budget fits what the live attempts leave of the capacity: jobs share a device because their peaks
-are known. An attempt starts under a new epoch, in a transaction; a process of an older epoch is refused by the service,
-so a job ends exactly once whatever was killed when.
+One scheduler leads, by a lease that is renewed in the transaction of every claim: one that was replaced claims nothing.
+An attempt starts under a new epoch; a process of an older epoch is refused by the service, so a job ends exactly once
+whatever was killed when.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import secrets
+import socket
 import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from app.executors.base import Executor
+from app.executors.base import DeviceReading, Executor
 from app.executors.supervisor import Supervisor
+from app.models.tables import JobStatus
+from app.queue import devices
+from app.queue.ledger import Ledger
+from app.queue.policy import Decision, Front, Rules, Wait, decide
 from app.services.keys import digest
 from app.settings import Settings
-from app.store import attempts, jobs
+from app.store import attempts, jobs, leases, queue
 from app.store.database import Database
-from s2a_core.sizes import format_bytes
 
 log = logging.getLogger(__name__)
+LEADER = "scheduler"
+EXPLAIN_S = 5.0  # a reason whose numbers move is written again after so long
 
 
 class Scheduler:
     """Ticks every `settings.poll_s` in a thread of its own."""
 
-    def __init__(self, database: Database, settings: Settings, executor: Executor) -> None:
-        self.database, self.settings, self.executor = database, settings, executor
-        self.capacity_bytes = settings.capacity_bytes or psutil.virtual_memory().total // 2
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        executor: Executor,
+        rules: Rules | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.database, self.settings, self.executor, self.clock = database, settings, executor, clock
         self.supervisor = Supervisor(database, settings, executor)
+        self.rules = rules or Rules()
+        self.ledger = Ledger(self.rules)
+        # SQLite has one server, so a restarted one is the holder at once.
+        this_process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.holder = "sqlite" if database.url.startswith("sqlite") else this_process
+        self._token: int | None = None
+        self._fronts: Mapping[str, Front] = {}
+        self._written: dict[str, tuple[str, str, int | None, float]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
-        """Adopt what runs, then begin to tick."""
-        self.supervisor.adopt()
+        """Begin to tick."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -44,6 +69,8 @@ class Scheduler:
         self._stop.set()
         self._thread.join(10)
         self.supervisor.close()
+        with contextlib.suppress(SQLAlchemyError), self.database.transaction() as session:
+            leases.release(session, LEADER, self.holder, time.time())
 
     def _run(self) -> None:
         while not self._stop.wait(self.settings.poll_s):
@@ -52,23 +79,97 @@ class Scheduler:
             except Exception:  # the loop's boundary: one bad tick must not stop the queue
                 log.exception("the scheduler's tick failed; it tries again")
 
-    def tick(self) -> None:
-        """One round: look after what runs, claim what fits in one transaction, then launch what was claimed."""
-        self.supervisor.round()
-        claimed: list[tuple[str, str]] = []
+    def _lead(self) -> bool:
+        """Hold the leader's lease; who gets it adopts what runs."""
         with self.database.transaction() as session:
-            free = self.capacity_bytes - attempts.reserved_bytes(session)
-            for job in jobs.waiting(session):
-                if job.budget_bytes <= free:
-                    token = secrets.token_hex(24)
-                    attempt = attempts.claim(session, job, digest(token), lease_s=self.settings.lease_s)
-                    claimed.append((attempt.id, token))
-                    free -= attempt.reserved_bytes
-                else:
-                    job.reason = {
-                        "code": "waiting_for_memory",
-                        "message": f"needs {format_bytes(job.budget_bytes)}, {format_bytes(max(free, 0))} are free",
-                        "details": {"needs_bytes": job.budget_bytes, "free_bytes": max(free, 0)},
-                    }
+            token = leases.acquire(session, LEADER, self.holder, self.settings.leader_s, time.time())
+        if token is not None and token != self._token:
+            self.supervisor.adopt()
+        self._token = token
+        return token is not None
+
+    def tick(self) -> None:
+        """One round of the leader: look after what runs, claim what fits at once, launch what was claimed."""
+        if not self._lead():
+            return
+        self.supervisor.round()
+        readings = self._readings()
+        with self.database.transaction() as session:
+            if not self._is_leader(session):
+                return
+            claimed = self._pass(session, readings)
         for attempt_id, token in claimed:
             self.supervisor.launch(attempt_id, token)
+
+    def _is_leader(self, session: Session) -> bool:
+        """Whether this is still the holder, under the token it got; the lease is locked until the commit."""
+        is_held = leases.renew(session, LEADER, self.holder, self.settings.leader_s, time.time())
+        return is_held and leases.current(session, LEADER)[1] == self._token
+
+    def _readings(self) -> Sequence[DeviceReading]:
+        """What the executor measures; the machine's own memory where it names no device."""
+        found = self.executor.devices()
+        capacity = self.settings.capacity_bytes or psutil.virtual_memory().total // 2
+        return found or [DeviceReading(socket.gethostname(), "cpu", "cpu", capacity)]
+
+    def _pass(self, session: Session, readings: Sequence[DeviceReading]) -> list[tuple[str, str]]:
+        """Decide, claim, and write why the others wait: (attempt, token) of what was claimed."""
+        now = self.clock()
+        live = attempts.live(session)
+        rows = devices.refresh(session, readings, [attempt for attempt, _ in live], self.settings, now)
+        waiting = self.ledger.waiting(session, rows)
+        lives = self.ledger.lives(session, live, rows, now)
+        teams = self.ledger.teams(session, lives, now)
+        made = decide(now, self.ledger.devices(rows), teams, lives, waiting, self._fronts, self.rules)
+        self._fronts = made.fronts
+        self._preempt(session, made)
+        self._explain(session, made.waits, now)
+        return self._claim(session, made)
+
+    def _claim(self, session: Session, made: Decision) -> list[tuple[str, str]]:
+        claimed = []
+        for start in made.starts:
+            job = queue.lock_queued(session, start.job_id)
+            if job is None:  # cancelled or paused since it was read
+                continue
+            token = secrets.token_hex(24)
+            attempt = attempts.claim(
+                session,
+                job,
+                digest(token),
+                reserved_bytes=start.num_bytes,
+                device_id=start.device_id,
+                lease_s=self.settings.lease_s,
+            )
+            self._written.pop(job.id, None)
+            claimed.append((attempt.id, token))
+        return claimed
+
+    def _preempt(self, session: Session, made: Decision) -> None:
+        for stop in made.preempts:
+            job = queue.lock_running(session, stop.job_id)
+            if job is None:
+                continue
+            job.status = JobStatus.PAUSING
+            message = "stopped at its last checkpoint for a job of a higher class; it is queued again"
+            job.reason = {"code": "preempted", "message": message, "details": {"device": stop.device_id}}
+            jobs.add_event(session, job, "preempted", {"reason": job.reason})
+
+    def _explain(self, session: Session, waits: Mapping[str, Wait], now: float) -> None:
+        """Write what changed: code, message and position at once, numbers that move every EXPLAIN_S."""
+        found = []
+        for job_id, wait in waits.items():
+            old = self._written.get(job_id)
+            is_same = old is not None and old[:3] == (wait.code, wait.message, wait.position)
+            if is_same and old is not None and now - old[3] < EXPLAIN_S:
+                continue
+            self._written[job_id] = (wait.code, wait.message, wait.position, now)
+            reason = {
+                "code": wait.code,
+                "message": wait.message,
+                "details": {**wait.details, "position": wait.position, "eta_at": wait.eta_at},
+            }
+            found.append(queue.Waited(job_id, reason, wait.position, wait.eta_at))
+        queue.explain(session, found)
+        for job_id in self._written.keys() - waits.keys():
+            del self._written[job_id]

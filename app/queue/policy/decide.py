@@ -92,6 +92,5 @@ def _held_by_memory(job: Waiting, packing: Packing, found: _Pass, rules: Rules) 
             code = "preempting" if is_head and found.preempts else "waiting_for_memory"
             return Held(job, code, "", {}, starts_at=held.at)
     if packing.fits_now(job):
-        heads = sorted(held.job_id for held in packing.reservations.values())
-        return Held(job, "held_for_head", "", {"heads": heads})
+        return Held(job, "held_for_head", "", {})
     return Held(job, "waiting_for_memory", "", {})

@@ -62,7 +62,10 @@ def explain(
 ) -> dict[str, Wait]:
     """A Wait for every held job, in the order of the queue."""
     timelines = _timelines(packing)
-    shown = {device_id: _shown(packing, device_id, teams, rules) for device_id in packing.devices}
+    shown = {
+        team: {device_id: _shown(packing, device_id, team, teams, rules) for device_id in packing.devices}
+        for team in {entry.job.team_id for entry in held}
+    }
     waits: dict[str, Wait] = {}
     position = 0
     for entry in held:
@@ -74,10 +77,10 @@ def explain(
         details = {
             **entry.details,
             "needs_bytes": min(entry.job.limit_bytes, entry.job.peak_bytes),
-            "devices": _per_device(entry.job, packing, shown),
+            "devices": _per_device(entry.job, packing, shown[entry.job.team_id]),
         }
         if entry.code == "preempting":
-            details["stops"] = [p.job_id for p in preempts]
+            details["num_stopped"] = len(preempts)
         message = entry.message or _message(entry, packing, details)
         waits[entry.job.job_id] = Wait(entry.code, message, details, place, at)
     return waits
@@ -108,7 +111,8 @@ def _eta(entry: Held, timelines: Sequence[_Timeline]) -> float | None:
     return entry.starts_at if entry.starts_at is not None else at
 
 
-def _shown(packing: Packing, device_id: str, teams: Mapping[str, Team], rules: Rules) -> dict[str, Any]:
+def _shown(packing: Packing, device_id: str, team_id: str, teams: Mapping[str, Team], rules: Rules) -> dict[str, Any]:
+    """A device as a team may see it: jobs of other teams by their team and bytes only."""
     device = packing.devices[device_id]
     lives = sorted(packing.lives[device_id], key=lambda live: (-live.num_bytes, live.job_id))
     return {
@@ -121,7 +125,7 @@ def _shown(packing: Packing, device_id: str, teams: Mapping[str, Team], rules: R
         "num_holders": len(lives),
         "held_by": [
             {
-                "job": live.job_id,
+                "job": live.job_id if live.team_id == team_id else None,
                 "team": teams[live.team_id].name if live.team_id in teams else live.team_id,
                 "bytes": live.num_bytes,
                 "ends_at": round(live.ends_at, 1),
@@ -143,9 +147,9 @@ def _per_device(job: Waiting, packing: Packing, shown: Mapping[str, dict[str, An
 def _message(entry: Held, packing: Packing, details: Mapping[str, Any]) -> str:
     needs = format_bytes(details["needs_bytes"])
     if entry.code == "preempting":
-        return f"needs {needs}; {len(details['stops'])} jobs of a lower class are being stopped for it"
+        return f"needs {needs}; {details['num_stopped']} jobs of a lower class are being stopped for it"
     if entry.code == "held_for_head":
-        return f"fits, but would delay {' and '.join(details['heads'])}, which came first"
+        return "fits, but would delay a job that comes before it"
     if entry.code == "no_device":
         if not details["devices"]:
             return f"no device is {entry.job.kind!r}"

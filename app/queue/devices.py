@@ -1,0 +1,101 @@
+"""The devices table from what executors measure: capacity, what others hold, and devices back from quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy.orm import Session
+
+from app.executors.base import DeviceReading
+from app.models import Attempt, Device, DeviceState
+from app.settings import Settings
+from app.store import queue
+
+CUDA = "cuda"
+SLACK_BYTES = 64 * 2**20  # a driver's own allocations move by this much
+
+
+def refresh(
+    session: Session, readings: Sequence[DeviceReading], lives: Iterable[Attempt], settings: Settings, now: float
+) -> list[Device]:
+    """Write down what was measured; every known device comes back.
+
+    A device that is no longer reported is gone; one that is reported again, or whose memory came back while it was in
+    quarantine for that, is ready.
+    """
+    known = {(device.worker, device.name): device for device in queue.devices(session)}
+    held: dict[str, list[Attempt]] = {}
+    for attempt in lives:
+        held.setdefault(attempt.device_id or "", []).append(attempt)
+    seen = set()
+    for reading in readings:
+        key = (reading.worker, reading.name)
+        seen.add(key)
+        device = known.get(key)
+        if device is None:
+            device = queue.add_device(session, _new(reading, now))
+            known[key] = device
+        _measure(device, reading, held.get(device.id, []), settings, now)
+    for key, device in known.items():
+        if key not in seen and device.state != DeviceState.GONE:
+            device.state = DeviceState.GONE
+            device.reason = {"code": "gone", "message": "its worker does not report it any more", "details": {}}
+    return [known[key] for key in sorted(known)]
+
+
+def _new(reading: DeviceReading, now: float) -> Device:
+    return Device(
+        worker=reading.worker,
+        kind=reading.kind,
+        name=reading.name,
+        capacity_bytes=reading.capacity_bytes,
+        baseline_bytes=nobodys(reading),
+        seen_at=now,
+        state=DeviceState.READY,
+    )
+
+
+def _measure(device: Device, reading: DeviceReading, lives: Sequence[Attempt], settings: Settings, now: float) -> None:
+    others = others_bytes(reading, lives)
+    changed = {
+        "capacity_bytes": reading.capacity_bytes,
+        "reserve_bytes": settings.cuda_reserve_bytes if reading.kind == CUDA else 0,
+        "context_bytes": reading.context_bytes,
+        "baseline_bytes": min(device.baseline_bytes, others),
+        "used_by_others_bytes": max(0, others - device.baseline_bytes),
+    }
+    for name, value in changed.items():
+        if getattr(device, name) != value:
+            setattr(device, name, value)
+    if now - device.seen_at > 5.0 or device.state == DeviceState.GONE:
+        device.seen_at = now
+    is_back = device.state == DeviceState.GONE or (
+        device.state == DeviceState.QUARANTINED and _returned(device, reading)
+    )
+    if is_back:
+        device.state, device.reason = DeviceState.READY, None
+
+
+def _returned(device: Device, reading: DeviceReading) -> bool:
+    """Whether the memory for which a device is in quarantine is free again."""
+    reason = device.reason or {}
+    if reason.get("code") != "memory_not_returned":
+        return False
+    pid = (reason.get("details") or {}).get("pid")
+    is_held = pid is not None and int(pid) in reading.used_by_pid
+    return not is_held and nobodys(reading) <= device.baseline_bytes + SLACK_BYTES
+
+
+def nobodys(reading: DeviceReading) -> int:
+    """Used bytes that no process accounts for."""
+    return max(0, reading.used_bytes - sum(reading.used_by_pid.values()))
+
+
+def others_bytes(reading: DeviceReading, lives: Iterable[Attempt]) -> int:
+    """Used bytes that are not our attempts': each has what its process uses, or its reservation if that is unseen."""
+    ours = 0
+    for attempt in lives:
+        pid = (attempt.handle or {}).get("pid")
+        by_pid: Mapping[int, int] = reading.used_by_pid
+        ours += by_pid[int(pid)] if pid is not None and int(pid) in by_pid else attempt.reserved_bytes
+    return max(0, reading.used_bytes - ours)
