@@ -5,6 +5,7 @@ S2AError
     ├── NotFound         no such thing, or it is another team's (404)
     ├── NotAuthorized    no key, a wrong key or a revoked one (401)
     ├── NotAllowed       the key has not the scope (403)
+    ├── NoDeviceFits     no device could ever hold the job (422)
     ├── WrongState       the thing is not in a state in which that can be done (409)
     │   └── InProgress   the same request is being served (409)
     ├── StaleAttempt     a newer attempt of the job exists; the runner has to stop (409)
@@ -93,6 +94,13 @@ class TooManyRequests(ServiceError):
     exit_code = 2
 
 
+class NoDeviceFits(ServiceError):
+    """No device of this service could ever hold the job."""
+
+    code = "no_device_fits"
+    exit_code = 3
+
+
 class StaleAttempt(ServiceError):
     """A newer attempt of the job exists, or the job has ended; the runner has to stop."""
 
@@ -103,6 +111,7 @@ _STATUS: tuple[tuple[type[S2AError], int], ...] = (
     (NotFound, 404),
     (NotAuthorized, 401),
     (NotAllowed, 403),
+    (NoDeviceFits, 422),
     (WrongState, 409),
     (StaleAttempt, 409),
     (Changed, 412),

@@ -11,6 +11,7 @@ from app.errors import Changed, NotFound, WrongState
 from app.models.tables import ENDED, Event, Job, JobStatus
 from app.services.datasets import ID_PREFIX, DatasetService
 from app.services.keys import Caller, require
+from app.services.placement import require_place
 from app.services.plans import PlanService
 from app.services.sources import weights_source
 from app.store import audit, jobs
@@ -119,6 +120,7 @@ class JobService:
                 priority=PRIORITIES[priority],
                 reason={"code": "waiting", "message": "waits for the scheduler", "details": {}},
             )
+            require_place(session, job)
             jobs.add(session, job)
             jobs.add_event(session, job, "queued", {"budget_bytes": budget_bytes})
             audit.record(session, caller.team_id, caller.key_id, "job.created", job.id)

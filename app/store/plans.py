@@ -27,6 +27,16 @@ def find(session: Session, plan_id: str, team_id: str | None) -> Plan | None:
     return session.scalar(wanted)
 
 
+def newest_of(session: Session, team_id: str, model: str) -> Plan | None:
+    """A team's newest plan of a model that was solved, whether or not anything fitted."""
+    wanted = select(Plan).where(
+        Plan.team_id == team_id,
+        Plan.status.in_((PlanStatus.READY, PlanStatus.INFEASIBLE)),
+        Plan.request["model"].as_string() == model,
+    )
+    return session.scalar(wanted.order_by(Plan.created_at.desc()).limit(1))
+
+
 def listed(
     session: Session, team_id: str | None, status: str | None, limit: int, after: str | None
 ) -> tuple[list[Plan], str | None]:
