@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     leader_s: float = 10.0  # a scheduler that was silent for so long is followed by another
     launch_s: float = 60.0  # a process that was to be started is looked for so long
     kill_grace_s: float = 2.0  # between TERM and KILL
+    pause_grace_s: float = 30.0  # the same for a job that goes on later: time for a step and a checkpoint
     exit_s: float = 10.0  # a process whose job has ended may take so long to end itself
     memory_return_s: float = 15.0  # until a device whose memory does not come back is quarantined
     # retries of a job, by whose fault it was

@@ -155,7 +155,9 @@ class Supervisor:
                 self._busy.discard(attempt.id)
 
     def _grace(self, why: Ending) -> float:
-        return 0.0 if why.code == "process_gone" else self.settings.kill_grace_s
+        if why.code == "process_gone":
+            return 0.0
+        return self.settings.pause_grace_s if why.code == JobStatus.PAUSING else self.settings.kill_grace_s
 
     def _settle(self, attempt_id: str, why: Ending, stuck_device: dict[str, Any] | None = None) -> None:
         """Free the reservation and say what becomes of the job, once."""

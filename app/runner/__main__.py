@@ -14,6 +14,7 @@ from typing import Any
 from app.runner.link import RETRY_S, Link, Refused
 from app.runner.spool import Spool, spool_path
 from app.runner.work import run
+from s2a_core.train.types import PauseTraining
 
 STALE_EXIT, STOPPED_EXIT = 3, 143
 Work = Callable[[Link, Path], tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]]
@@ -23,6 +24,13 @@ def leave(spool: Spool, code: int) -> None:
     """End this process at once, from any thread; what was said is on disk."""
     spool.sync()
     os._exit(code)
+
+
+def stop(link: Link) -> None:
+    """TERM: at the next step, with a checkpoint, when it trains; at once when it does not, or is asked again."""
+    if not link.is_training or link.is_stopping:
+        leave(link.spool, STOPPED_EXIT)
+    link.is_stopping = True
 
 
 def beat(link: Link, every_s: float, is_over: threading.Event) -> None:
@@ -76,7 +84,7 @@ def main(argv: list[str] | None = None, work: Work = run) -> int:
         end_with_parent()
     spool = Spool(spool_path(args.output, args.epoch))
     link = Link(args.url, args.attempt, sys.stdin.readline().strip(), spool, args.epoch)
-    signal.signal(signal.SIGTERM, lambda *_: leave(spool, STOPPED_EXIT))
+    signal.signal(signal.SIGTERM, lambda *_: stop(link))
     is_over = threading.Event()
     try:
         every_s = float(link.request().get("renew_s", 10.0))
@@ -88,6 +96,8 @@ def main(argv: list[str] | None = None, work: Work = run) -> int:
     except Refused as why:
         sys.stderr.write(f"{why}\n")
         leave(spool, STALE_EXIT)
+    except PauseTraining:
+        leave(spool, STOPPED_EXIT)
     except TimeoutError as why:
         sys.stderr.write(f"{why}\n")
         leave(spool, 1)

@@ -46,6 +46,8 @@ class Link:
         self.spool = spool
         self.fence_s, self.give_up_s = float("inf"), GIVE_UP_S
         self.is_refused = False
+        self.is_training = False  # the loop runs: it can stop at a step, with a checkpoint
+        self.is_stopping = False  # the loop was asked to
         self._sending = threading.Lock()
         self._last_contact = self._last_progress = time.monotonic()
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from app.runner.link import Link, Refused
-from s2a_core.errors import OutOfMemory, S2AError
+from s2a_core.errors import OutOfMemory, S2AError, StaleProfile
+from s2a_core.train.types import PauseTraining
 
 ARTIFACTS = (
     "adapter.safetensors",
@@ -51,26 +52,42 @@ def run(link: Link, output: Path) -> Ended:
         job = link.request()
         cap = int(job["request"].get("budget_bytes") or 0)
         limit_device(cap)
-        request = pipeline.RunRequest(**options(job, output))
-        report = pipeline.run(request, lambda event: tell(link, output, plain(event)))
+        wanted = options(job, output)
+        try:
+            report = pipeline.run(pipeline.RunRequest(**wanted), lambda event: tell(link, output, plain(event)))
+        except StaleProfile:
+            if not wanted["resume"]:
+                raise
+            # The plan of the first attempt is not one of this device: begin again with a plan that is.
+            again = {**wanted, "plan": None, "resume": False}
+            report = pipeline.run(pipeline.RunRequest(**again), lambda event: tell(link, output, plain(event)))
         for name in ARTIFACTS:
             if (output / name).is_file():
                 link.upload(output / name)
         return "succeeded", None, plain(report), None
-    except (Refused, TimeoutError):
+    except (Refused, TimeoutError, PauseTraining):
         raise
     except (OutOfMemory, MemoryError) as error:
-        from app.runner.verdict import judge, memory_now
-
-        details = plain(getattr(error, "details", {}))
-        reason = {"code": "out_of_memory", "message": str(error) or "out of memory", "details": details}
-        return "failed", reason, None, judge(memory_now(cap, str(error)))
+        return out_of_memory(error, cap)
     except S2AError as error:
         return "failed", {"code": error.code, "message": error.message, "details": plain(error.details)}, None, None
     except Exception as error:  # the job's boundary: the traceback is stored with the job
+        from s2a_core.train.loop import is_out_of_memory
+
+        if is_out_of_memory(error):
+            return out_of_memory(error, cap)
         message = f"{type(error).__name__}: {error}"
         reason = {"code": "internal_error", "message": message, "details": {"traceback": traceback.format_exc()}}
         return "failed", reason, None, {"fault": "own", "code": "internal_error"}
+
+
+def out_of_memory(error: BaseException, cap_bytes: int) -> Ended:
+    """How an attempt ends that could not get memory, with the verdict about whose it was."""
+    from app.runner.verdict import judge, memory_now
+
+    details = plain(getattr(error, "details", {}))
+    reason = {"code": "out_of_memory", "message": str(error) or "out of memory", "details": details}
+    return "failed", reason, None, judge(memory_now(cap_bytes, str(error)))
 
 
 def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
@@ -96,9 +113,16 @@ def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
 def tell(link: Link, output: Path, event: dict[str, Any]) -> None:
     """Say an event of the loop; stops here while the service may have given the job to somebody else."""
     link.wait_while_fenced()
-    if event.get("type") == "plan":
+    kind = event.get("type")
+    if kind == "plan":
         keep(output.parent / PLAN, json.dumps(event["plan"]))
+    if kind == "phase":
+        link.is_training = event.get("name") == "training"
     link.say(event)
+    if kind in ("step", "epoch") and link.is_stopping:
+        raise PauseTraining
+    if kind == "log" and "step" in event and str(event.get("message", "")).startswith("resumed"):
+        link.say({"type": "resumed", "step": event["step"], "epoch": event.get("epoch")})
     if event.get("type") == "epoch" and (output / CHECKPOINT).is_file():
         link.say(checkpoint(output, event))
 

@@ -91,3 +91,15 @@ def test_an_attempt_that_is_refused_while_it_works_leaves(
     with pytest.raises(Left):
         runner.main(argv, work)
     assert exits == [runner.STALE_EXIT]
+
+
+def test_term_waits_for_the_next_step_when_the_loop_runs_and_for_nothing_else(tmp_path: Path, exits: list[int]) -> None:
+    asked = link(tmp_path, answering(200))
+    with pytest.raises(Left):
+        runner.stop(asked)
+    asked.is_training = True
+    runner.stop(asked)
+    assert asked.is_stopping
+    with pytest.raises(Left):
+        runner.stop(asked)
+    assert exits == [runner.STOPPED_EXIT, runner.STOPPED_EXIT]

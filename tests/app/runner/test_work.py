@@ -13,7 +13,8 @@ import pytest
 from app.runner import work
 from app.runner.work import plain, run
 from s2a_core import pipeline
-from s2a_core.errors import OutOfMemory
+from s2a_core.errors import OutOfMemory, StaleProfile
+from s2a_core.train.types import PauseTraining
 
 
 @dataclass
@@ -30,6 +31,7 @@ class PretendLink:
     def __init__(self, request: dict[str, Any], **job: Any) -> None:
         self.job = {"request": request, "resume": False, **job}
         self.said: list[dict[str, Any]] = []
+        self.is_training = self.is_stopping = False
 
     def request(self) -> dict[str, Any]:
         """What to run."""
@@ -61,6 +63,7 @@ def test_an_unknown_model_is_a_reason_with_its_code(tmp_path: Path) -> None:
     [
         (OutOfMemory("Tried to allocate 20.00 MiB"), "out_of_memory", "memory"),
         (MemoryError(), "out_of_memory", "memory"),
+        (RuntimeError("can't allocate memory: you tried to allocate 8 bytes"), "out_of_memory", "memory"),
         (ZeroDivisionError("oops"), "internal_error", "own"),
     ],
 )
@@ -112,3 +115,35 @@ def test_an_epoch_tells_its_checkpoint_with_its_checksum(tmp_path: Path) -> None
     assert (told["type"], told["step"], told["num_bytes"]) == ("checkpoint", 2, 5)
     assert told["path"] == "jobs/job_1/output/checkpoint.pt"
     assert len(told["sha256"]) == 64
+
+
+def test_a_loop_that_was_asked_to_stop_stops_at_its_next_step_and_a_resumed_one_says_from_where(tmp_path: Path) -> None:
+    link: Any = PretendLink({})
+    output = tmp_path / "job" / "output"
+    work.tell(link, output, {"type": "phase", "name": "training"})
+    assert link.is_training
+    work.tell(link, output, {"type": "log", "message": "resumed after step 4 of 9", "step": 4, "epoch": 1})
+    link.is_stopping = True
+    work.tell(link, output, {"type": "warning", "message": "not a step"})
+    with pytest.raises(PauseTraining):
+        work.tell(link, output, {"type": "step", "step": 5})
+    assert [e["type"] for e in link.said] == ["phase", "log", "resumed", "warning", "step"]
+    assert link.said[2]["step"] == 4
+
+
+def test_a_plan_of_another_device_is_made_again_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, bool]] = []
+
+    def pretend(request: Any, _: Any) -> Any:
+        asked.append((request.plan, request.resume))
+        if request.plan is not None:
+            raise StaleProfile("another device")
+        return {"accuracy": 1.0}
+
+    monkeypatch.setattr(pipeline, "run", pretend)
+    monkeypatch.setattr(work, "options", lambda job, output: {"model": "m", "plan": "made", "resume": True})
+    link: Any = PretendLink({"model": "m"})
+    assert run(link, tmp_path / "output")[0] == "succeeded"
+    assert asked == [("made", True), (None, False)]
