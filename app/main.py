@@ -30,6 +30,7 @@ from app.services.models import ModelCatalog
 from app.services.plans import PlanService
 from app.services.results import ResultService
 from app.services.runs import RunService
+from app.services.sessions import SessionService
 from app.services.teams import TeamService
 from app.services.uploads import UploadService
 from app.services.webhooks import WebhookService
@@ -88,8 +89,10 @@ def wire(database: Database, settings: Settings) -> Services:
     datasets_ = DatasetService(database, settings)
     plans_ = PlanService(database, datasets_, settings.data_roots)
     jobs_ = JobService(database, settings.data_dir, datasets_, plans_, settings.data_roots)
+    keys_ = KeyService(database)
     return Services(
-        keys=KeyService(database),
+        keys=keys_,
+        sessions=SessionService(keys_, settings.data_dir),
         jobs=jobs_,
         runs=RunService(database, settings.data_dir, settings),
         results=ResultService(database, settings.data_dir),

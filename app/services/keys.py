@@ -126,6 +126,14 @@ class KeyService:
                 keys.used(session, key.id, now)
         return Caller(key.team_id, frozenset(key.scopes), key.id)
 
+    def holder(self, key_id: str) -> Caller:
+        """Who holds a key by its id, for a session that its text began; NotAuthorized when it was revoked or expired."""
+        with self.database.reading() as session:
+            key = keys.find(session, key_id)
+        if key is None or (key.expires_at is not None and key.expires_at <= time.time()):
+            raise NotAuthorized("the key of this session was revoked or has expired: sign in again")
+        return Caller(key.team_id, frozenset(key.scopes), key.id)
+
     def whoami(self, caller: Caller) -> dict[str, Any]:
         """The caller's own key."""
         with self.database.reading() as session:

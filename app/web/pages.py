@@ -1,18 +1,129 @@
-"""The page: sign in with a key, see the jobs. One file, no other origin; it reads the API with the key."""
+"""Pages that are not about one thing: signing in, the queue, keys, accuracy, and the files they load."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import mimetypes
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
-router = APIRouter(include_in_schema=False)
-PAGE = Path(__file__).with_name("jobs.html")
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+from app.api.answers import etag_of, is_known
+from app.api.dependencies import COOKIE, Wired
+from app.errors import NotAuthorized, NotFound
+from app.web import datasets, jobs, plans
+from app.web.rendering import STATIC, page
+from app.web.visitors import Guest, OwnForm, PageRoute, PlainForm, SignedIn, local_path, remember
+from s2a_core.errors import S2AError
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+FILES = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.name.endswith((".css", ".js", ".svg"))}
+SCOPES = {"read": "look", "write": "look, submit and change", "admin": "everything, for every team"}
+
+
+@router.get("/static/{name}")
+def static_file(request: Request, name: str) -> Response:
+    """A style sheet, script or picture of the pages."""
+    content = FILES.get(name)
+    if content is None:
+        raise NotFound(f"no file {name[:100]}")
+    tag = etag_of(content.decode())
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if is_known(tag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(content, media_type=kind, headers=headers)
+
+
+@router.get("/sign-in")
+def sign_in_page(request: Request, found: Guest, next: str = "/") -> Response:
+    """Where a key is typed in."""
+    if found is not None:
+        return RedirectResponse(local_path(next), 303)
+    return page(request, "sign_in.html", next=local_path(next), error="")
+
+
+@router.post("/sign-in")
+def sign_in(request: Request, wired: Wired, fields: PlainForm) -> Response:
+    """Begin a session. SameSite keeps other sites from using it, Sec-Fetch-Site from beginning one."""
+    back = local_path(fields.get("next"))
+    try:
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            raise NotAuthorized("sign in on the page of this service, not from another site")
+        wired.limit.spend(f"sign-in {request.client.host if request.client else ''}")
+        token = wired.sessions.begin(fields.get("key", ""))
+    except S2AError as error:
+        message = error.message if fields.get("key") else "Paste a key: it begins with s2a_."
+        return page(request, "sign_in.html", 401, next=back, error=message)
+    answer = RedirectResponse(back, 303)
+    remember(answer, request, token)
+    return answer
+
+
+@router.post("/sign-out")
+def sign_out(fields: OwnForm) -> Response:
+    """End the session on this browser."""
+    answer = RedirectResponse("/", 303)
+    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    return answer
 
 
 @router.get("/")
-def jobs_page() -> HTMLResponse:
-    """The list of jobs."""
-    return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": POLICY})
+def queue_page(request: Request, wired: Wired, found: Guest) -> Response:
+    """What runs where and what waits; for a guest, where to sign in."""
+    if found is None:
+        return page(request, "sign_in.html", next="/", error="")
+    queue = wired.devices.queue(found.caller, 100)
+    recent = wired.jobs.listed(found.caller, None, 12, None)["items"]
+    return page(request, "queue.html", queue=queue, recent=recent)
+
+
+@router.get("/accuracy")
+def accuracy_page(request: Request, wired: Wired, found: SignedIn, after: str | None = None) -> Response:
+    """How good predictions were."""
+    return page(request, "accuracy.html", summary=wired.accuracy.summary(None, None, 50, after))
+
+
+@router.get("/keys")
+def keys_page(request: Request, wired: Wired, found: SignedIn) -> Response:
+    """The keys, for an admin; one's own for everybody else."""
+    return _keys(request, wired, found)
+
+
+@router.post("/keys")
+def create_key(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
+    """Make a key and show it this once."""
+    scope = fields.get("scope", "write")
+    scopes = ["read", "write"] if scope == "write" else [scope]
+    try:
+        made = wired.keys.issue(found.caller, fields.get("team") or "default", scopes, fields.get("name", "")[:100])
+    except S2AError as error:
+        return _keys(request, wired, found, error=error.message, status=422)
+    return _keys(request, wired, found, made=made, status=201)
+
+
+@router.post("/keys/{key_id}/revoke")
+def revoke_key(wired: Wired, found: SignedIn, key_id: str, fields: OwnForm) -> Response:
+    """Make a key useless."""
+    wired.keys.revoke(found.caller, key_id)
+    return RedirectResponse("/keys", 303)
+
+
+def _keys(
+    request: Request,
+    wired: Wired,
+    found: SignedIn,
+    *,
+    made: dict[str, object] | None = None,
+    error: str = "",
+    status: int = 200,
+) -> Response:
+    if found.caller.is_admin:
+        listed = wired.keys.listed(found.caller, 100)["items"]
+        teams = wired.teams.listed(found.caller, 100, None)["items"]
+    else:
+        listed, teams = [wired.keys.whoami(found.caller)], []
+    return page(request, "keys.html", status, keys=listed, teams=teams, made=made, error=error, scopes=SCOPES)
+
+
+for _module in (jobs, plans, datasets):
+    router.include_router(_module.router)

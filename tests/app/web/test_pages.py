@@ -1,14 +1,115 @@
-"""The page is one file that loads nothing from elsewhere."""
+"""Signing in, what a guest sees, headers, the queue, keys and accuracy."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
 
+from app.models import Device, PredictionPair
+from app.web.pages import FILES
+from tests.app.web.conftest import Send
 
-def test_the_page_is_open_and_names_no_other_origin(service: TestClient) -> None:
-    answer = service.get("/", headers={"Authorization": ""})
+PATHS = ("/", "/jobs", "/jobs/new", "/plans", "/datasets", "/keys", "/accuracy")
+
+
+def test_a_guest_sees_where_to_sign_in_and_comes_back_to_the_page(service: TestClient, key: str) -> None:
+    assert "API key" in service.get("/").text
+    answer = service.get("/plans", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/plans")
+    assert "not known" in service.post("/sign-in", data={"key": "s2a_0_0"}).text
+    answer = service.post("/sign-in", data={"key": key, "next": "/plans"}, follow_redirects=False)
+    assert answer.headers["location"] == "/plans"
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert key not in cookie
+
+
+@pytest.mark.parametrize("next", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example"])
+def test_signing_in_never_leads_to_another_site(service: TestClient, key: str, next: str) -> None:
+    answer = service.post("/sign-in", data={"key": key, "next": next}, follow_redirects=False)
+    assert answer.headers["location"] == "/"
+
+
+def test_another_site_cannot_begin_a_session(service: TestClient, key: str) -> None:
+    answer = service.post("/sign-in", data={"key": key}, headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_is_strict_about_scripts_and_names_no_other_host(pages: TestClient, path: str) -> None:
+    answer = pages.get(path)
     assert answer.status_code == 200
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert not re.search(r"https?://", answer.text)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?! src=\"/static/)|<style|\sstyle=|\son[a-z]+=|javascript:", answer.text)
+    assert not re.search(r"(src|href|action)=\"(https?:)?//", answer.text)
+    assert answer.text.count("<h1") == 1
+
+
+def test_static_files_are_cached_by_their_tag_and_nothing_else_is_there(pages: TestClient) -> None:
+    assert {"s2a.css", "s2a.js", "mark.svg"} <= set(FILES)
+    answer = pages.get("/static/s2a.css")
+    assert answer.headers["content-type"].startswith("text/css")
+    assert pages.get("/static/s2a.css", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert pages.get("/static/pages.py").status_code == 404
+    for name in ("s2a.css", "s2a.js"):
+        assert not re.search(rb"https?://(?!www\.w3\.org)", FILES[name])
+
+
+def test_the_queue_shows_devices_with_their_memory_and_waiting_jobs_with_their_reason(
+    pages: TestClient, send: Send
+) -> None:
+    with pages.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        session.add(Device(worker="w", kind="cuda", name="gpu-0", capacity_bytes=80 * 2**30, reserve_bytes=2**30))
+    send("/jobs", model="s2a_tiny", data="digits", budget="64MiB")
+    text = pages.get("/").text
+    assert "gpu-0" in text
+    assert "79 GiB</b> free of 80 GiB" in text
+    assert "waits for the scheduler" in text
+    assert "64 MiB" in text
+
+
+def test_a_key_is_made_shown_once_and_revoked(pages: TestClient, send: Send) -> None:
+    answer = send("/keys", team="vision", name="laptop", scope="read")
+    found = re.search(r"s2a_([0-9a-f]{8})_[0-9a-f]{48}", answer.text)
+    assert answer.status_code == 201
+    assert found
+    assert found[0] not in pages.get("/keys").text
+    assert "revoked" in send(f"/keys/{found[1]}/revoke").text
+    assert send("/keys", team="", scope="nothing").status_code == 422
+
+
+def test_signing_out_ends_the_session_and_needs_the_token(pages: TestClient, send: Send) -> None:
+    assert pages.post("/sign-out", data={"csrf": "0" * 32}).status_code == 403
+    assert "API key" in send("/sign-out").text
+    assert pages.get("/jobs", follow_redirects=False).status_code == 303
+
+
+def test_accuracy_says_what_is_missing_and_then_shows_the_spread(pages: TestClient) -> None:
+    assert "No pair yet" in pages.get("/accuracy").text
+    with pages.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        for measured in (100, 98, 103):
+            pair = {"model": "m", "adapter": "bias", "device": "cpu", "precision": "fp32", "source": "job"}
+            session.add(PredictionPair(**pair, predicted_bytes=100, measured_bytes=measured))
+    text = pages.get("/accuracy").text
+    assert text.count('<circle class="dot') == 3
+    assert "2.00 %" in text
+
+
+def test_a_session_calls_the_api_and_changes_need_its_token(pages: TestClient) -> None:
+    assert pages.get("/v1/jobs").status_code == 200
+    body = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB"}
+    assert pages.post("/v1/jobs", json=body).status_code == 403
+    token = re.search(r'name="csrf-token" content="([0-9a-f]+)"', pages.get("/").text)
+    assert token
+    assert pages.post("/v1/jobs", json=body, headers={"X-CSRF-Token": token[1]}).status_code == 201
+
+
+def test_the_style_sheet_and_script_are_small(tmp_path: Path) -> None:
+    assert sum(len(content) for content in FILES.values()) < 60_000

@@ -1,0 +1,75 @@
+"""Sessions of the pages: a signed token that names a key, so that the key itself is typed in once and kept nowhere.
+
+    token = key id . expiry . nonce . HMAC-SHA256(secret, the three before)
+
+The secret stays in a file of the data directory. A revoked or expired key ends its sessions at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+
+from app.errors import NotAllowed, NotAuthorized
+from app.services.keys import Caller, KeyService
+
+LIFETIME_S = 12 * 3600.0
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class SessionService:
+    """Makes and checks tokens. folder: where the secret is kept, made at the first use."""
+
+    def __init__(self, keys: KeyService, folder: Path) -> None:
+        self.keys, self._path = keys, folder / "session.secret"
+        self._secret = b""
+
+    def begin(self, key_text: str) -> str:
+        """A token for the holder of a key; NotAuthorized for a key that is none."""
+        caller = self.keys.authenticate(key_text)
+        body = f"{caller.key_id}.{int(time.time() + LIFETIME_S)}.{secrets.token_hex(12)}"
+        return f"{body}.{self._sign('session', body)}"
+
+    def caller(self, token: str) -> Caller:
+        """Who holds a token; NotAuthorized for one that is forged, has expired, or whose key has ended."""
+        body, _, signature = token.rpartition(".")
+        parts = body.split(".")
+        is_ours = hmac.compare_digest(signature.encode(), self._sign("session", body).encode())
+        if not is_ours or len(parts) != 3 or int(parts[1]) <= time.time():
+            raise NotAuthorized("the session has ended: sign in again")
+        return self.keys.holder(parts[0])
+
+    def csrf(self, token: str) -> str:
+        """What a page sends along with a change, to show that the change comes from a page of ours."""
+        return self._sign("csrf", token)[:32]
+
+    def check_csrf(self, token: str, method: str, given: str | None) -> None:
+        """NotAllowed for a change that does not carry the session's CSRF token."""
+        if method in SAFE:
+            return
+        if not hmac.compare_digest((given or "").encode(), self.csrf(token).encode()):
+            raise NotAllowed("this change did not come from a page of this session: load the page again")
+
+    def _sign(self, purpose: str, text: str) -> str:
+        return hmac.new(self._key(), f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()
+
+    def _key(self) -> bytes:
+        if not self._secret:
+            part = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
+            if not self._path.exists():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(secrets.token_bytes(32))
+                try:
+                    os.link(part, self._path)  # of two processes that start together, the first one's secret holds
+                except FileExistsError:
+                    pass
+                finally:
+                    part.unlink()
+            self._secret = self._path.read_bytes()
+        return self._secret

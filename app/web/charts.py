@@ -1,0 +1,257 @@
+"""Pictures of memory and of training as inline SVG: no script, no style attribute, colours from the style sheet."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from app.web.formats import size as format_bytes
+from s2a_core.outputs.charts import Level, Line, Span, line_chart
+from s2a_core.outputs.memory_sections import PARTS, mebibytes
+
+Document = Mapping[str, Any]
+WIDTH = 1000.0
+JOB_COLOURS = ("c1", "c3", "c4", "c5", "c7", "c2")
+PART_WORDS = {
+    "weights": "weights",
+    "buffers": "buffers",
+    "gradients": "gradients",
+    "optimizer": "optimizer",
+    "input": "input",
+    "held": "held for backward",
+    "working": "working memory",
+    "workspace": "library workspace",
+    "context": "device context",
+    "margin": "safety margin",
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a bar. css: its colour class; href: where a click leads, if anywhere."""
+
+    name: str
+    num_bytes: int
+    css: str
+    href: str = ""
+
+
+def pieces_of(breakdown: Document) -> list[Piece]:
+    """The parts of a predicted peak in the order they are drawn."""
+    colours = dict(PARTS) | {"buffers": "c8"}
+    names = [name for name, _ in PARTS if breakdown.get(name)]
+    names += [name for name in breakdown if name not in names and breakdown[name]]
+    return [Piece(PART_WORDS.get(n, n), int(breakdown[n]), colours.get(n, "c8")) for n in names]
+
+
+def device_pieces(device: Document) -> list[Piece]:
+    """What a device's memory holds: the machine's part, other processes, and every job."""
+    pieces = [
+        Piece(words, int(device.get(name) or 0), css)
+        for name, words, css in (
+            ("reserve_bytes", "kept for the machine", "c6"),
+            ("baseline_bytes", "in use before any job", "c6"),
+            ("used_by_others_bytes", "other processes", "c8"),
+        )
+    ]
+    for number, job in enumerate(device.get("jobs") or []):
+        name = job["name"] or job["model"] or "another team's job"
+        href = f"/jobs/{job['job_id']}" if job["job_id"] else ""
+        pieces.append(Piece(name, int(job["reserved_bytes"]), JOB_COLOURS[number % len(JOB_COLOURS)], href))
+    return [piece for piece in pieces if piece.num_bytes > 0]
+
+
+def binding_pieces(details: Document) -> list[Piece]:
+    """The smallest budget that fits, split into its largest part and the rest."""
+    whole, largest = int(details["min_feasible_budget_bytes"]), int(details.get("binding_bytes") or 0)
+    name = str(details.get("binding") or "largest part")
+    return [Piece(PART_WORDS.get(name, name), largest, "c2"), Piece("everything else", whole - largest, "c6")]
+
+
+def compare_bar(num_bytes: int, top: int, budget: int, label: str) -> Markup:
+    """One method's peak on the scale of the largest, with the budget as a line."""
+    css = "good" if num_bytes <= budget else "bad"
+    words = f"{label}: {format_bytes(num_bytes)}"
+    return memory_bar([Piece(label, num_bytes, css)], top, words, [("budget", budget)], height=16)
+
+
+def storage_word(storage: str) -> str:
+    """A storage as people say it."""
+    words = {"exact": "exact", "mask": "1 bit", "recompute": "rebuilt", "none": "nothing"}
+    return words.get(storage, f"{storage[1:]} bit")
+
+
+def memory_bar(
+    pieces: Sequence[Piece], total_bytes: int, label: str, marks: Sequence[tuple[str, int]] = (), height: int = 34
+) -> Markup:
+    """Pieces side by side on a track of `total_bytes`; marks: (css class, bytes) as vertical lines."""
+    top = max([total_bytes, sum(p.num_bytes for p in pieces), *(at for _, at in marks), 1])
+    drawn, x = [], 0.0
+    for piece in pieces:
+        width = WIDTH * piece.num_bytes / top
+        words = html.escape(f"{piece.name}: {format_bytes(piece.num_bytes)}")
+        rect = (
+            f'<rect class="piece {piece.css}" x="{x:.2f}" y="0" width="{max(width - 1.5, 0.8):.2f}" '
+            f'height="{height}"><title>{words}</title></rect>'
+        )
+        drawn.append(rect)
+        x += width
+    for css, at in marks:
+        place = min(WIDTH - 1, WIDTH * at / top)
+        drawn.append(f'<line class="mark {css}" x1="{place:.2f}" x2="{place:.2f}" y1="0" y2="{height}"/>')
+    return Markup(
+        f'<svg class="bar" viewBox="0 0 {WIDTH:.0f} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{html.escape(label)}"><rect class="track" x="0" y="0" width="{WIDTH:.0f}" height="{height}"/>'
+        f"{''.join(drawn)}</svg>"
+    )
+
+
+def meter(value: float, total: float, label: str, css: str = "c1") -> Markup:
+    """A thin bar of one value."""
+    part = Piece(label, int(value), css)
+    return memory_bar([part] if value > 0 else [], int(max(total, 1)), label, height=8)
+
+
+def frontier(plan: Document, others: Sequence[Document]) -> Markup:
+    """Gradient error against memory: what other budgets would buy, and the budget that was asked for."""
+    points = sorted(
+        {(float(p["peak_bytes"]), 100 * float(p["gradient_error"])) for p in [*(plan.get("frontier") or []), *others]}
+    )
+    if len(points) < 2:
+        return Markup('<p class="empty">One plan only: more memory would buy nothing.</p>')
+    drawn = line_chart(
+        [Line("gradient error", points, "c1", is_area=True)],
+        title="Gradient error against predicted peak memory",
+        x_label="predicted peak",
+        x_format=mebibytes,
+        y_format=lambda y: f"{y:.2g} %",
+        height=300,
+    )
+    return Markup(drawn)
+
+
+def step_times(plan: Document, others: Sequence[Document]) -> Markup:
+    """Step time against memory."""
+    rows = [*(plan.get("frontier") or []), *others]
+    points = sorted({(float(p["peak_bytes"]), float(p["relative_step_time"])) for p in rows})
+    if len(points) < 2:
+        return Markup("")
+    drawn = line_chart(
+        [Line("step time", points, "c2", is_area=True)],
+        title="Relative step time against predicted peak memory",
+        x_label="predicted peak",
+        x_format=mebibytes,
+        y_format=lambda y: f"{y:.2g}×",
+        height=300,
+    )
+    return Markup(drawn)
+
+
+def predicted_timeline(moments: Sequence[tuple[int, int]], fixed: int, budget: int, peak: int) -> Markup:
+    """Memory over one step as planned: (held, work) at every site's turn forward, and back in reverse."""
+    if len(moments) < 2:
+        return Markup("")
+    forward = [fixed + held + work for held, work in moments]
+    held_forward = [fixed + held for held, _ in moments]
+    last = len(moments) - 1
+    total = [*enumerate(map(float, forward)), *((last + 1 + i, float(y)) for i, y in enumerate(reversed(forward)))]
+    held = [
+        *enumerate(map(float, held_forward)),
+        *((last + 1 + i, float(y)) for i, y in enumerate(reversed(held_forward))),
+    ]
+    drawn = line_chart(
+        [Line("in use", total, "c1", is_area=True), Line("held for backward", held, "c3", is_area=True)],
+        title=f"Memory over one step, {format_bytes(peak)} at most, under a budget of {format_bytes(budget)}",
+        levels=[Level("budget", float(budget))],
+        spans=[Span("forward", 0, last), Span("backward", last, 2 * last + 1)],
+        x_format=lambda x: "",
+        y_format=mebibytes,
+        height=300,
+    )
+    return Markup(drawn)
+
+
+def measured_timeline(report: Document) -> Markup:
+    """Memory over one measured step under the budget line."""
+    rows = [(float(row[0]), float(row[1])) for row in report.get("memory_timeline") or []]
+    if len(rows) < 2:
+        return Markup("")
+    first, scale = rows[0][0], 100 / ((rows[-1][0] - rows[0][0]) or 1.0)
+    points = thinned([((x - first) * scale, y) for x, y in rows], 700)
+    levels = [Level("budget", float(report.get("budget_bytes") or 0))]
+    if predicted := report.get("predicted_peak_bytes"):
+        levels.append(Level("predicted", float(predicted), "predicted"))
+    drawn = line_chart(
+        [Line("in use", points, "c1", is_area=True)],
+        title="Memory in use over one measured training step",
+        levels=[level for level in levels if level.value > 0],
+        x_format=lambda x: f"{x:.0f} %",
+        x_label="progress of one step",
+        y_format=mebibytes,
+        height=300,
+    )
+    return Markup(drawn)
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most about `most` points: the lowest and the highest of each stretch, so that no peak is lost."""
+    if len(points) <= most:
+        return list(points)
+    stride = -(-len(points) // (most // 2))
+    kept: list[tuple[float, float]] = []
+    for start in range(0, len(points), stride):
+        stretch = points[start : start + stride]
+        kept += sorted({min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])})
+    return kept
+
+
+def curves(series: Mapping[str, Sequence[Document]], names: Mapping[str, tuple[str, str]], title: str) -> Markup:
+    """Curves of a job. names: series -> (name, colour class). Epochs are placed at the step they ended with."""
+    steps = max((p["step"] for p in series.get("step.loss", ())), default=0)
+    epochs = max((p["step"] for points in series.values() for p in points[-1:] if points), default=1)
+    num_epochs = max((p["step"] for p in series.get("epoch.val_loss", ())), default=0)
+    lines = []
+    for name, (words, css) in names.items():
+        found = series.get(name) or ()
+        scale = steps / num_epochs if name.startswith("epoch.") and steps and num_epochs else 1.0
+        points = [(p["step"] * scale, float(p["value"])) for p in found]
+        if points:
+            lines.append(Line(words, thinned(points, 400), css, is_dashed=name.startswith("epoch.")))
+    if not lines or epochs < 1:
+        return Markup('<p class="empty">Curves appear with the first training step.</p>')
+    is_share = any("accuracy" in name for name in names)
+    drawn = line_chart(
+        lines,
+        title=title,
+        x_label="step",
+        x_format=lambda x: f"{x:.0f}",
+        y_format=(lambda y: f"{100 * y:.0f} %") if is_share else (lambda y: f"{y:.3g}"),
+        height=260,
+    )
+    return Markup(drawn)
+
+
+def error_spread(errors: Sequence[float]) -> Markup:
+    """Every prediction's relative error as a dot on one axis; zero is a perfect prediction."""
+    if not errors:
+        return Markup("")
+    reach = max(0.02, *(abs(e) for e in errors)) * 1.1
+    dots = "".join(
+        f'<circle class="dot {"c2" if e > 0 else "c1"}" cx="{500 + 480 * e / reach:.1f}" '
+        f'cy="{40 + 9 * ((i % 5) - 2)}" r="5"><title>{100 * e:+.2f} %</title></circle>'
+        for i, e in enumerate(errors)
+    )
+    ticks = "".join(
+        f'<text class="tick x" x="{500 + 480 * t:.0f}" y="96">{100 * t * reach:+.1f} %</text>'
+        for t in (-1, -0.5, 0.5, 1)
+    )
+    return Markup(
+        f'<svg class="chart spread" viewBox="-10 0 1030 104" role="img" aria-label="{len(errors)} prediction errors">'
+        f'<line class="axis" x1="0" x2="1000" y1="76" y2="76"/>'
+        f'<line class="level zero" x1="500" x2="500" y1="6" y2="76"/>'
+        f'{dots}{ticks}<text class="tick x" x="500" y="96">as predicted</text></svg>'
+    )

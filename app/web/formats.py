@@ -1,0 +1,92 @@
+"""How pages write values: bytes, times, shares and durations as people read them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+PARTS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def size(value: float | None) -> str:
+    """Bytes in three digits, so that a peak and its budget can be told apart; a dash for none."""
+    if value is None:
+        return "–"
+    for unit, name in UNITS:
+        if abs(value) >= unit:
+            amount = value / unit
+            digits = 2 if abs(amount) < 9.995 else 1 if abs(amount) < 99.95 else 0
+            text = f"{amount:,.{digits}f}"
+            return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {name}"
+    return f"{int(value)} B"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as one or two units: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds is None:
+        return "–"
+    left = max(0, round(seconds))
+    if left < 60:
+        return f"{left} s"
+    words = []
+    for unit, name in PARTS_OF_TIME:
+        if left >= unit:
+            words.append(f"{left // unit} {name}")
+            left %= unit
+    if left and len(words) < 2 and words[-1].endswith("min"):
+        words.append(f"{left} s")
+    return " ".join(words[:2])
+
+
+def ago(at: float | None, now: float | None = None) -> str:
+    """How long ago, or how soon, a Unix time is."""
+    if at is None:
+        return "never"
+    distance = (time.time() if now is None else now) - at
+    if abs(distance) < 2:
+        return "just now"
+    words = coarse(abs(distance))
+    return f"{words} ago" if distance > 0 else f"in {words}"
+
+
+def coarse(seconds: float) -> str:
+    """A duration in its largest unit."""
+    unit, name = next(((u, n) for u, n in PARTS_OF_TIME if seconds >= u), (1, "s"))
+    return f"{round(seconds / unit)} {name}"
+
+
+def iso(at: float | None) -> str:
+    """A Unix time as a machine reads it, in UTC."""
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def clock(at: float | None) -> str:
+    """The time of day in UTC."""
+    return "–" if at is None else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share of one."""
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def signed(share: float | None, digits: int = 1) -> str:
+    """A relative difference with its sign."""
+    return "–" if share is None else f"{100 * share:+.{digits}f} %"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; whole numbers with separators."""
+    if value is None:
+        return "–"
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:.3g}"
+
+
+def gradient_error(value: float | None) -> str:
+    """A relative gradient error in percent; what only rounding causes is called exact."""
+    if value is None:
+        return "–"
+    return "exact" if value < 1e-5 else f"{100 * value:.2g} %"

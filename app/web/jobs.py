@@ -1,0 +1,148 @@
+"""Pages of jobs: the list, the form, and one job with its curves, memory, events and files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.api.dependencies import Wired
+from app.errors import NotFound
+from app.schemas.jobs import JobRequest
+from app.services.keys import Caller
+from app.web.forms import ADAPTERS, DEFAULTS, OBJECTIVES, read
+from app.web.rendering import page
+from app.web.visitors import OwnForm, PageRoute, SignedIn
+from s2a_core.errors import S2AError
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+STATUSES = ("queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed")
+NEWEST_EVENTS = 400
+MAX_REPORT_BYTES = 8 * 2**20
+LOSSES = {"step.loss": ("training loss", "c1"), "epoch.val_loss": ("validation loss", "c2")}
+ACCURACIES = {"step.accuracy": ("training accuracy", "c1"), "epoch.val_accuracy": ("validation accuracy", "c3")}
+MEMORY = {"step.peak_bytes": ("peak so far", "c1")}
+
+
+@router.get("/jobs")
+def jobs_page(
+    request: Request, wired: Wired, found: SignedIn, status: str | None = None, after: str | None = None
+) -> Response:
+    """Jobs, newest first."""
+    wanted = status if status in STATUSES else None
+    listed = wired.jobs.listed(found.caller, wanted, 30, after)
+    return page(request, "jobs.html", jobs=listed["items"], next=listed["next"], chosen=wanted)
+
+
+@router.get("/jobs/new")
+def new_job_page(request: Request, wired: Wired, found: SignedIn, plan: str = "", data: str = "") -> Response:
+    """The form; with a plan, only what the plan leaves open."""
+    values = {**DEFAULTS, **({"data": data} if data else {})}
+    return job_form(request, wired, found.caller, values, {}, plan_id=plan)
+
+
+@router.post("/jobs")
+def create_job(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
+    """Queue a job and show it; the form again where something is wrong."""
+    body, errors = read(JobRequest, fields)
+    if body is not None:
+        try:
+            job = wired.jobs.submit(
+                found.caller, body.run_request(), body.budget_bytes, body.priority, name=body.name, plan_id=body.plan
+            )
+            return RedirectResponse(f"/jobs/{job['id']}", 303)
+        except S2AError as error:
+            errors = {"budget" if error.code == "bad_budget" else "": error.message}
+    values = {**DEFAULTS, **fields}
+    return job_form(request, wired, found.caller, values, errors, plan_id=fields.get("plan", ""), status=422)
+
+
+def job_form(
+    request: Request,
+    wired: Wired,
+    caller: Caller,
+    values: dict[str, str],
+    errors: dict[str, str],
+    *,
+    plan_id: str = "",
+    status: int = 200,
+) -> Response:
+    """The form with what was typed in and what is wrong with it."""
+    ready = wired.datasets.listed(caller, "ready", 100, None)["items"]
+    plan = wired.plans.get(caller, plan_id) if plan_id else None
+    return page(
+        request,
+        "submit.html",
+        status,
+        values=values,
+        errors=errors,
+        datasets=ready,
+        plan=plan,
+        adapters=ADAPTERS,
+        objectives=OBJECTIVES,
+    )
+
+
+@router.get("/jobs/{job_id}")
+def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Response:
+    """One job, live."""
+    job = wired.jobs.get(found.caller, job_id)
+    events = _events(wired, found.caller, job_id)
+    metrics = wired.results.metrics(found.caller, job_id, None, -1, 10_000)
+    report = _report(wired, found.caller, job_id) or job.get("report") or {}
+    plan = next((event["plan"] for event in reversed(events) if event["type"] == "plan"), None)
+    steps = [event for event in events if event["type"] == "step"]
+    return page(
+        request,
+        "job.html",
+        job=job,
+        plan=plan,
+        report=report,
+        series=metrics["series"],
+        epochs=metrics["items"],
+        step=steps[-1] if steps else None,
+        last_seq=events[-1]["seq"] if events else 0,
+        events=[event for event in reversed(events) if event["type"] != "step"][:60],
+        artifacts=wired.results.artifacts(found.caller, job_id)["items"],
+        attempts=wired.results.attempts(found.caller, job_id)["items"],
+        curve_names={"loss": LOSSES, "accuracy": ACCURACIES},
+    )
+
+
+@router.post("/jobs/{job_id}/{action}")
+def change_job(wired: Wired, found: SignedIn, job_id: str, action: str, fields: OwnForm) -> Response:
+    """Cancel, pause or resume."""
+    acts = {"cancel": wired.jobs.cancel, "pause": wired.jobs.pause, "resume": wired.jobs.resume}
+    if action not in acts:
+        raise NotFound(f"a job cannot {action[:40]}: cancel, pause or resume")
+    acts[action](found.caller, job_id)
+    return RedirectResponse(f"/jobs/{job_id}", 303)
+
+
+def _events(wired: Any, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+    """Every event but for the oldest steps of a long job."""
+    found: list[dict[str, Any]] = []
+    after = 0
+    for _ in range(200):
+        page_of, _ended = wired.jobs.events(caller, job_id, after, 1000)
+        if not page_of:
+            break
+        after = page_of[-1]["seq"]
+        found += page_of
+        if len(found) > NEWEST_EVENTS:
+            old, new = found[:-NEWEST_EVENTS], found[-NEWEST_EVENTS:]
+            found = [event for event in old if event["type"] != "step"] + new
+    return found
+
+
+def _report(wired: Any, caller: Caller, job_id: str) -> dict[str, Any] | None:
+    """The report in full, from the job's files; None before there is one."""
+    try:
+        path, _ = wired.results.artifact(caller, job_id, "report.json")
+        if path.stat().st_size > MAX_REPORT_BYTES:
+            return None
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (S2AError, OSError, ValueError):
+        return None

@@ -1,0 +1,47 @@
+"""Templates: one environment, the page's headers, and what every page is given."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from app.web import charts, formats
+from s2a_core import __version__
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
+STATIC = files("app.web").joinpath("static")
+
+_environment = Environment(
+    loader=PackageLoader("app.web"),
+    autoescape=select_autoescape(default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {
+    "size": formats.size,
+    "duration": formats.duration,
+    "ago": formats.ago,
+    "iso": formats.iso,
+    "clock": formats.clock,
+    "percent": formats.percent,
+    "signed": formats.signed,
+    "number": formats.number,
+    "gradient_error": formats.gradient_error,
+}
+_environment.globals |= {"charts": charts, "version": __version__}
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A template as an answer. The visitor, if there is one, is `visitor` in it."""
+    visitor = getattr(request.state, "visitor", None)
+    text = _environment.get_template(template).render(visitor=visitor, path=request.url.path, **values)
+    return HTMLResponse(text, status, headers=HEADERS)

@@ -1,0 +1,63 @@
+"""Pages of jobs: submit by form, see one, change it; what is wrong stands beside its field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from tests.app.web.conftest import Send
+
+FIELDS = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB", "epochs": "2", "objective": "accuracy"}
+
+
+def test_a_submitted_job_is_shown_with_its_budget_and_reason_and_can_be_cancelled(send: Send) -> None:
+    answer = send("/jobs", **FIELDS, name="first try")
+    assert answer.url.path.startswith("/jobs/job_")
+    assert "first try" in answer.text
+    assert "64 MiB" in answer.text
+    assert "waits for the scheduler" in answer.text
+    assert "data-events=" in answer.text
+    assert "paused on request" in send(f"{answer.url.path}/pause").text
+    cancelled = send(f"{answer.url.path}/cancel").text
+    assert "cancelled" in cancelled
+    assert "data-events=" not in cancelled
+
+
+def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_in_stays(send: Send) -> None:
+    answer = send("/jobs", **{**FIELDS, "budget": "much", "epochs": "0", "name": "<b>kept</b>"})
+    assert answer.status_code == 422
+    assert answer.text.count('aria-invalid="true"') == 2
+    assert 'value="&lt;b&gt;kept&lt;/b&gt;"' in answer.text
+    assert send("/jobs", **{**FIELDS, "data": "ds_missing"}).text.count("no dataset ds_missing") == 1
+
+
+def test_an_unknown_action_and_another_teams_job_are_pages_of_their_own(pages: TestClient, send: Send) -> None:
+    job = send("/jobs", **FIELDS).url.path
+    assert send(f"{job}/explode").status_code == 404
+    key = pages.app.state.services.keys.create("other", "read")  # type: ignore[attr-defined]
+    pages.cookies.clear()
+    pages.post("/sign-in", data={"key": key})
+    answer = pages.get(job)
+    assert answer.status_code == 404
+    assert "<h1>Not Found</h1>" in answer.text
+    assert "New job" not in pages.get("/").text
+    assert send("/jobs", **FIELDS).status_code == 422
+
+
+def test_the_list_can_be_narrowed_to_a_status(pages: TestClient, send: Send) -> None:
+    send("/jobs", **FIELDS, name="waiting one")
+    assert "waiting one" in pages.get("/jobs?status=queued").text
+    assert "No job is failed" in pages.get("/jobs?status=failed").text
+    assert pages.get("/jobs?status=nonsense").status_code == 200
+
+
+def test_a_running_job_shows_its_plan_curves_and_measured_memory(pages: TestClient, send: Send, runner: Any) -> None:
+    job = send("/jobs", **FIELDS).url.path
+    runner(job.rsplit("/", 1)[1])
+    text = pages.get(job).text
+    assert "step 3 of 10" in text
+    assert "held for backward" in text
+    assert "training loss" in text
+    assert "inside the budget" in text
+    assert "would need" in text
