@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import structlog
 
-SECRET = re.compile(r"(s2a_[0-9a-f]{4,}_)[0-9a-zA-Z]+|(?i:(bearer|basic)\s+)[^\s,\"']+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+SECRET = re.compile(r"(s2a_[0-9a-f]{4,}_)[0-9a-zA-Z]+|((?i:bearer|basic)\s+)[^\s,\"']+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 HIDDEN_NAMES = frozenset({"authorization", "cookie", "token", "secret", "password", "key"})
 
 

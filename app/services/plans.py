@@ -17,6 +17,7 @@ from app.store.database import Database
 from s2a_core.sizes import format_bytes
 
 LEASE_S = 30.0
+SAME = "the same memory, the same gradient error, the same time"
 
 
 def document(plan: Plan) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def alternatives(
         if point["budget_bytes"] != best["budget_bytes"]:
             row = _row(f"budget {format_bytes(point['budget_bytes'])}", point["budget_bytes"], point)
             found.append({**row, "objective": best["objective"], "summary": trade(base, row)})
-    return found
+    return [row for row in found if row["summary"] != SAME]
 
 
 def _row(name: str, budget_bytes: int, values: dict[str, Any]) -> dict[str, Any]:

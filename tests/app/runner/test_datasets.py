@@ -1,0 +1,45 @@
+"""What the child does with an archive: images stay, the rest goes; a second try after a kill finds its way."""
+
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+from pathlib import Path
+
+from PIL import Image
+
+from app.runner.datasets import work
+
+
+def archive(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        for number in range(8):
+            image = io.BytesIO()
+            Image.frombytes("RGB", (8, 8), random.Random(number).randbytes(192)).save(image, "PNG")
+            file.writestr(f"top/{'ab'[number % 2]}/{number}.png", image.getvalue())
+        file.writestr("top/README.txt", "hello")
+
+
+def order(folder: Path) -> dict[str, str]:
+    return {"kind": "upload", "source": str(folder / "upload"), "folder": str(folder), "name": "photos"}
+
+
+def test_an_archive_without_a_name_becomes_a_folder_of_images(tmp_path: Path) -> None:
+    archive(tmp_path / "upload")
+    answer = work(order(tmp_path))
+    assert (answer["status"], answer["summary"]["classes"]) == ("ready", ["a", "b"])
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+    assert answer["num_bytes"] == sum(path.stat().st_size for path in (tmp_path / "images").rglob("*.png"))
+
+
+def test_a_child_that_was_killed_halfway_leaves_work_the_next_one_can_do(tmp_path: Path) -> None:
+    archive(tmp_path / "upload")
+    (tmp_path / "upload").rename(tmp_path / "archive.zip")
+    (tmp_path / "unpacking" / "half").mkdir(parents=True)
+    assert work(order(tmp_path))["status"] == "ready"
+
+
+def test_a_named_source(tmp_path: Path) -> None:
+    answer = work({"kind": "hub", "source": "digits", "folder": str(tmp_path), "name": "digits"})
+    assert (answer["status"], answer["summary"]["num_classes"]) == ("ready", 10)

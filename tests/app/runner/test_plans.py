@@ -1,0 +1,28 @@
+"""The planning child: a profile is measured once, plans and alternatives are made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.runner.plans import work
+
+pytestmark = pytest.mark.slow
+
+
+def order(folder: Path, budget: int) -> dict[str, Any]:
+    request = {"model": "s2a_tiny", "num_classes": 4, "budget_bytes": budget, "batch_size": 4, "adapter": "bias"}
+    return {"request": request, "profiles": str(folder)}
+
+
+def test_ready_then_infeasible_from_the_same_profile(tmp_path: Path) -> None:
+    ready = work(order(tmp_path, 64 * 2**20))
+    assert (ready["status"], ready["is_profile_known"]) == ("ready", False)
+    assert ready["plan"]["predicted"]["peak_bytes"] <= 64 * 2**20
+    assert [other["objective"] for other in ready["others"]] == ["balanced", "speed"]
+    tight = work(order(tmp_path, 1000))
+    assert (tight["status"], tight["is_profile_known"]) == ("infeasible", True)
+    assert tight["reason"]["details"]["min_feasible_budget_bytes"] > 1000
+    assert tight["profile"]["fingerprint"] == ready["profile"]["fingerprint"]
