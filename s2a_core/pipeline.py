@@ -14,14 +14,15 @@ from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters, resolve
 from s2a_core.datasets import ImageDataset, open_dataset
-from s2a_core.errors import InvalidInput, OutOfMemory, StaleProfile
+from s2a_core.errors import InvalidInput, StaleProfile
 from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs import write_outputs
 from s2a_core.planning import Plan, plan
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.cache import recall, remember, request_mark
 from s2a_core.profiling.fingerprint import fingerprint
-from s2a_core.train import TrainConfig, train
+from s2a_core.recovery import train_within
+from s2a_core.train import TrainConfig
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.types import OnEvent
 from s2a_core.verify import verify
@@ -56,6 +57,9 @@ class RunRequest:
     num_classes: int | None = None
     plan: Plan | None = None
     resume: bool = False
+    lr: float | None = None
+    patience: int | None = None
+    ema_decay: float | None = None
     profile_cache: Path | None = None
 
 
@@ -105,11 +109,15 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         chosen = verify(prepared.model, chosen, measured, images, labels).plan
     on_event({"type": "plan", "plan": chosen.to_json()})
     with clock.phase("training"):
-        config = TrainConfig(epochs=request.epochs, seed=request.seed, resume=request.resume)
-        try:
-            result = train(prepared.model, prepared.dataset, chosen, config, request.output, on_event)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(f"the device ran out of memory while training: {error}") from error
+        result, chosen = train_within(
+            prepared.model,
+            prepared.dataset,
+            chosen,
+            lambda: measured or _profile(request, prepared),
+            _train_config(request),
+            request.output,
+            on_event,
+        )
     with clock.phase("reporting"):
         starts_random = is_random(request.model, request.weights)
         return write_outputs(
@@ -122,6 +130,17 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             phases=clock.phases,
             extra={"adapter": prepared.spec.to_json(), "weights": request.weights, "image_size": prepared.image_size},
         )
+
+
+def _train_config(request: RunRequest) -> TrainConfig:
+    return TrainConfig(
+        epochs=request.epochs,
+        seed=request.seed,
+        lr=request.lr,
+        patience=request.patience,
+        ema_decay=request.ema_decay,
+        resume=request.resume,
+    )
 
 
 def make_profile(request: RunRequest) -> Profile:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,20 +28,20 @@ from s2a_core.models import load_model
 from s2a_core.planning import plan
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import Profile, profile
-from s2a_core.verify import measured_peak, verify
+from s2a_core.verify import recorded, verify
 
 # Small images and few samples keep a configuration at seconds. (model, image size, options of timm)
 MODELS: dict[str, tuple[int, dict[str, Any]]] = {
     "s2a_tiny": (32, {}),
-    "vit_tiny_patch16_224": (96, {"img_size": 96}),
+    "vit_tiny_patch16_224": (64, {"img_size": 64}),
     "deit_tiny_patch16_224": (96, {"img_size": 96}),
-    "resnet18": (96, {}),
-    "mobilenetv2_100": (96, {}),
+    "resnet18": (64, {}),
+    "mobilenetv2_100": (64, {}),
     "swin_tiny_patch4_window7_224": (112, {"img_size": 112}),
-    "convnext_atto": (96, {}),
-    "efficientnet_b0": (96, {}),
+    "convnext_atto": (64, {}),
+    "efficientnet_b0": (64, {}),
     "mixer_s32_224": (128, {"img_size": 128}),
-    "beit_base_patch16_224": (64, {"img_size": 64}),
+    "vit_tiny_r_s16_p8_224": (64, {"img_size": 64}),
     "cait_xxs24_224": (64, {"img_size": 64}),
     "coat_lite_tiny": (64, {"img_size": 64}),
     "convmixer_768_32": (64, {}),
@@ -125,10 +126,10 @@ def configuration(model_name: str, adapter: str, precision: str, size: int | Non
         model = add_adapters(load_model(model_name, "none", 10, **options), AdapterSpec.parse(adapter), size)
         found = profile(
             model, size, 4, precision, name=model_name, adapter=adapter, has_baselines=False,
-            sensitivity_s=6.0, refine_s=0.0,
+            sensitivity_s=0.0, refine_s=0.0,
         )  # fmt: skip
-    except S2AError as error:
-        yield {"model": model_name, "adapter": adapter, "refused": str(error)}
+    except (S2AError, RuntimeError, ValueError) as error:
+        yield {"model": model_name, "adapter": adapter, "refused": f"{type(error).__name__}: {error}"}
         return
     profiled = time.monotonic() - start
     generator = torch.Generator().manual_seed(1)
@@ -136,18 +137,23 @@ def configuration(model_name: str, adapter: str, precision: str, size: int | Non
     labels = torch.randint(0, 10, (BATCH,), generator=generator)
     for share, budget in budgets(found):
         made = plan(found, budget, BATCH)
-        measured = measured_peak(model, made, images, labels)
+        pairs = Path(tempfile.mkdtemp()) / "pairs.jsonl"
+        verified, refused = None, ""
+        try:
+            verified = verify(model, made, found, images, labels, pairs)
+        except S2AError as error:
+            refused = str(error)
+        measured = recorded(pairs)[0].measured_bytes
         row: Row = {
             "model": model_name, "adapter": adapter, "size": size, "precision": precision, "share": share,
             "budget": budget, "micro_batch": made.micro_batch, "predicted": made.predicted.peak_bytes,
             "measured": measured, "error": made.predicted.peak_bytes / measured - 1, "profile_s": round(profiled, 1),
         }  # fmt: skip
-        try:
-            ready = verify(model, made, found, images, labels)
-            row |= {"promised": ready.plan.predicted.peak_bytes, "verified": ready.measured_peak_bytes}
-            row |= {"rounds": ready.rounds}
-        except S2AError as error:
-            row["refused"] = str(error)
+        if verified is None:
+            row["refused"] = refused
+        else:
+            row |= {"promised": verified.plan.predicted.peak_bytes, "verified": verified.measured_peak_bytes}
+            row |= {"rounds": verified.rounds}
         yield row
 
 

@@ -40,27 +40,40 @@ def plan(
     terminal: Terminal = ctx.obj
     from app.cli.explain import explain_plan
     from app.cli.plot import check_plot_name, plot_plan
-    from app.cli.requests import run_request
-    from s2a_core import pipeline
+    from app.cli.profiles import cached_profile, profile_cache
     from s2a_core.outputs.atomic import plain, write_text
+    from s2a_core.planning import plan as make_plan
+    from s2a_core.sizes import parse_bytes
 
     if plot is not None:
         check_plot_name(plot)
-    request = run_request(
-        model=model,
-        budget=budget,
-        data=data,
-        num_classes=num_classes,
-        batch_size=batch_size,
-        adapter=adapter,
-        objective=objective,
-        weights=weights,
-        image_size=image_size,
-        precision=precision,
-        device=device,
-        seed=seed,
-    )
-    made = pipeline.make_plan(request)
+    budget_bytes = parse_bytes(budget)
+    wanted = {
+        "adapter": adapter,
+        "weights": None if weights == "none" else weights,
+        "num_classes": num_classes,
+        "image_size": image_size,
+        "precision": precision,
+        "device": device,
+        "data": data,
+    }
+    known = cached_profile(model, **wanted)
+    if known is not None:
+        made = make_plan(known, budget_bytes, batch_size, objective)
+    else:
+        from app.cli.requests import run_request
+        from s2a_core import pipeline
+
+        request = run_request(
+            model=model,
+            budget=budget,
+            batch_size=batch_size,
+            objective=objective,
+            seed=seed,
+            profile_cache=profile_cache(),
+            **wanted,
+        )
+        made = pipeline.make_plan(request)
     document = plain(made.to_json())
     if save is not None:
         write_text(save, json_format.dumps(document, indent=2) + "\n")

@@ -166,9 +166,9 @@ class RegionFunction(torch.autograd.Function):
                 with torch.enable_grad(), _replayed(call.generator_states[i], dy):
                     y = call.run(h, rows)
                 inputs = [*([h] if needs_input else []), *inner]
-                grads: list[Tensor | None] = list(
-                    torch.autograd.grad(y, inputs, dy[rows].to(y.dtype), allow_unused=True) if inputs else ()
-                )
+                grads: list[Tensor | None] = [None] * len(inputs)
+                if y.requires_grad:  # not where hooks around the module use its parameters, and it does not
+                    grads = list(torch.autograd.grad(y, inputs, dy[rows].to(y.dtype), allow_unused=True))
                 del y
                 g = grads.pop(0) if needs_input else None
                 if g is None and needs_input:

@@ -1,10 +1,12 @@
-"""Profiles kept on disk by fingerprint, in a directory the caller names."""
+"""Profiles kept on disk, by fingerprint or by the request they were made for, in a directory the caller names."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from s2a_core.errors import StaleProfile
@@ -24,17 +26,59 @@ def load_profile(directory: Path, mark: str) -> Profile | None:
 
 def save_profile(directory: Path, profile: Profile) -> Path:
     """Writes the profile in one step, so that a reader never sees a half of it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = _path(directory, profile.fingerprint)
-    handle, temporary = tempfile.mkstemp(dir=directory, suffix=".part")
+    return _write(_path(directory, profile.fingerprint), profile.to_json())
+
+
+def _write(path: Path, document: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "w") as file:
-            json.dump(profile.to_json(), file)
+            json.dump(document, file)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def request_mark(
+    model: str,
+    *,
+    adapter: str,
+    weights: str | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
+    precision: str | None = None,
+    device: str | None = None,
+    data: str | None = None,
+) -> str:
+    """A key for a request whose profile is wanted before its model is loaded; imports no torch.
+
+    It changes with the versions of what measures and with the weights file.
+    """
+    parts = [model, adapter, weights, num_classes, image_size, precision, device, data, VERSION]
+    parts += [version(name) for name in ("torch", "timm", "s2a")]
+    path = Path(weights) if weights else None
+    if path is not None and path.is_file():
+        stat = path.stat()
+        parts += [stat.st_size, stat.st_mtime_ns]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def recall(directory: Path, mark: str) -> Profile | None:
+    """The profile made for this request, None where there is none or it cannot be read."""
+    try:
+        found: str = json.loads((directory / f"{mark}.request.json").read_text())["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return load_profile(directory / mark, found)
+
+
+def remember(directory: Path, mark: str, profile: Profile) -> None:
+    """Keeps a profile for the next request like this one."""
+    save_profile(directory / mark, profile)
+    _write(directory / f"{mark}.request.json", {"fingerprint": profile.fingerprint})
 
 
 def require_fresh(profile: Profile, mark: str) -> None:

@@ -9,14 +9,29 @@ import torch
 from torch import nn
 
 
-def fingerprint(model: nn.Module, name: str, adapter: str, image_size: int, precision: str, device: str) -> str:
-    """Hash of name, parameters (shapes, first values, trained or not), adapter, size, precision, device, versions."""
+def fingerprint(
+    model: nn.Module,
+    name: str,
+    adapter: str,
+    image_size: int,
+    precision: str,
+    device: str,
+    has_weights: bool = True,
+) -> str:
+    """Hash of name, parameters (shapes, trained or not, values of frozen ones), adapter, size, precision, device,
+    versions and the allocator. has_weights: False leaves values out, where they are random.
+    """
     digest = hashlib.sha256()
-    for part in (name, adapter, image_size, precision, device_name(device), torch.__version__, torch.version.cuda):
+    allocator = torch.cuda.get_allocator_backend() if device.startswith("cuda") else "cpu"
+    versions = (torch.__version__, torch.version.cuda, allocator)
+    for part in (name, adapter, image_size, precision, device_name(device), *versions):
         digest.update(f"{part}\0".encode())
     for key, parameter in model.named_parameters():
-        corner = parameter.detach().flatten()[:64].float().sum().item()
-        digest.update(f"{key} {tuple(parameter.shape)} {parameter.requires_grad} {corner:.4g}\0".encode())
+        digest.update(f"{key} {tuple(parameter.shape)} {parameter.requires_grad}\0".encode())
+        if has_weights and not parameter.requires_grad:
+            # bf16, so that frozen weights that were narrowed since are still the same ones
+            sample = parameter.detach().flatten()[:: max(parameter.numel() // 64, 1)][:64].to(torch.bfloat16)
+            digest.update(sample.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -30,12 +30,15 @@ def profile(
     has_baselines: bool = True,
     sensitivity_s: float = 20.0,
     refine_s: float = 10.0,
+    has_weights: bool = True,
 ) -> Profile:
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
     batch_size: samples of the larger of the two measured batches, at least 2. calibration: images [N, 3, H, W], N >=
-    batch_size, and labels [N]; noise without. sensitivity_s: seconds for the errors, more widths where they allow it;
-    refine_s: seconds spent on telling apart sites of one shape.
+    batch_size, and labels [N]; noise without. sensitivity_s: seconds for the errors, more widths where they
+    allow it; 0 takes nominal ones and measures bytes only.
+    refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
+    profile is of these only.
     Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses.
     """
     if precision not in ("fp32", "bf16"):
@@ -47,7 +50,7 @@ def profile(
         raise InvalidInput("this model has no trainable parameters: add adapters before profiling")
     device = trained[0].device
     x, y = _batch(model, image_size, batch_size, calibration, device)
-    mark = fingerprint(model, name, adapter, image_size, precision, str(device))
+    mark = fingerprint(model, name, adapter, image_size, precision, str(device), has_weights)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad and p.is_floating_point())
     num_trained = sum(p.numel() for p in trained)
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"

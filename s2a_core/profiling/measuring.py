@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from s2a_core.compression import SiteSpec
+from s2a_core.compression.sites import MIN_CODED_ELEMENTS, PIECEWISE_LINEAR, SMOOTH_ACTIVATIONS
 from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
-from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, share
-from s2a_core.profiling.sharing import shared_storages, with_unlisted
+from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, share
+from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
 from s2a_core.profiling.timeline import held_until, line, segments, two_batches
-from s2a_core.profiling.types import Option, SharedStorage, SiteProfile, Work, WorkingSet
+from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.storage import FrozenWeights, Storage, StoragePolicy
 
 CHUNK_SAMPLES = 1
+AMONG_S = 6.0
 WHOLE = ("region", "block")
+PACKED = (*SMOOTH_ACTIVATIONS, *PIECEWISE_LINEAR, *WHOLE, "layer_norm", "rms_norm", "attention", "dropout")
 
 
 @dataclass
 class _Measured:
-    """Per site: storage -> bytes of the larger batch, error, extra milliseconds per sample; storage -> fixed share."""
+    """Per site: storage -> bytes of the larger batch, error, extra milliseconds per sample, bytes at any batch."""
 
     bytes: dict[Storage, float] = field(default_factory=dict)
     error: dict[Storage, float] = field(default_factory=dict)
     extra_ms: dict[Storage, float] = field(default_factory=dict)
     fixed: dict[Storage, float] = field(default_factory=dict)
+    of_way: dict[Storage, float] = field(default_factory=dict)  # bytes where everything was stored alike
 
 
 class Measuring:
@@ -63,17 +69,46 @@ class Measuring:
             steps = [self.step(sites, n, True) for n in self.batches]
             if way == "exact":
                 self._exact((steps[0], steps[1]))
+            if way in WHOLE:
+                self.specs = outside(self.specs, way, steps[1].bytes)
             steps += self._alone(sites)
-            order = {spec.name: None for spec in self.specs}
-            held = [held_until(order, step.bytes) for step in steps]
-            for site, found in segments(self.batches, [step.trace.turns(order) for step in steps], held).items():
+            for site, found in self._segments(self.batches, steps).items():
                 self.work.setdefault(site, {})[way] = found
             for name, storage in sites.items():
-                constant, slope = line(self.batches, [step.bytes.get(name, 0) for step in steps])
-                self.measured[name].fixed[storage] = max(constant, 0) / max(constant + slope * self.batches[1], 1)
-        exact = self.step({})
-        self.exact_s = exact.seconds
+                of = self.measured[name]
+                constant, _ = line(self.batches, [step.bytes.get(name, 0) for step in steps])
+                of.fixed.setdefault(storage, max(constant, 0))
+                of.of_way.setdefault(storage, steps[1].bytes.get(name, 0))
+        self._among_codes()
+        gc.collect()
+        self.exact_s = self.step({}).seconds
         self.exact_gradient = gradient(self.model)
+
+    def _segments(self, batches: tuple[int, int], steps: Sequence[Step]) -> dict[str, tuple[Segment, ...]]:
+        order = {spec.name: None for spec in self.specs}
+        held = [held_until(order, step.bytes) for step in steps]
+        return segments(batches, [step.trace.turns(order) for step in steps], held)
+
+    def _among_codes(self) -> None:
+        """Turns of exact sites whose neighbours are coded: what those would hold is alive all the same.
+
+        Groups of sites are split by the bits of their number, so that any two are apart in some run; heavy models
+        stop after AMONG_S seconds, at the earliest after the first split.
+        """
+        batches = self.batches  # not one sample, which other convolutions run
+        codes = self.policies()["codes"]
+        alike = [group for group in groups(self.specs) if group[0].op not in WHOLE]
+        started = time.perf_counter()
+        for bit in range(max(len(alike) - 1, 1).bit_length()):
+            if bit and time.perf_counter() - started > AMONG_S:
+                return
+            for side in (0, 1):
+                exact = {spec.name for i, group in enumerate(alike) if i >> bit & 1 == side for spec in group}
+                sites = {name: storage for name, storage in codes.items() if name not in exact}
+                steps = [self.step(sites, n, True) for n in batches]
+                for site, found in self._segments(batches, steps).items():
+                    if site in exact and "exact" in self.work.get(site, {}):
+                        self.work[site]["exact"] = _upper(self.work[site]["exact"] + found)
 
     def _alone(self, sites: Mapping[str, Storage]) -> list[Step]:
         """The step of one sample; none where two were measured from one on, or BatchNorm refuses a single value."""
@@ -87,7 +122,7 @@ class Measuring:
 
     def _exact(self, steps: tuple[Step, Step]) -> None:
         """Sites that hold without being listed join the list; a tensor of several sites is taken out of the first."""
-        self.specs = with_unlisted(self.specs, steps[1].bytes)
+        self.specs = tuple(map(_codable, with_unlisted(self.specs, steps[1].bytes)))
         self.measured = {spec.name: _Measured() for spec in self.specs}
         self.shared = shared_storages(self.batches, steps, {spec.name for spec in self.specs})
         for spec in self.specs:
@@ -100,7 +135,7 @@ class Measuring:
                         constant, slope = constant - tensor.fixed_bytes, slope - tensor.bytes_per_sample
                 constant, slope = max(constant, 0), max(slope, 0)
                 of.bytes[first] = constant + slope * self.batches[1]
-                of.fixed[first] = constant / max(of.bytes[first], 1)
+                of.fixed[first] = constant
 
     def policies(self) -> dict[str, dict[str, Storage]]:
         """A uniform choice for each way of running that this model has."""
@@ -123,7 +158,12 @@ class Measuring:
         return found
 
     def sites(self, sensitivity_s: float, refine_s: float) -> None:
-        """Bytes, error and time of the measured storages of every site."""
+        """Bytes, error and time of the measured storages of every site. sensitivity_s 0: bytes only, nominal errors."""
+        if sensitivity_s <= 0:
+            self._nominal()
+            return
+        for of in self.measured.values():
+            of.bytes.update({s: size for s, size in of.of_way.items() if size})
         together = groups(self.specs)
         number = sum(len(anchors(group[0])) for group in together)
         is_quick = number * self.exact_s * 1.5 > sensitivity_s
@@ -137,6 +177,22 @@ class Measuring:
                     of.bytes[storage] = step.bytes.get(spec.name, 0)
                     of.error[storage], of.extra_ms[storage] = error, max(extra, 0.0)
         self._refine([g for g in together if len(g) > 1], refine_s)
+
+    def _nominal(self) -> None:
+        """A second width of everything at once, for the bytes; errors as the rule says, not as the model has them."""
+        for of in self.measured.values():
+            for storage, size in of.of_way.items():
+                of.bytes[storage], of.error[storage], of.extra_ms[storage] = size, nominal_error(storage), 0.0
+        for way, sites in self.policies().items():
+            if way == "exact":
+                continue
+            chosen = {name: Storage.B3 if storage is Storage.B4 else storage for name, storage in sites.items()}
+            step = self.step(chosen)
+            for name, storage in chosen.items():
+                of = self.measured[name]
+                if storage not in of.bytes and (way == "codes" or name.endswith(f":{way}")):
+                    of.bytes[storage] = step.bytes.get(name, 0)
+                    of.error[storage], of.extra_ms[storage] = nominal_error(storage), 0.0
 
     def _refine(self, together: list[list[SiteSpec]], seconds: float) -> None:
         """Tells alike sites apart: each one's own error at its lowest measured width scales all its errors."""
@@ -156,11 +212,11 @@ class Measuring:
     def site_profile(self, spec: SiteSpec) -> SiteProfile:
         """A site with every storage it offers."""
         of = self.measured[spec.name]
-        fixed_of_codes = max((share for storage, share in of.fixed.items() if storage.bits), default=0.0)
+        of_codes = max((size for storage, size in of.fixed.items() if storage.bits), default=0.0)  # scales
         options = []
         for storage in spec.options:
             size = linear_bytes(of.bytes, storage)
-            fixed = size * of.fixed.get(storage, fixed_of_codes if storage.bits else 0.0)
+            fixed = min(of.fixed.get(storage, of_codes if storage.bits else 0.0), size)
             options.append(
                 Option(
                     storage=storage,
@@ -172,6 +228,24 @@ class Measuring:
             )
         work = self.work.get(spec.name, {})
         return SiteProfile(spec.name, spec.op, tuple(spec.shape[1:]), _ordered(options), spec.region, spec.block, work)
+
+
+def _upper(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Without those that another one is above of everywhere."""
+    kept = list(dict.fromkeys(segments))
+    return tuple(s for s in kept if not any(o is not s and _is_above(o, s) for o in kept))
+
+
+def _is_above(a: Segment, b: Segment) -> bool:
+    return all(a.at(n, is_fresh) >= b.at(n, is_fresh) for n in (1, 2, 10**6) for is_fresh in (True, False))
+
+
+def _codable(spec: SiteSpec) -> SiteSpec:
+    """Without codes where one sample alone is too small for the hook to code, so that bytes grow with samples."""
+    is_small = prod(spec.shape[1:]) < MIN_CODED_ELEMENTS
+    if not is_small or spec.op in PACKED or spec.options[0] is not Storage.EXACT:
+        return spec
+    return replace(spec, options=tuple(s for s in spec.options if not s.bits))
 
 
 def _coded(spec: SiteSpec) -> Storage:

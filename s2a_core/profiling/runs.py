@@ -49,11 +49,9 @@ def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, prec
         parameter.grad = None if is_metered or parameter.grad is None else parameter.grad.zero_()
     watcher = Watcher(x.device) if is_metered else None
     hooks = [p.register_post_accumulate_grad_hook(watcher.gradient) for p in trained] if watcher else []
-    if is_metered:
-        gc.collect()  # garbage freed inside the step would lower its running sum
     torch.manual_seed(0)
     meter = PeakMeter(x.device) if is_metered else None
-    with meter or nullcontext():
+    with _no_collection() if is_metered else nullcontext(), meter or nullcontext():
         start = time.perf_counter()
         with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
             with compress(model, policy) as session:
@@ -75,6 +73,18 @@ def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, prec
     trace = Trace(tuple(watcher.marks), tuple(size for _, size in meter.timeline), places)
     peak = max(turn.fresh for turn in trace.turns().values())
     return Step(held, peak, seconds, value, trace, tuple(watcher.kept))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Garbage of earlier steps freed inside a metered one would lower its running sum."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def evaluation_peak(model: nn.Module, x: Tensor, precision: str, policy: StoragePolicy | None = None) -> int:

@@ -53,6 +53,11 @@ def between(measured: Mapping[Storage, float], storage: Storage) -> float:
     return nearest[1] * exp(slope * (bits - nearest[0]))
 
 
+def nominal_error(storage: Storage) -> float:
+    """What a site of unknown sensitivity is taken to contribute."""
+    return 0.0 if storage.bits is None else 0.1 * _FACTOR_PER_BIT ** (2 - storage.bits)
+
+
 def linear_bytes(measured: Mapping[Storage, float], storage: Storage) -> float:
     """Bytes of a width: scales and statistics plus bits per element, a line through two measured widths."""
     if storage in measured:

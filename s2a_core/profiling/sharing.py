@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from s2a_core.compression import SiteSpec
 from s2a_core.profiling.runs import Step
@@ -55,6 +56,16 @@ def with_unlisted(specs: Sequence[SiteSpec], held: Mapping[str, int]) -> tuple[S
     found = list(after.get(-1, []))
     for i, spec in enumerate(specs):
         found += [spec, *after.get(i, [])]
+    return tuple(found)
+
+
+def outside(specs: Sequence[SiteSpec], way: str, held: Mapping[str, int]) -> tuple[SiteSpec, ...]:
+    """Sites that hold bytes although all regions (or blocks) run leave theirs: hooks around modules run them."""
+    found = []
+    for spec in specs:
+        if held.get(spec.name, 0) > 0:
+            spec = replace(spec, region=None) if way == "region" else replace(spec, block=None)
+        found.append(spec)
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s2a_core.errors import StaleProfile
-from s2a_core.profiling.cache import load_profile, require_fresh, save_profile
+from s2a_core.profiling.cache import load_profile, recall, remember, request_mark, require_fresh, save_profile
 from tests.s2a_core.planning.profiles import transformer
 
 
@@ -30,3 +30,15 @@ def test_a_stale_profile_is_refused() -> None:
     require_fresh(profile, profile.fingerprint)
     with pytest.raises(StaleProfile, match="profile again"):
         require_fresh(profile, "0" * 16)
+
+
+def test_a_request_changes_with_its_weights_file(tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"one")
+    first = request_mark("vit", adapter="bias", weights=str(weights))
+    assert request_mark("vit", adapter="bias", weights=str(weights)) == first
+    weights.write_bytes(b"other")
+    assert request_mark("vit", adapter="bias", weights=str(weights)) != first
+    assert recall(tmp_path, first) is None
+    remember(tmp_path, first, transformer(1))
+    assert recall(tmp_path, first) == transformer(1)
