@@ -114,7 +114,7 @@ struct Groups {  // of a tensor [B, N, C] at `bits` bits and its payload
   bool samples_are_aligned() const { return tokens * channels % 8 == 0; }
 };
 
-inline int rule_of(int bits, bool stochastic) { return stochastic ? 0 : bits >= 3 ? 2 : 1; }
+inline int rule_of(int bits, bool stochastic) { return stochastic ? 0 : bits >= 2 ? 2 : 1; }
 
 // scale and zero of a group, by the rule of reference/channels.py: 0 full range, 1 equal parts, 2 first is a level
 void set_statistics(const Groups& g, int64_t group, float first, float low, float high, float bad) {

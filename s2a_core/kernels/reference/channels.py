@@ -5,17 +5,18 @@
 
 Where scale and zero come from, n = 2^b levels:
 
-    b >= 3    the first token is a level itself, first = zero + k * scale, with the k that allows the smallest scale
+    b >= 2    the first token is a level itself, first = zero + k * scale, with the k that allows the smallest scale
               whose levels reach within half a scale of min and max
-    b <= 2    zero = min + scale / 2, scale = (max - min) / n: every level serves an equal part of the range
+    b = 1     zero = min + scale / 2, scale = (max - min) / n: every level serves an equal part of the range
     else      (stochastic rounding, which must not clip; a group far from zero, where bf16 cannot place a level)
               zero = bf16(min - |min| / 2^8), scale = bf16((max - zero) * (1 + 2^-8) / (n - 1)): nothing is clipped
 
 Why the first token: a class token lies there, and most of the gradient passes through that one row. Measured on
 DeiT-tiny's weights and 32 photos, both halves of each block rebuilt from b-bit x̂, cosine of all bias gradients with the
 range min..max / middle of equal parts / first token a level: 3 bits .955 / .962 / .982, 4 bits .990 / .992 / .994,
-5 bits .9979 / .9980 / .9987. Where no token is special it costs at most 1/14 of the scale at 4 bits. At 1 and 2 bits
-the alternative costs too much range: x̂ kept by the norm alone .621 / .990 / .964 at 1 bit, .995 / .998 / .997 at 2.
+5 bits .9979 / .9980 / .9987. Where no token is special it costs at most 1/14 of the scale at 4 bits. At 1 bit it costs
+too much range: x̂ kept by the norm alone .621 / .990 / .964; at 2 bits .995 / .998 / .997, but equal parts lose the
+zeros of softmax rows, whose error they raise from .89 to 1.04.
 
 A group with a NaN or an infinity has NaN scale and zero and comes back as NaN; the other groups do not notice.
 Grouping per channel over tokens, not per token: 2-bit x̂ keeps gradient cosine .98 against .02 (numbers of the design).
@@ -46,7 +47,7 @@ def range_rule(bits: int, is_stochastic: bool) -> RangeRule:
     """Which of the rules above finds scale and zero."""
     if is_stochastic:
         return RangeRule.FULL
-    return RangeRule.FIRST_IS_A_LEVEL if bits >= 3 else RangeRule.EQUAL_PARTS
+    return RangeRule.FIRST_IS_A_LEVEL if bits >= 2 else RangeRule.EQUAL_PARTS
 
 
 class RangeRule(IntEnum):
