@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import Row, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from app.models import Attempt, Device, Event, Job, JobStatus, Team
@@ -97,8 +97,9 @@ def waiting(session: Session) -> Sequence[Row[Any]]:
 
 
 def lock_queued(session: Session, job_id: str) -> Job | None:
-    """A job, locked, if it is still queued."""
-    wanted = select(Job).where(Job.id == job_id, Job.status == JobStatus.QUEUED).with_for_update()
+    """A job, locked, if it is still queued and no attempt of it holds memory."""
+    is_held = exists().where(Attempt.job_id == job_id, Attempt.is_live)
+    wanted = select(Job).where(Job.id == job_id, Job.status == JobStatus.QUEUED, ~is_held).with_for_update()
     return session.scalar(wanted.execution_options(populate_existing=True))
 
 
