@@ -8,7 +8,7 @@ WORKERS ?= 2
 # One thread per test process: two processes on two cores, the same timings everywhere.
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg PYTHONFAULTHANDLER=1
 
-.PHONY: help setup demo test lint format bench bench-full gpu-check accuracy constraints clean
+.PHONY: help setup demo test lint format bench bench-full gpu-check accuracy peaks constraints clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,10 @@ gpu-check: $(STAMP) ## on a CUDA machine: the gpu tests, then the memory and tim
 	@$(PY) -m pytest -m gpu -q
 	@$(PY) -m s2a_core.bench.gpu
 
-accuracy: $(STAMP) ## predicted beside measured peaks on models and budgets
+accuracy: $(STAMP) ## train every adapter, exact and compressed, on real photos (hours; resumable) into docs/accuracy
+	@OMP_NUM_THREADS=$$(nproc) $(PY) scripts/accuracy.py
+
+peaks: $(STAMP) ## predicted beside measured peaks on models and budgets
 	@$(VENV)/bin/s2a accuracy
 
 constraints: $(STAMP) ## rewrite constraints.txt from what .venv holds

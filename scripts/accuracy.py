@@ -48,8 +48,8 @@ WEIGHTS = {
 }
 DATA = {"cifar10": "cifar10_jpg_5000_1000.tar", "trashnet6": "trashnet6_256px.tar"}
 ADAPTERS = ("full", "head", "auto", "bias", "bias,norm,side", "side", "lora", "prompt", "norm", "side-detached")
-RATES = {"full": (1e-4, 3e-4, 1e-3), "lora": (5e-4, 2e-3), "head": (1e-3, 4e-3)}
-DEFAULT_RATES = (1e-3, 3e-3, 8e-3)
+RATES = {"full": (3e-4, 1e-4, 1e-3), "lora": (5e-4, 2e-3), "head": (1e-3, 4e-3)}
+DEFAULT_RATES = (3e-3, 1e-3, 8e-3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Protocol:
 
 
 PROTOCOLS = {"cifar10": Protocol(96, 4, 1000), "trashnet6": Protocol(96, 4, 941)}
-SWEEP = Protocol(96, 2, 1000)
+SWEEP = Protocol(96, 3, 500)
 
 
 @dataclasses.dataclass(frozen=True)

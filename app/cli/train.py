@@ -33,6 +33,15 @@ def train(
     precision: options.PrecisionOption = None,
     device: options.Device = None,
     seed: options.Seed = 0,
+    lr: Annotated[
+        float | None, typer.Option("--lr", min=0.0, help="Learning rate, instead of the adapter's own.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", min=1, help="Stop after so many epochs without a better accuracy.")
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option("--ema", min=0.0, max=0.99999, help="Decay of an average of the weights to keep.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -59,6 +68,9 @@ def train(
         precision=precision,
         device=device,
         seed=seed,
+        lr=lr,
+        patience=patience,
+        ema_decay=ema,
         resume=resume,
     )
     with follower(terminal, budget_bytes) as follow:

@@ -16,7 +16,7 @@ TOKEN_RATES = {
     "full": 1e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
 }  # fmt: skip
 MAP_RATES = {
-    "full": 1e-3, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
+    "full": 3e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
 }  # fmt: skip
 # An Adam step moves a logit by up to rate x inputs: the wider the classifier, the smaller its rate.
 HEAD_RATE_TIMES_INPUTS = 0.8

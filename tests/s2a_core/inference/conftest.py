@@ -22,7 +22,7 @@ def make_run(directory: Path, adapter: str) -> torch.nn.Module:
     return model.eval()
 
 
-@pytest.fixture(params=["bias", "bias,prompt", "lora"])
+@pytest.fixture(params=["bias", "norm", "head", "full", "lora", "bias,prompt", "bias,side", "side-detached"])
 def finished(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, torch.nn.Module, str]:
     """(directory, trained model, adapter)."""
     return tmp_path / "run", make_run(tmp_path / "run", request.param), request.param

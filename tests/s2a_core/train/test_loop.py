@@ -1,38 +1,96 @@
-"""Training learns, stays metered, and resumes with the numbers of an uninterrupted run."""
+"""Training learns, stays metered, resumes with the numbers of an uninterrupted run, accumulates, stops and averages."""
 
+import dataclasses
+import itertools
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.datasets import ImageDataset, ImageSplit, Sample
 from s2a_core.models import load_model
-from s2a_core.train import TrainConfig, TrainResult, train
+from s2a_core.train import PauseTraining, TrainConfig, TrainResult, train
 from tests.s2a_core.runs import few_digits, hand_plan
+from tests.s2a_core.train.interrupted import shades
 
 
 class StopHere(Exception):
     """Raised by an event to interrupt a run."""
 
 
-def run(output: Path, resume: bool = False, stop_after: int | None = None) -> TrainResult:
+def run(
+    output: Path,
+    config: TrainConfig,
+    *,
+    stop: tuple[str, int] | None = None,
+    error: type[Exception] = StopHere,
+    micro_batch: int = 8,
+    data: ImageDataset | None = None,
+) -> TrainResult:
+    """Train s2a_tiny's biases. stop: raise `error` at the epoch or step event of this number."""
     torch.manual_seed(0)
     model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("bias",)))
 
-    def follow(event: dict[str, object]) -> None:
-        if event["type"] == "epoch" and event["epoch"] == stop_after:
-            raise StopHere
+    def follow(event: dict[str, Any]) -> None:
+        if stop is not None and event["type"] == stop[0] and event[stop[0]] == stop[1]:
+            raise error
 
-    return train(model, few_digits(), hand_plan(), TrainConfig(epochs=3, resume=resume), output, follow)
+    return train(model, data or few_digits(), hand_plan(micro_batch=micro_batch), config, output, follow)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole")
+    config = TrainConfig(epochs=3)
+    whole = run(tmp_path / "whole", config)
     with pytest.raises(StopHere):
-        run(tmp_path / "cut", stop_after=1)
-    resumed = run(tmp_path / "cut", resume=True)
+        run(tmp_path / "cut", config, stop=("epoch", 1))
+    resumed = run(tmp_path / "cut", dataclasses.replace(config, resume=True))
     assert resumed.step_losses == whole.step_losses
     assert all(torch.equal(resumed.state_dict[k], v) for k, v in whole.state_dict.items())
     assert whole.step_losses[-1] < whole.step_losses[0]
     assert whole.measured_peak_bytes > 2**20
     assert sum(map(sum, whole.confusion)) == 24
+
+
+def test_a_paused_run_goes_on_within_the_epoch(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=2, ema_decay=0.8)
+    whole = run(tmp_path / "whole", config)
+    with pytest.raises(PauseTraining):
+        run(tmp_path / "cut", config, stop=("step", 2), error=PauseTraining)
+    resumed = run(tmp_path / "cut", dataclasses.replace(config, resume=True))
+    assert resumed.step_losses == whole.step_losses
+    assert resumed.history[0]["train_loss"] == whole.history[0]["train_loss"]
+    assert all(torch.equal(resumed.state_dict[k], v) for k, v in whole.state_dict.items())
+
+
+def test_accumulation_is_the_large_batch(tmp_path: Path) -> None:
+    runs = [run(tmp_path / str(size), TrainConfig(epochs=1), micro_batch=size) for size in (16, 4, 5)]
+    for other in runs[1:]:
+        assert other.step_losses == pytest.approx(runs[0].step_losses, rel=1e-5)
+        for name, tensor in runs[0].state_dict.items():
+            assert torch.allclose(other.state_dict[name], tensor, atol=1e-5)
+
+
+def test_training_stops_when_patience_ends_and_keeps_the_best(tmp_path: Path) -> None:
+    result = run(tmp_path, TrainConfig(epochs=6, lr=1e-9, patience=1, label_smoothing=0.0))
+    assert result.epochs == len(result.history) < 6
+    assert result.accuracy == max(row["val_accuracy"] for row in result.history)
+    assert result.history[-1]["epoch"] > result.best_epoch
+
+
+def test_epochs_between_evaluations_are_not_evaluated(tmp_path: Path) -> None:
+    result = run(tmp_path, TrainConfig(epochs=3, evaluate_every=2))
+    assert [row["val_accuracy"] == row["val_accuracy"] for row in result.history] == [False, True, True]
+
+
+def test_ten_thousand_tiny_files_start_within_five_seconds(tmp_path: Path) -> None:
+    few = shades()
+    sources = itertools.cycle(few.train.samples)
+    many = tuple(Sample(f"{i}.bmp", next(sources).source, i % 10) for i in range(10_000))
+    data = dataclasses.replace(few, train=ImageSplit(many))
+    began = time.process_time()
+    with pytest.raises(StopHere):
+        run(tmp_path, TrainConfig(epochs=1), stop=("step", 1), data=data)
+    assert time.process_time() - began < 5

@@ -1,0 +1,69 @@
+"""Out of memory while training: the run is kept, planned again with less, and goes on from the step it was at."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from s2a_core.datasets import ImageDataset
+from s2a_core.errors import InfeasibleBudget, OutOfMemory
+from s2a_core.planning.search import Objective
+from s2a_core.planning.search import plan as make_plan
+from s2a_core.planning.types import Plan
+from s2a_core.profiling import Profile
+from s2a_core.sizes import format_bytes
+from s2a_core.train import TrainConfig, TrainResult
+from s2a_core.train.loop import is_out_of_memory, train
+from s2a_core.train.types import OnEvent
+
+MAX_PLANS = 4
+TIGHTER_SHARE = 0.1  # of the budget, kept free once more with every miss
+
+
+def train_within(
+    model: nn.Module,
+    dataset: ImageDataset,
+    plan: Plan,
+    profile_of: Callable[[], Profile],
+    config: TrainConfig,
+    output: Path,
+    on_event: OnEvent,
+) -> tuple[TrainResult, Plan]:
+    """`train`, again with a tighter plan from its last step when out of memory; and the plan that worked.
+
+    profile_of: asked only when it comes to that. Raises OutOfMemory when nothing tighter is left after three misses.
+    """
+    margin = 0
+    for tried in range(1, MAX_PLANS + 1):
+        try:
+            return train(model, dataset, plan, config, output, on_event), plan
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0]
+        # Outside of the handler the error's frames are gone, and with them the step's tensors.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if tried == MAX_PLANS:
+            break
+        margin += int(TIGHTER_SHARE * plan.budget_bytes)
+        try:
+            plan = make_plan(profile_of(), plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), margin)
+        except InfeasibleBudget:
+            break
+        config = dataclasses.replace(config, resume=True)
+        kept = format_bytes(margin)
+        on_event({"type": "warning", "message": f"out of memory ({reason}): planned again with {kept} kept free"})
+        on_event({"type": "plan", "plan": plan.to_json()})
+    raise OutOfMemory(
+        f"the device ran out of memory in {tried} plans, the last with {format_bytes(margin)} of the budget kept free: "
+        f"{reason}; something else may use the device, or the budget is more than it has",
+        details={"budget_bytes": plan.budget_bytes, "margin_bytes": margin, "plans": tried},
+    )
