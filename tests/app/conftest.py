@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from app.executors.base import DeviceReading, Life, Look
 from app.main import create_app
 from app.queue.scheduler import Scheduler
 from app.settings import Settings
+from app.store.database import Database
 
 REQUEST = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB"}
 
@@ -64,8 +66,19 @@ class PretendExecutor:
         return self.readings
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file, made once: every test copies it instead of migrating its own."""
+    path = tmp_path_factory.mktemp("migrated") / "s2a.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, migrated: Path) -> Settings:
+    shutil.copyfile(migrated, tmp_path / "s2a.db")
     return Settings(data_dir=tmp_path, run_scheduler=False, run_workers=False, capacity_bytes=100 * 2**20)
 
 

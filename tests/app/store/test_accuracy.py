@@ -1,0 +1,17 @@
+"""Pairs are filtered by device and model, newest first."""
+
+from __future__ import annotations
+
+from app.models import PredictionPair
+from app.store import accuracy
+from app.store.database import Database
+
+
+def test_pairs(filled: Database) -> None:
+    rest = {"adapter": "bias", "precision": "fp32", "predicted_bytes": 1, "measured_bytes": 1, "source": "s"}
+    with filled.transaction() as session:
+        for model, device in (("a", "cpu"), ("b", "cpu"), ("b", "cuda")):
+            accuracy.add(session, PredictionPair(model=model, device=device, **rest))
+            session.flush()
+        assert [pair.model for pair in accuracy.pairs(session, "cpu", None, 9)] == ["b", "a"]
+        assert [pair.device for pair in accuracy.pairs(session, None, "b", 1)] == ["cuda"]

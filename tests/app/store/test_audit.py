@@ -1,0 +1,19 @@
+"""Lines are listed newest first, by team and action."""
+
+from __future__ import annotations
+
+from app.store import audit
+from app.store.database import Database
+
+
+def test_lines(filled: Database) -> None:
+    with filled.transaction() as session:
+        for action in ("job.created", "job.cancelled"):
+            audit.record(session, "team_1", "k", action, "job_1", {"a": 1})
+            session.flush()
+        assert [line.action for line in audit.listed(session, None, None, 9, None)[0]] == [
+            "job.cancelled",
+            "job.created",
+        ]
+        assert [line.action for line in audit.listed(session, "team_1", "job.created", 9, None)[0]] == ["job.created"]
+        assert audit.listed(session, "team_2", None, 9, None) == ([], None)

@@ -1,0 +1,30 @@
+"""A plan is claimed by one worker at a time, the oldest first; profiles are replaced by their fingerprint."""
+
+from __future__ import annotations
+
+from app.models import Plan
+from app.store import plans
+from app.store.database import Database
+
+
+def test_claims(filled: Database) -> None:
+    with filled.transaction() as session:
+        for name, at in (("plan_b", 2.0), ("plan_a", 1.0)):
+            plans.add(session, Plan(id=name, team_id="team_1", request={}, created_at=at))
+        first, second = plans.claim(session, 60), plans.claim(session, 60)
+        assert first is not None
+        assert second is not None
+        assert (first.id, second.id, plans.claim(session, 60)) == ("plan_a", "plan_b", None)
+        second.lease_expires_at = 1.0
+        assert plans.claim(session, 60) is second
+        assert plans.find(session, "plan_a", "team_2") is None
+
+
+def test_profiles(filled: Database) -> None:
+    with filled.transaction() as session:
+        for value in (1, 2):
+            plans.put_profile(session, "f", "cpu", {"value": value})
+            session.flush()
+        found = plans.profile(session, "f")
+        assert found is not None
+        assert found.document == {"value": 2}
