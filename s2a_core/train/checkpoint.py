@@ -54,9 +54,7 @@ def load_checkpoint(directory: Path, identity: str) -> dict[str, Any] | None:
     except Exception as error:  # torch.load raises almost any type on damaged input
         raise InvalidInput(f"{path} cannot be read ({error}); delete it to train from the beginning") from error
     if state.get("identity") != identity:
-        raise InvalidInput(
-            f"{path} belongs to another run (other model, data, batch, epochs or seed): use another --output"
-        )
+        raise InvalidInput(f"{path} belongs to another run (other model, data, batch or recipe): use another --output")
     generators = state["generators"]
     torch.set_rng_state(generators["torch"])
     random.setstate(ast.literal_eval(generators["python"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -73,11 +74,9 @@ class _Run:
         self.best, self.best_epoch = -1.0, 0
         self.best_state: dict[str, Tensor] = {}
         self.saved_at = time.perf_counter()
-        self.identity = hashlib.sha256(
-            json.dumps(
-                [plan.fingerprint, plan.batch_size, config.epochs, config.seed, dataset.report.fingerprint]
-            ).encode()
-        ).hexdigest()
+        recipe = dataclasses.asdict(config) | {"resume": None, "checkpoint_s": None}
+        marks = [plan.fingerprint, plan.batch_size, recipe, dataset.report.fingerprint]
+        self.identity = hashlib.sha256(json.dumps(marks).encode()).hexdigest()
 
     def go(self) -> TrainResult:
         """Every epoch, then the result."""
@@ -240,6 +239,8 @@ class _Run:
             yield
             return
         before = live_bytes(self.model, self.optimizer)
+        if self.average is not None:
+            before += sum(tensor.nbytes for tensor in self.average.shadow.values())
         with PeakMeter(self.device) as meter:
             yield
         if before + meter.peak_bytes > self.peak:
