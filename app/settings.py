@@ -72,6 +72,15 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{(self.data_dir / 's2a.db').resolve()}"
 
 
+class ClientSettings(BaseSettings):
+    """Where the command line finds a service, and with which key: S2A_URL and S2A_API_KEY."""
+
+    model_config = SettingsConfigDict(env_prefix="S2A_")
+
+    url: str = "http://127.0.0.1:8000"
+    api_key: str = ""
+
+
 def child_environment() -> dict[str, str]:
     """This process's environment for a runner: without S2A_* settings, so without the database's password."""
     return {name: value for name, value in os.environ.items() if not name.startswith("S2A_")}

@@ -1,5 +1,6 @@
 """The service from Python: `Client(url, key)`."""
 
-from app.client.client import Client, ProblemError
+from app.client.client import Client
+from app.client.errors import ProblemError, Unreachable
 
-__all__ = ["Client", "ProblemError"]
+__all__ = ["Client", "ProblemError", "Unreachable"]

@@ -1,92 +1,267 @@
-"""A thin client of the REST API; errors of the service come back as ProblemError with its document."""
+"""The REST API as Python: one method for each thing to do, pages as iterators, problems as exceptions."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from s2a_core.errors import S2AError
+from app.client import stream, upload
+from app.client.errors import Unreachable, error_of
+from s2a_core.errors import InvalidInput
 
+Document = dict[str, Any]
 ENDED = ("succeeded", "failed", "cancelled")
-
-
-class ProblemError(S2AError):
-    """The service refused, or could not be reached; `details` is its problem document."""
-
-    code = "service"
-    exit_code = 2
+PLANNED = ("ready", "infeasible", "failed")
+TIMEOUT = httpx.Timeout(30.0, read=60.0)
 
 
 class Client:
-    """One service and one key. transport: for tests."""
+    """One service and one key. transport: for tests.
+
+    Every method raises the exception of app.errors or s2a_core.errors that the service's problem document names,
+    ProblemError for one without a name, Unreachable when nobody answers.
+    """
 
     def __init__(self, url: str, key: str, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30, transport=transport
-        )
+        if not url.startswith(("http://", "https://")):
+            raise InvalidInput(f"the service's address begins with http:// or https://, not {url!r}")
+        if not key.isascii() or any(c.isspace() for c in key):
+            raise InvalidInput("a key is s2a_, its id, and its secret, without spaces")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
         self._http.close()
 
-    def _call(self, method: str, path: str, **content: Any) -> httpx.Response:
-        try:
-            answer = self._http.request(method, path, **content)
-        except httpx.TransportError as error:
-            raise ProblemError(f"{self._http.base_url} does not answer ({error}); is `s2a serve` running?") from error
-        if answer.is_error:
-            is_problem = "json" in answer.headers.get("content-type", "")
-            body = answer.json() if is_problem else {"title": answer.text[:200]}
-            raise ProblemError(f"{answer.status_code}: {body.get('title', '')}", details=body)
-        return answer
+    # jobs
 
-    def submit(self, **request: Any) -> dict[str, Any]:
-        """Queue a job; the keywords are the fields of POST /v1/jobs."""
-        return dict(self._call("POST", "/v1/jobs", json={k: v for k, v in request.items() if v is not None}).json())
+    def submit(self, **request: Any) -> Document:
+        """Queue a job; the keywords are the fields of POST /v1/jobs. A lost answer is asked for again: one job."""
+        return self._make("/v1/jobs", request)
 
-    def jobs(self, status: str | None = None) -> Iterator[dict[str, Any]]:
+    def jobs(self, status: str | None = None) -> Iterator[Document]:
         """Every job, newest first, page by page."""
-        after: str | None = None
-        while True:
-            asked = {k: v for k, v in {"status": status, "after": after}.items() if v}
-            page = self._call("GET", "/v1/jobs", params=asked).json()
-            yield from page["items"]
-            after = page["next"]
-            if after is None:
-                return
+        return self._pages("/v1/jobs", status=status)
 
-    def job(self, job_id: str) -> dict[str, Any]:
+    def job(self, job_id: str) -> Document:
         """One job."""
-        return dict(self._call("GET", f"/v1/jobs/{job_id}").json())
+        return self._json("GET", f"/v1/jobs/{job_id}")
 
-    def ask(self, job_id: str, what: str) -> dict[str, Any]:
-        """cancel, pause or resume."""
-        return dict(self._call("POST", f"/v1/jobs/{job_id}/{what}").json())
+    def cancel(self, job_id: str) -> Document:
+        """Stop a job for good."""
+        return self._json("POST", f"/v1/jobs/{job_id}/cancel")
 
-    def events(self, job_id: str, after: int = 0, poll_s: float = 0.5) -> Iterator[dict[str, Any]]:
-        """Events of a job as they come, until it has ended."""
-        while True:
-            answer = self._call("GET", f"/v1/jobs/{job_id}/events", params={"after": after}).json()
-            for event in answer["items"]:
-                after = event["seq"]
-                yield event
-            if answer["has_ended"] and not answer["items"]:
-                return
-            time.sleep(poll_s)
+    def pause(self, job_id: str) -> Document:
+        """Stop a job so that it can be resumed."""
+        return self._json("POST", f"/v1/jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> Document:
+        """Queue a paused job again."""
+        return self._json("POST", f"/v1/jobs/{job_id}/resume")
+
+    def events(self, job_id: str, after: int = 0, give_up_s: float = 300.0) -> Iterator[Document]:
+        """Events of a job as they come, each once and in order, until it has ended; a cut stream is picked up again."""
+        return stream.follow(lambda seen: self._stream(f"/v1/jobs/{job_id}/events", seen), after, give_up_s)
+
+    def wait(self, job_id: str) -> Document:
+        """The job once it has ended."""
+        for _ in self.events(job_id):
+            pass
+        return self.job(job_id)
+
+    def metrics(self, job_id: str) -> Document:
+        """The numbers of each epoch, and every series."""
+        return self._json("GET", f"/v1/jobs/{job_id}/metrics")
+
+    def attempts(self, job_id: str) -> list[Document]:
+        """The processes of a job, newest first."""
+        return list(self._json("GET", f"/v1/jobs/{job_id}/attempts")["items"])
+
+    def artifacts(self, job_id: str) -> list[Document]:
+        """Names, sizes and checksums of a job's files."""
+        return list(self._json("GET", f"/v1/jobs/{job_id}/artifacts")["items"])
 
     def artifact(self, job_id: str, name: str) -> bytes:
         """A file of a job."""
         return self._call("GET", f"/v1/jobs/{job_id}/artifacts/{name}").content
 
-    def create_key(self, team: str, scope: str = "user") -> str:
-        """A key for a team; needs an admin's key."""
-        return str(
-            self._call(
-                "POST", "/v1/keys", json={"team": team, "scopes": ["admin"] if scope == "admin" else ["read", "write"]}
-            ).json()["key"]
-        )
+    # plans and profiles
+
+    def plan(self, **request: Any) -> Document:
+        """Ask for a plan; the keywords are the fields of POST /v1/plans."""
+        return self._make("/v1/plans", request)
+
+    def plans(self, status: str | None = None) -> Iterator[Document]:
+        """Every plan, newest first."""
+        return self._pages("/v1/plans", status=status)
+
+    def get_plan(self, plan_id: str, wait_s: float = 0.0, poll_s: float = 0.5) -> Document:
+        """One plan; with wait_s, once it is ready, infeasible or failed, or when the time is over."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            found = self._json("GET", f"/v1/plans/{plan_id}")
+            if found["status"] in PLANNED or time.monotonic() >= deadline:
+                return found
+            time.sleep(poll_s)
+
+    # datasets
+
+    def datasets(self, status: str | None = None) -> Iterator[Document]:
+        """Every dataset, newest first."""
+        return self._pages("/v1/datasets", status=status)
+
+    def dataset(self, dataset_id: str) -> Document:
+        """One dataset."""
+        return self._json("GET", f"/v1/datasets/{dataset_id}")
+
+    def add_dataset(self, name: str, source: str) -> Document:
+        """A dataset from a directory of the service's machine, or from a hub: hf:owner/name."""
+        kind = "hub" if source.startswith("hf:") else "path"
+        return self._make("/v1/datasets", {"name": name, "source": {"kind": kind, "source": source}})
+
+    def upload(
+        self,
+        path: Path,
+        name: str | None = None,
+        dataset_id: str | None = None,
+        progress: upload.Progress | None = None,
+    ) -> Document:
+        """Send a zip or tar as a dataset, or the rest of one that was cut off, by its id; it is validated then."""
+        if not path.is_file():
+            raise InvalidInput(f"{path} is not a file: pack the images into a zip or tar")
+        size = path.stat().st_size
+        if dataset_id is None:
+            source = {"kind": "upload", "size": size, "filename": path.name[:255]}
+            made = self._make("/v1/datasets", {"name": (name or path.stem)[:100], "source": source})
+        else:
+            made = self.dataset(dataset_id)
+            if not made["upload"] or made["upload"]["size"] != size:
+                raise InvalidInput(f"{dataset_id} does not wait for the {size:,} bytes of {path.name}")
+        upload.send(self._json, path, made["upload"], progress)
+        return self.dataset(made["id"])
+
+    def wait_dataset(self, dataset_id: str, poll_s: float = 0.5) -> Document:
+        """The dataset once it was looked at: ready or refused."""
+        while (found := self.dataset(dataset_id))["status"] == "validating":
+            time.sleep(poll_s)
+        return found
+
+    def remove_dataset(self, dataset_id: str) -> None:
+        """Forget a dataset and its files."""
+        self._call("DELETE", f"/v1/datasets/{dataset_id}")
+
+    # the service
+
+    def models(self, words: str = "") -> Iterator[Document]:
+        """Models that can be fine-tuned, by name."""
+        return self._pages("/v1/models", q=words)
+
+    def devices(self) -> Iterator[Document]:
+        """Devices with their memory and jobs."""
+        return self._pages("/v1/devices")
+
+    def queue(self) -> Document:
+        """What runs where, and what waits."""
+        return self._json("GET", "/v1/queue")
+
+    def accuracy(self) -> Document:
+        """How good predictions were."""
+        return self._json("GET", "/v1/accuracy")
+
+    # keys
+
+    def create_key(self, team: str, scopes: Sequence[str] = ("read", "write"), name: str = "") -> Document:
+        """A key for a team, with its text in `key`, this once; needs an admin's key."""
+        return self._json("POST", "/v1/keys", json={"team": team, "scopes": list(scopes), "name": name})
+
+    def keys(self) -> Iterator[Document]:
+        """Every key without its secret; needs an admin's key."""
+        return self._pages("/v1/keys")
+
+    def me(self) -> Document:
+        """The key of this client."""
+        return self._json("GET", "/v1/keys/me")
+
+    def revoke_key(self, key_id: str) -> None:
+        """Make a key useless; needs an admin's key."""
+        self._call("DELETE", f"/v1/keys/{key_id}")
+
+    # how
+
+    def _make(self, path: str, request: Document) -> Document:
+        """POST what makes something, again if the answer is lost: the Idempotency-Key keeps it one."""
+        body = {name: value for name, value in request.items() if value is not None}
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        try:
+            return self._json("POST", path, json=body, headers=headers)
+        except Unreachable as error:
+            if not isinstance(error.__cause__, httpx.ReadError | httpx.RemoteProtocolError):
+                raise
+            return self._json("POST", path, json=body, headers=headers)
+
+    def _pages(self, path: str, **asked: Any) -> Iterator[Document]:
+        after: str | None = None
+        while True:
+            params = {name: value for name, value in {**asked, "after": after}.items() if value}
+            page = self._json("GET", path, params=params)
+            yield from page["items"]
+            after = page["next"]
+            if after is None:
+                return
+
+    def _json(self, method: str, path: str, **content: Any) -> Document:
+        return dict(self._call(method, path, **content).json())
+
+    def _call(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **content)
+        except httpx.TransportError as error:
+            where = f"{self._http.base_url}".rstrip("/")
+            raise Unreachable(f"{where} does not answer ({error}); is `s2a serve` running?") from error
+        if answer.is_error:
+            raise error_of(answer.status_code, _problem(answer))
+        return answer
+
+    def _stream(self, path: str, after: int) -> Any:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        return _Stream(self._http, path, headers)
+
+
+class _Stream:
+    """An answer that is read line by line; errors come before the first line."""
+
+    def __init__(self, http: httpx.Client, path: str, headers: dict[str, str]) -> None:
+        self._opened = http.stream("GET", path, headers=headers)
+
+    def __enter__(self) -> httpx.Response:
+        answer = self._opened.__enter__()
+        if answer.is_error:
+            answer.read()
+            self._opened.__exit__(None, None, None)
+            if answer.status_code in (429, 502, 503, 504):
+                raise Unreachable(f"the service answered {answer.status_code}")
+            raise error_of(answer.status_code, _problem(answer))
+        return answer
+
+    def __exit__(self, *stop: Any) -> None:
+        self._opened.__exit__(*stop)
+
+
+def _problem(answer: httpx.Response) -> Document:
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"title": answer.text[:200] or answer.reason_phrase}

@@ -127,7 +127,7 @@ class KeyService:
         return Caller(key.team_id, frozenset(key.scopes), key.id)
 
     def holder(self, key_id: str) -> Caller:
-        """Who holds a key by its id, for a session that its text began; NotAuthorized when it was revoked or expired."""
+        """Who holds a key by its id, for its sessions; NotAuthorized when it was revoked or has expired."""
         with self.database.reading() as session:
             key = keys.find(session, key_id)
         if key is None or (key.expires_at is not None and key.expires_at <= time.time()):

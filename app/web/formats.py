@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 PARTS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a template found a number, not nothing."""
+    return isinstance(value, int | float)
+
+
 def size(value: float | None) -> str:
     """Bytes in three digits, so that a peak and its budget can be told apart; a dash for none."""
-    if value is None:
+    if not is_number(value):
         return "–"
     for unit, name in UNITS:
         if abs(value) >= unit:
@@ -24,7 +30,7 @@ def size(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Seconds as one or two units: `42 s`, `3 min 5 s`, `2 h 10 min`."""
-    if seconds is None:
+    if not is_number(seconds):
         return "–"
     left = max(0, round(seconds))
     if left < 60:
@@ -41,7 +47,7 @@ def duration(seconds: float | None) -> str:
 
 def ago(at: float | None, now: float | None = None) -> str:
     """How long ago, or how soon, a Unix time is."""
-    if at is None:
+    if not is_number(at):
         return "never"
     distance = (time.time() if now is None else now) - at
     if abs(distance) < 2:
@@ -58,27 +64,27 @@ def coarse(seconds: float) -> str:
 
 def iso(at: float | None) -> str:
     """A Unix time as a machine reads it, in UTC."""
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return "" if not is_number(at) else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def clock(at: float | None) -> str:
     """The time of day in UTC."""
-    return "–" if at is None else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+    return "–" if not is_number(at) else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share of one."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    return "–" if not is_number(share) else f"{100 * share:.{digits}f} %"
 
 
 def signed(share: float | None, digits: int = 1) -> str:
     """A relative difference with its sign."""
-    return "–" if share is None else f"{100 * share:+.{digits}f} %"
+    return "–" if not is_number(share) else f"{100 * share:+.{digits}f} %"
 
 
 def number(value: float | None) -> str:
     """Three significant digits; whole numbers with separators."""
-    if value is None:
+    if not is_number(value):
         return "–"
     if isinstance(value, int) or float(value).is_integer():
         return f"{int(value):,}"
@@ -87,6 +93,6 @@ def number(value: float | None) -> str:
 
 def gradient_error(value: float | None) -> str:
     """A relative gradient error in percent; what only rounding causes is called exact."""
-    if value is None:
+    if not is_number(value):
         return "–"
     return "exact" if value < 1e-5 else f"{100 * value:.2g} %"

@@ -94,6 +94,8 @@ def plan_page(request: Request, wired: Wired, found: SignedIn, plan_id: str) -> 
 def _timeline(wired: Any, plan: dict[str, Any]) -> Markup:
     """Memory over a step as the planner sees it; nothing where its profile is of another version."""
     made = plan["plan"]
+    if not plan["profile"]:
+        return Markup("")
     try:
         profile = Profile.from_json(wired.plans.profile(plan["profile"])["profile"])
         sites = {site["name"]: Storage(site["storage"]) for site in made["sites"]}

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoescape
 
 from app.web import charts, formats
 from s2a_core import __version__
@@ -22,7 +22,7 @@ STATIC = files("app.web").joinpath("static")
 _environment = Environment(
     loader=PackageLoader("app.web"),
     autoescape=select_autoescape(default=True),
-    undefined=StrictUndefined,
+    undefined=ChainableUndefined,  # documents of older jobs may lack parts: a page shows a dash, not an error
     trim_blocks=True,
     lstrip_blocks=True,
 )

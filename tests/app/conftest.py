@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -88,6 +89,19 @@ def service(settings: Settings) -> Iterator[TestClient]:
     with TestClient(app) as client:
         client.headers["Authorization"] = f"Bearer {app.state.services.keys.create('team-a', 'admin')}"
         yield client
+
+
+@pytest.fixture
+def transport(service: TestClient) -> httpx.MockTransport:
+    """A transport of `app.client.Client` that ends at the service in this process."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers = {k: v for k, v in request.headers.items() if k not in ("host", "content-length")}
+        path = request.url.raw_path.decode()
+        found = service.request(request.method, path, content=request.read(), headers=headers)
+        return httpx.Response(found.status_code, headers=dict(found.headers), content=found.content)
+
+    return httpx.MockTransport(answer)
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import pytest
 from fastapi.testclient import TestClient
 
 from app.models import Device, PredictionPair
@@ -28,10 +26,10 @@ def test_a_guest_sees_where_to_sign_in_and_comes_back_to_the_page(service: TestC
     assert key not in cookie
 
 
-@pytest.mark.parametrize("next", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example"])
-def test_signing_in_never_leads_to_another_site(service: TestClient, key: str, next: str) -> None:
-    answer = service.post("/sign-in", data={"key": key, "next": next}, follow_redirects=False)
-    assert answer.headers["location"] == "/"
+def test_signing_in_never_leads_to_another_site(service: TestClient, key: str) -> None:
+    for next in ("https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example"):
+        answer = service.post("/sign-in", data={"key": key, "next": next}, follow_redirects=False)
+        assert answer.headers["location"] == "/"
 
 
 def test_another_site_cannot_begin_a_session(service: TestClient, key: str) -> None:
@@ -40,16 +38,16 @@ def test_another_site_cannot_begin_a_session(service: TestClient, key: str) -> N
     assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_every_page_is_strict_about_scripts_and_names_no_other_host(pages: TestClient, path: str) -> None:
-    answer = pages.get(path)
-    assert answer.status_code == 200
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert not re.search(r"<script(?! src=\"/static/)|<style|\sstyle=|\son[a-z]+=|javascript:", answer.text)
-    assert not re.search(r"(src|href|action)=\"(https?:)?//", answer.text)
-    assert answer.text.count("<h1") == 1
+def test_every_page_is_strict_about_scripts_and_names_no_other_host(pages: TestClient) -> None:
+    for path in PATHS:
+        answer = pages.get(path)
+        assert answer.status_code == 200, path
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"<script(?! src=\"/static/)|<style|\sstyle=|\son[a-z]+=|javascript:", answer.text), path
+        assert not re.search(r"(src|href|action)=\"(https?:)?//", answer.text), path
+        assert answer.text.count("<h1") == 1, path
 
 
 def test_static_files_are_cached_by_their_tag_and_nothing_else_is_there(pages: TestClient) -> None:
@@ -111,5 +109,5 @@ def test_a_session_calls_the_api_and_changes_need_its_token(pages: TestClient) -
     assert pages.post("/v1/jobs", json=body, headers={"X-CSRF-Token": token[1]}).status_code == 201
 
 
-def test_the_style_sheet_and_script_are_small(tmp_path: Path) -> None:
+def test_the_style_sheet_and_script_are_small() -> None:
     assert sum(len(content) for content in FILES.values()) < 60_000

@@ -23,5 +23,6 @@ def test_a_form_without_the_sessions_token_is_refused_as_a_page(pages: TestClien
 
 
 def test_a_broken_cookie_is_a_guest(pages: TestClient) -> None:
+    pages.cookies.clear()
     pages.cookies.set("s2a_session", "x.y.z")
     assert pages.get("/jobs", follow_redirects=False).status_code == 303

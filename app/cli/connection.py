@@ -1,0 +1,29 @@
+"""How commands reach a service: options that win over S2A_URL and S2A_API_KEY."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from s2a_core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+Url = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="The service; S2A_URL, or this machine's port 8000.")
+]
+Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="An API key; better kept in S2A_API_KEY.")]
+
+
+def connect(url: str | None, key: str | None) -> Client:
+    """A client of the service that the options or the settings name. Raises InvalidInput without a key."""
+    from app.client import Client
+    from app.settings import ClientSettings
+
+    settings = ClientSettings()
+    key = key or settings.api_key
+    if not key:
+        raise InvalidInput("no API key: set S2A_API_KEY, or give --key; `s2a serve` prints the first one")
+    return Client(url or settings.url, key)

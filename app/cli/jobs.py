@@ -1,0 +1,150 @@
+"""Commands about jobs of a service: submit jobs show watch cancel pause resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from app.cli import options
+from app.cli.connection import Key, Url, connect
+from app.cli.terminal import Terminal
+from s2a_core.errors import InfeasibleBudget, JobFailed, S2AError
+
+JobId = Annotated[str, typer.Argument(metavar="JOB")]
+Status = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
+
+
+def submit(
+    ctx: typer.Context,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A timm model name, or s2a_tiny.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="SOURCE", help="A dataset's id, digits, hf:owner/name, or a directory there."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="SIZE", help="Memory the job may use: 4GiB, 512MiB.")
+    ] = None,
+    plan: Annotated[
+        str | None, typer.Option("--plan", metavar="PLAN", help="A plan's id, instead of a budget.")
+    ] = None,
+    weights: options.Weights = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="auto, full, lora, or kinds joined by commas.")
+    ] = None,
+    objective: Annotated[options.Objective | None, typer.Option("--objective", help="What to optimise.")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 3,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N")] = None,
+    priority: Annotated[Literal["low", "normal", "high"], typer.Option(help="How urgent it is.")] = "normal",
+    name: Annotated[str, typer.Option(help="What people call it.")] = "",
+    follow: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Queue a job on a service; prints its id."""
+    terminal: Terminal = ctx.obj
+    with connect(url, key) as client:
+        job = client.submit(
+            model=model,
+            data=str(Path(data).resolve()) if data and Path(data).exists() else data,
+            budget=budget,
+            plan=plan,
+            weights=weights,
+            adapter=adapter,
+            objective=objective,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            priority=priority,
+            name=name,
+        )
+        if follow:
+            terminal.note(f"[name]{job['id']}[/] queued")
+            _watch(terminal, client, job["id"])
+            return
+    _show(terminal, job)
+    terminal.note(f"follow it: s2a watch {job['id']}")
+
+
+def jobs(
+    ctx: typer.Context,
+    status: Annotated[Status | None, typer.Option("--status", help="Only jobs of this status.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")] = 50,
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """List jobs, newest first."""
+    from itertools import islice
+
+    from app.cli import tables
+
+    terminal: Terminal = ctx.obj
+    with connect(url, key) as client:
+        found = list(islice(client.jobs(status), limit))
+    terminal.document({"items": found})
+    terminal.say(tables.jobs(found) if found else "no job yet: s2a submit s2a_tiny --data digits --budget 16MiB")
+
+
+def show(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """Show one job."""
+    with connect(url, key) as client:
+        _show(ctx.obj, client.job(job))
+
+
+def watch(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """Follow a job until it ends; exit code 4 when it failed, 3 when nothing fits its budget."""
+    with connect(url, key) as client:
+        _watch(ctx.obj, client, job)
+
+
+def cancel(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """Stop a job for good."""
+    with connect(url, key) as client:
+        _show(ctx.obj, client.cancel(job))
+
+
+def pause(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """Stop a job so that it can be resumed."""
+    with connect(url, key) as client:
+        _show(ctx.obj, client.pause(job))
+
+
+def resume(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """Queue a paused job again."""
+    with connect(url, key) as client:
+        _show(ctx.obj, client.resume(job))
+
+
+def _show(terminal: Terminal, found: dict[str, Any]) -> None:
+    from app.cli import tables
+
+    terminal.document(found)
+    terminal.say(tables.job(found))
+
+
+def _watch(terminal: Terminal, client: Any, job_id: str) -> None:
+    from app.cli.progress import follower
+
+    budget = client.job(job_id)["budget_bytes"]
+    with follower(terminal, budget) as tell:
+        for event in client.events(job_id):
+            kind = event["type"]
+            if kind in ("phase", "step", "epoch", "warning", "log", "note"):
+                tell(event)
+            elif kind != "checkpoint":
+                tell({"type": "note", "message": kind})
+    ended = client.job(job_id)
+    _show(terminal, ended)
+    if ended["status"] == "failed":
+        reason = ended.get("reason") or {}
+        message = f"{job_id} failed: {reason.get('message', 'no reason given')}"
+        details = reason.get("details") or {}
+        if reason.get("code") == InfeasibleBudget.code:
+            error = InfeasibleBudget.__new__(InfeasibleBudget)
+            S2AError.__init__(error, message, details=details)
+            raise error
+        raise JobFailed(message, details=reason)

@@ -1,0 +1,247 @@
+"""Commands about what a service keeps: datasets plans devices keys. A group without a command lists."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from app.cli import options
+from app.cli.connection import Key, Url, connect
+from app.cli.terminal import Terminal
+from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
+
+LIMIT = 100
+Name = Annotated[str | None, typer.Option("--name", help="What people call it; the file's name by default.")]
+
+
+def list_datasets(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """Datasets: list them, upload one, see what was found in it."""
+    _list(ctx, url, key, "datasets", "no dataset yet: s2a datasets upload photos.zip")
+
+
+def upload_dataset(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip or tar of CLASS/IMAGE.")],
+    name: Name = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="DATASET", help="Send the rest of this one.")
+    ] = None,
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Send an archive in parts, then wait until its images were looked at."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    terminal: Terminal = ctx.obj
+    columns = (BarColumn(bar_width=40), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with connect(url, key) as client:
+        with Progress(*columns, console=terminal.err, disable=not terminal.err.is_terminal) as progress:
+            task = progress.add_task("upload", total=None)
+            made = client.upload(file, name, resume, lambda at, size: progress.update(task, completed=at, total=size))
+        terminal.note(f"[name]{made['id']}[/] has arrived; its images are being looked at")
+        found = client.wait_dataset(made["id"])
+    _dataset(terminal, found)
+
+
+def add_dataset(
+    ctx: typer.Context,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A directory of the service's machine, hf:owner/name.")
+    ],
+    name: Name = None,
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Name images that are there already."""
+    with connect(url, key) as client:
+        made = client.add_dataset(name or Path(source).name or source, source)
+        found = client.wait_dataset(made["id"])
+    _dataset(ctx.obj, found)
+
+
+def show_dataset(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Show one dataset."""
+    with connect(url, key) as client:
+        _say(ctx.obj, "datasets", client.dataset(dataset))
+
+
+def remove_dataset(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Forget a dataset and its files."""
+    terminal: Terminal = ctx.obj
+    with connect(url, key) as client:
+        client.remove_dataset(dataset)
+    terminal.document({"id": dataset, "removed": True})
+    terminal.say(f"{dataset} is gone")
+
+
+def list_plans(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """Plans of a service: list them, ask for one, see what it promises."""
+    _list(ctx, url, key, "plans", "no plan yet: s2a plans ask s2a_tiny --data digits --budget 16MiB")
+
+
+def ask_plan(
+    ctx: typer.Context,
+    model: options.Model,
+    budget: options.Budget,
+    data: options.DataSource = None,
+    num_classes: Annotated[int | None, typer.Option("--num-classes", min=2, metavar="N", help="Without data.")] = None,
+    weights: options.Weights = None,
+    adapter: options.Adapter = "auto",
+    objective: options.ObjectiveOption = "accuracy",
+    batch_size: options.BatchSize = 64,
+    wait_s: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for it.")] = 600.0,
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Ask for a plan and wait for it; exit code 3 when nothing fits."""
+    request = {
+        "model": model,
+        "budget": budget,
+        "data": data,
+        "num_classes": num_classes,
+        "weights": None if weights == "none" else weights,
+        "adapter": adapter,
+        "objective": objective,
+        "batch_size": batch_size,
+    }
+    with connect(url, key) as client:
+        found = client.get_plan(client.plan(**request)["id"], wait_s=wait_s)
+    _plan(ctx.obj, found)
+
+
+def show_plan(
+    ctx: typer.Context,
+    plan: Annotated[str, typer.Argument(metavar="PLAN")],
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Show one plan."""
+    with connect(url, key) as client:
+        _say(ctx.obj, "plan", client.get_plan(plan))
+
+
+def devices(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """Each device's memory as a bar with the jobs on it."""
+    from app.cli import tables
+
+    terminal: Terminal = ctx.obj
+    with connect(url, key) as client:
+        found = list(client.devices())
+    terminal.document({"items": found})
+    terminal.say(tables.devices(found))
+
+
+def list_keys(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+    """API keys: list them, make one, revoke one; needs an admin's key."""
+    _list(ctx, url, key, "keys", "no key")
+
+
+def create_key(
+    ctx: typer.Context,
+    team: Annotated[str, typer.Option("--team", help="Whose jobs this key sees.")],
+    scope: Annotated[
+        Literal["read", "write", "admin"], typer.Option(help="read: look. write: submit too. admin: everything.")
+    ] = "write",
+    name: Annotated[str, typer.Option("--name", help="What it is for.")] = "",
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Make an API key; it is shown once."""
+    terminal: Terminal = ctx.obj
+    scopes = ["read", "write"] if scope == "write" else [scope]
+    with connect(url, key) as client:
+        made = client.create_key(team, scopes, name)
+    terminal.document(made)
+    terminal.say(made["key"])
+
+
+def revoke_key(
+    ctx: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The part between s2a_ and the secret.")],
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Make a key useless."""
+    terminal: Terminal = ctx.obj
+    with connect(url, key) as client:
+        client.revoke_key(key_id)
+    terminal.document({"id": key_id, "revoked": True})
+    terminal.say(f"{key_id} is revoked")
+
+
+GROUPS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "datasets": (
+        list_datasets,
+        {"upload": upload_dataset, "add": add_dataset, "show": show_dataset, "remove": remove_dataset},
+    ),
+    "plans": (list_plans, {"ask": ask_plan, "show": show_plan}),
+    "keys": (list_keys, {"create": create_key, "revoke": revoke_key}),
+}
+
+
+def group(name: str) -> typer.Typer:
+    """The commands of a group; the group itself lists."""
+    found = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
+    lister, commands = GROUPS[name]
+    found.callback(invoke_without_command=True, help=lister.__doc__)(lister)
+    for word, command in commands.items():
+        found.command(word)(command)
+    return found
+
+
+def _list(ctx: typer.Context, url: str | None, key: str | None, what: str, nothing: str) -> None:
+    if ctx.invoked_subcommand is not None:
+        return
+    from app.cli import tables
+
+    terminal: Terminal = ctx.obj
+    with connect(url, key) as client:
+        found = list(islice(getattr(client, what)(), LIMIT))
+    terminal.document({"items": found})
+    terminal.say(getattr(tables, what)(found) if found else nothing)
+
+
+def _say(terminal: Terminal, what: str, found: dict[str, Any]) -> None:
+    from app.cli import tables
+
+    terminal.document(found)
+    terminal.say(getattr(tables, what)([found] if what == "datasets" else found))
+
+
+def _dataset(terminal: Terminal, found: dict[str, Any]) -> None:
+    _say(terminal, "datasets", found)
+    if found["status"] == "refused":
+        reason = found.get("reason") or {}
+        raise InvalidInput(str(reason.get("message", "the dataset was refused")), details=reason.get("details"))
+
+
+def _plan(terminal: Terminal, found: dict[str, Any]) -> None:
+    _say(terminal, "plan", found)
+    reason = found.get("reason") or {}
+    if found["status"] == "infeasible":
+        error = InfeasibleBudget.__new__(InfeasibleBudget)
+        S2AError.__init__(error, str(reason.get("message")), details=reason.get("details"))
+        raise error
+    if found["status"] == "failed":
+        raise InvalidInput(f"the plan failed: {reason.get('message')}", details=reason.get("details"))

@@ -1,0 +1,201 @@
+"""Rich tables and bars of what the service answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from s2a_core.sizes import format_bytes
+
+Document = Mapping[str, Any]
+STYLES = {
+    "running": "cyan",
+    "succeeded": "good",
+    "ready": "good",
+    "failed": "bad",
+    "infeasible": "bad",
+    "refused": "bad",
+    "quarantined": "bad",
+    "paused": "warn",
+    "pausing": "warn",
+    "cancelling": "warn",
+}
+COLOURS = ("blue", "green", "magenta", "cyan", "yellow", "red")
+BAR_WIDTH = 48
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table in the house's style."""
+    found = Table(box=None, pad_edge=False, header_style="quiet", padding=(0, 3, 0, 0))
+    for column in columns:
+        found.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return found
+
+
+def status(word: str) -> str:
+    """A status in its colour."""
+    style = STYLES.get(word)
+    return f"[{style}]{word}[/]" if style else word
+
+
+def age(at: float | None, now: float | None = None) -> str:
+    """How long ago a Unix time is, in its largest unit."""
+    if at is None:
+        return ""
+    left = max(0.0, (time.time() if now is None else now) - at)
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if left >= unit:
+            return f"{left / unit:.0f} {name}"
+    return f"{left:.0f} s"
+
+
+def jobs(found: Iterable[Document]) -> Table:
+    """Jobs, one a line, with the reason of those that wait or failed."""
+    rows = table("job", "status", "model", "data", "peak", "budget", "accuracy", "age", right=("peak", "budget", "age"))
+    for job in found:
+        report = job.get("report") or {}
+        peak, accuracy = report.get("measured_peak_bytes"), report.get("accuracy")
+        rows.add_row(
+            f"[name]{job['id']}[/]",
+            status(job["status"]),
+            escape(str(job["request"].get("model"))),
+            escape(str(job["request"].get("data"))),
+            format_bytes(peak) if peak else "",
+            format_bytes(job["budget_bytes"]),
+            f"{100 * accuracy:.1f} %" if accuracy is not None else "",
+            age(job["created_at"]),
+        )
+    return rows
+
+
+def job(found: Document) -> RenderableType:
+    """One job with its reason, phases, memory and what to do next."""
+    request, report = found["request"], found.get("report") or {}
+    lines: list[RenderableType] = [
+        f"[name]{found['id']}[/] {status(found['status'])}  {escape(str(found.get('name') or ''))}".rstrip(),
+        f"  {escape(str(request.get('model')))} on {escape(str(request.get('data')))}, "
+        f"{escape(str(request.get('adapter', 'auto')))}, {request.get('epochs')} epochs",
+    ]
+    if found.get("reason") and found["status"] != "succeeded":
+        lines.append(f"  {escape(str(found['reason']['message']))}")
+    if found.get("position"):
+        lines.append(f"  position {found['position']} in the queue")
+    phases = [phase["name"] for phase in found.get("phases") or []]
+    if phases:
+        lines.append(f"  phases     {' > '.join(phases)}")
+    budget = found["budget_bytes"]
+    predicted = report.get("predicted_peak_bytes") or found.get("planned_peak_bytes")
+    measured = report.get("measured_peak_bytes")
+    lines.append(f"  budget     {format_bytes(budget)}")
+    if predicted:
+        lines.append(f"  predicted  {format_bytes(predicted)}")
+    if measured:
+        difference = f" ({100 * (measured - predicted) / predicted:+.1f} %)" if predicted else ""
+        lines.append(f"  measured   {format_bytes(measured)}{difference}")
+        lines.append(Text("  ") + bar([("measured", measured)], budget))
+    if report.get("accuracy") is not None:
+        lines.append(f"  accuracy   {100 * report['accuracy']:.1f} %")
+    return Group(*lines)
+
+
+def bar(pieces: Sequence[tuple[str, int]], total: int, width: int = BAR_WIDTH) -> Text:
+    """Pieces of `total` bytes as blocks of colour."""
+    drawn, used, at = Text(), 0, 0
+    total = max(total, sum(size for _, size in pieces), 1)
+    for number, (_, size) in enumerate(pieces):
+        used += size
+        end = round(width * used / total)
+        drawn.append("█" * max(0, end - at), style=COLOURS[number % len(COLOURS)])
+        at = max(at, end)
+    drawn.append("░" * (width - at), style="dim")
+    return drawn
+
+
+def devices(found: Iterable[Document]) -> RenderableType:
+    """Each device's memory as a bar with its jobs below."""
+    parts: list[RenderableType] = []
+    for device in found:
+        state = "" if device["state"] == "ready" else f"  {status(device['state'])}"
+        free, capacity = format_bytes(device["free_bytes"]), format_bytes(device["capacity_bytes"])
+        place = escape(f"{device['kind']} on {device['worker']}")
+        parts.append(f"[name]{escape(device['name'])}[/]  {place}: {free} free of {capacity}{state}")
+        machine = device["reserve_bytes"] + device["baseline_bytes"] + device["used_by_others_bytes"]
+        pieces = [("machine", machine)] if machine else []
+        pieces += [(str(j["job_id"] or "another team"), j["reserved_bytes"]) for j in device["jobs"]]
+        parts.append(bar(pieces, device["capacity_bytes"]))
+        for number, (name, size) in enumerate(pieces):
+            parts.append(Text("  ■ ", style=COLOURS[number % len(COLOURS)]) + Text(f"{name}  {format_bytes(size)}"))
+        if device.get("reason"):
+            parts.append(f"  {escape(str(device['reason']['message']))}")
+    return Group(*parts) if parts else "no device has reported"
+
+
+def plans(found: Iterable[Document]) -> Table:
+    """Plans, one a line."""
+    rows = table("plan", "status", "model", "budget", "predicted", "gradient error", "age", right=("budget", "age"))
+    for plan in found:
+        predicted = (plan.get("plan") or {}).get("predicted") or {}
+        rows.add_row(
+            f"[name]{plan['id']}[/]",
+            status(plan["status"]),
+            escape(str(plan["request"].get("model"))),
+            format_bytes(plan["budget_bytes"]),
+            format_bytes(predicted["peak_bytes"]) if predicted else "",
+            f"{predicted['gradient_error']:.3g}" if predicted else "",
+            age(plan["created_at"]),
+        )
+    return rows
+
+
+def plan(found: Document) -> RenderableType:
+    """One plan: what it promises or why nothing fits, and the alternatives."""
+    lines: list[RenderableType] = [plans([found])]
+    if found.get("reason"):
+        lines.append(f"  {escape(str(found['reason']['message']))}")
+    made = found.get("plan")
+    if made:
+        predicted = made["predicted"]
+        lines.append(Text("  ") + bar(list(predicted["breakdown"].items()), found["budget_bytes"]))
+        lines.append(f"  {made['adapter']}, {made['micro_batch']} x {made['accumulation']} images, {made['precision']}")
+    if found["alternatives"]:
+        rows = table("  alternative", "peak", "what it trades", right=("peak",))
+        for other in found["alternatives"]:
+            rows.add_row(f"  {escape(other['name'])}", format_bytes(other["peak_bytes"]), escape(other["summary"]))
+        lines.append(rows)
+    return Group(*lines)
+
+
+def datasets(found: Iterable[Document]) -> Table:
+    """Datasets, one a line, with why one was refused."""
+    rows = table("dataset", "status", "name", "classes", "images", "age", "", right=("classes", "images", "age"))
+    for dataset in found:
+        summary = dataset.get("summary") or {}
+        images = summary.get("num_train", 0) + summary.get("num_val", 0)
+        reason = dataset.get("reason") or {}
+        rows.add_row(
+            f"[name]{dataset['id']}[/]",
+            status(dataset["status"]),
+            escape(dataset["name"]),
+            str(summary.get("num_classes", "")),
+            f"{images:,}" if images else "",
+            age(dataset["created_at"]),
+            escape(str(reason.get("message", ""))),
+        )
+    return rows
+
+
+def keys(found: Iterable[Document]) -> Table:
+    """Keys, one a line."""
+    rows = table("key", "team", "name", "scopes", "last used", "state")
+    for key in found:
+        used = f"{age(key['last_used_at'])} ago" if key["last_used_at"] else "never"
+        state = "[bad]revoked[/]" if key["revoked_at"] else ""
+        scopes = ", ".join(key["scopes"])
+        rows.add_row(f"[name]{key['id']}[/]", escape(key["team"]), escape(key["name"]), scopes, used, state)
+    return rows

@@ -1,0 +1,76 @@
+"""Commands about jobs against the real service: text, JSON and exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import Result
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from app.cli import jobs, resources
+from app.client import Client
+from app.models.tables import Event, Job, JobStatus
+from tests.app.cli.test_service import command_line
+
+Run = Callable[..., Result]
+SUBMIT = ("submit", "s2a_tiny", "--data", "digits", "--budget", "64MiB")
+
+
+@pytest.fixture
+def run(service: TestClient, transport: httpx.MockTransport, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """run(*words) is one command line against a service in this process."""
+    key = service.headers["Authorization"].split()[1]
+
+    def connect(url: str | None, given: str | None) -> Client:
+        return Client("http://testserver", given or key, transport)
+
+    for module in (jobs, resources):
+        monkeypatch.setattr(module, "connect", connect)
+    return lambda *words: CliRunner().invoke(command_line(), list(words))
+
+
+def document(done: Result) -> dict[str, Any]:
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
+
+
+def test_a_job_is_submitted_listed_shown_paused_resumed_and_cancelled(run: Run) -> None:
+    job = document(run(*SUBMIT, "--name", "one", "--json"))
+    assert job["status"] == "queued"
+    assert job["id"] in run("jobs").stdout
+    shown = run("show", job["id"]).stdout
+    assert "waits for the scheduler" in shown
+    assert "64 MiB" in shown or "64.0 MiB" in shown
+    for command, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        assert document(run(command, job["id"], "--json"))["status"] == status
+    assert run("cancel", job["id"]).exit_code == 2
+    assert document(run("jobs", "--status", "failed", "--json")) == {"items": []}
+    assert document(run("watch", job["id"], "--json"))["status"] == "cancelled"
+
+
+def test_what_is_wrong_is_said_with_exit_code_two(run: Run) -> None:
+    done = run("submit", "s2a_tiny", "--data", "digits", "--budget", "much")
+    assert done.exit_code == 2
+    assert "budget" in done.output
+    assert run("show", "job_missing").exit_code == 2
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [("out_of_memory", 4), ("infeasible_budget", 3)])
+def test_watching_a_failed_job_ends_with_its_reason_and_code(
+    run: Run, service: TestClient, code: str, exit_code: int
+) -> None:
+    job_id = document(run(*SUBMIT, "--json"))["id"]
+    with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        job = session.get(Job, job_id)
+        job.status, job.reason = JobStatus.FAILED, {"code": code, "message": "too small", "details": {"asked": 1}}
+        session.add(Event(job_id=job_id, seq=2, epoch=1, type="phase", payload={"name": "training"}))
+        session.add(Event(job_id=job_id, seq=3, epoch=1, type="failed", payload={}))
+    done = run("watch", job_id)
+    assert done.exit_code == exit_code
+    assert "training" in done.output
+    assert "too small" in done.output
