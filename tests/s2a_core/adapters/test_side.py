@@ -7,8 +7,10 @@ from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.adapters.side import SideLadder, SideResidual, pool_channels
+from s2a_core.compression import compress
 from s2a_core.errors import BadAdapter
 from s2a_core.meter import held_bytes
+from s2a_core.storage import Storage, StoragePolicy
 
 FAMILIES = [
     ("vit_tiny_patch16_224", {"img_size": 64}, 64),
@@ -108,3 +110,27 @@ class Plain(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize(("name", "options", "size"), [FAMILIES[0], FAMILIES[3]])
+@pytest.mark.parametrize("kinds", ["bias,side", "side-detached", "bias,prompt"])
+def test_compression_stores_what_branches_need_too(
+    name: str, options: dict[str, object], size: int, kinds: str
+) -> None:
+    torch.manual_seed(0)
+    model, x = adapted(name, options, size, kinds)
+    model.eval()
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "s2a_" in key:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+
+    def gradient(default: Storage) -> torch.Tensor:
+        model.zero_grad()
+        with compress(model, StoragePolicy(sites={}, default=default)):
+            loss = nn.functional.cross_entropy(model(x), torch.arange(4))
+        loss.backward()
+        return torch.cat([p.grad.flatten() for n, p in model.named_parameters() if p.grad is not None])
+
+    exact = gradient(Storage.EXACT)
+    assert torch.nn.functional.cosine_similarity(gradient(Storage.B8), exact, dim=0) > 0.98
