@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import Session
 
 from app.store import cursors
@@ -20,7 +20,7 @@ def newest_first(
     wanted = wanted.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)
     if after is not None:
         at, last = cursors.decode(after, (float, str))
-        wanted = wanted.where((table.created_at < at) | ((table.created_at == at) & (table.id < last)))
+        wanted = wanted.where(tuple_(table.created_at, table.id) < tuple_(at, last))  # one range of the index
     return _cut(list(session.scalars(wanted)), limit, lambda row: (row.created_at, row.id))
 
 
