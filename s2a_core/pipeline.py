@@ -18,6 +18,7 @@ from s2a_core.errors import InvalidInput, StaleProfile
 from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs import write_outputs
 from s2a_core.planning import Plan, plan
+from s2a_core.planning.margin import margin_share
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.cache import recall, remember, request_mark
 from s2a_core.profiling.fingerprint import fingerprint
@@ -25,7 +26,7 @@ from s2a_core.recovery import train_within
 from s2a_core.train import TrainConfig
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.types import OnEvent
-from s2a_core.verify import verify
+from s2a_core.verify import recorded, verify
 
 Report = dict[str, Any]
 CALIBRATION_IMAGES = 8
@@ -106,7 +107,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         chosen = request.plan or _plan(request, measured)
     with clock.phase("verifying"):
         images, labels = _calibration(prepared, max(CALIBRATION_IMAGES, 1))
-        chosen = verify(prepared.model, chosen, measured, images, labels).plan
+        chosen = verify(prepared.model, chosen, measured, images, labels, pairs_of(request)).plan
     on_event({"type": "plan", "plan": chosen.to_json()})
     with clock.phase("training"):
         result, chosen = train_within(
@@ -198,6 +199,11 @@ def _profile(request: RunRequest, prepared: _Prepared) -> Profile:
     return found
 
 
+def pairs_of(request: RunRequest) -> Path | None:
+    """Where (predicted, measured) peaks are kept: beside the profiles."""
+    return None if request.profile_cache is None else request.profile_cache.parent / "peak_pairs.jsonl"
+
+
 def request_mark_of(request: RunRequest) -> str:
     """The key under which a request's profile is kept."""
     names = ("adapter", "weights", "num_classes", "image_size", "precision", "device", "data")
@@ -223,7 +229,10 @@ def _plan(request: RunRequest, measured: Profile | None) -> Plan:
     if request.budget_bytes <= 0:
         raise InvalidInput("the budget must be a positive number of bytes")
     batch_size = request.batch_size
-    return plan(measured, request.budget_bytes, batch_size, request.objective)  # type: ignore[arg-type]
+    path = pairs_of(request)
+    known = [] if path is None else [pair.error for pair in recorded(path) if pair.device == measured.device]
+    margin_bytes = int(margin_share(known, 0.0) * request.budget_bytes)
+    return plan(measured, request.budget_bytes, batch_size, request.objective, margin_bytes)  # type: ignore[arg-type]
 
 
 def _calibration(prepared: _Prepared, count: int) -> tuple[torch.Tensor, torch.Tensor]:

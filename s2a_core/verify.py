@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -23,8 +22,6 @@ from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.types import Profile
 
 MAX_ROUNDS = 3
-MARGIN_QUANTILE = 0.95
-MIN_PAIRS = 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class VerifiedPlan:
 
 @dataclass(frozen=True)
 class PeakPair:
-    """A prediction and what was measured for it."""
+    """A prediction, without its margin, and what was measured for it."""
 
     model: str
     adapter: str
@@ -151,16 +148,9 @@ def recorded(path: Path) -> list[PeakPair]:
     return pairs
 
 
-def margin_share(pairs: Sequence[PeakPair], default: float) -> float:
-    """Share of the predicted peak to keep free: the 95 % quantile of the pairs' errors, `default` below 20 pairs."""
-    if len(pairs) < MIN_PAIRS:
-        return default
-    errors = sorted(pair.error for pair in pairs)
-    return max(errors[min(int(MARGIN_QUANTILE * len(errors)), len(errors) - 1)], 0.0)
-
-
 def _pair(plan: Plan, measured: int) -> PeakPair:
-    return PeakPair(plan.model, plan.adapter, plan.precision, plan.device, plan.predicted.peak_bytes, measured)
+    predicted = plan.predicted.peak_bytes - plan.predicted.breakdown.get("margin", 0)
+    return PeakPair(plan.model, plan.adapter, plan.precision, plan.device, predicted, measured)
 
 
 def _autocast(plan: Plan, x: Tensor) -> torch.autocast:

@@ -1,28 +1,70 @@
-"""`s2a accuracy`: how far predicted peaks were from measured ones on this machine."""
+"""`s2a accuracy`: how far predicted peaks were from measured ones on this machine, and the margin that follows."""
 
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from app.cli import options
 from app.cli.terminal import Terminal
 
+SHOWN = 20
+
 
 def accuracy(
     ctx: typer.Context,
-    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Output directories of `s2a train`.")],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR...]", help="Output directories of `s2a train`.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option("--pairs", metavar="FILE", help="JSON lines of pairs; those of this machine if not said."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Compare predicted and measured peaks of finished runs."""
+    """Compare predicted and measured peaks: of finished runs, or of every plan verified on this machine."""
     terminal: Terminal = ctx.obj
+    from app.cli.profiles import pairs_file, pairs_of
+
+    found = _of_runs(runs) if runs else pairs_of(pairs or pairs_file())
+    document = summary(found)
+    terminal.document(document)
+    for pair in found[-SHOWN:]:
+        terminal.say(f"{pair['run']}  {100 * pair['error']:+.2f} %")
+    if not found:
+        terminal.say("no plan has been verified on this machine: `s2a train` does it")
+        return
+    terminal.say(
+        f"{len(found)} pairs, median {100 * document['median']:.2f} %, worst {100 * document['worst']:.2f} %, "
+        f"{document['under_predicted']} measured above their prediction; "
+        f"the margin kept free is {100 * document['margin']:.2f} % of the predicted peak"
+    )
+
+
+def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Count, median, worst, how many lay above their prediction, and the margin. error: measured over predicted - 1."""
+    from s2a_core.planning.margin import margin_share
+
+    errors = sorted(abs(pair["error"]) for pair in pairs)
+    return {
+        "count": len(pairs),
+        "median": median(errors) if errors else None,
+        "worst": errors[-1] if errors else None,
+        "under_predicted": sum(pair["error"] > 0 for pair in pairs),
+        "margin": margin_share([pair["error"] for pair in pairs]),
+        "pairs": list(pairs),
+    }
+
+
+def _of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     from s2a_core.errors import InvalidInput
 
-    pairs = []
+    found = []
     for run in runs:
         path = run / "report.json"
         if not path.is_file():
@@ -30,18 +72,14 @@ def accuracy(
         report = json_format.loads(path.read_text(encoding="utf-8"))
         predicted, measured = report.get("predicted_peak_bytes"), report.get("measured_peak_bytes")
         if predicted and measured:
-            error = (measured - predicted) / measured
-            pairs.append({"run": str(run), "predicted_bytes": predicted, "measured_bytes": measured, "error": error})
-    errors = sorted(abs(pair["error"]) for pair in pairs)
-    document = {
-        "count": len(pairs),
-        "median": median(errors) if errors else None,
-        "worst": errors[-1] if errors else None,
-        "under_predicted": sum(pair["error"] > 0 for pair in pairs),
-        "pairs": pairs,
+            found.append(_pair(str(run), predicted, measured))
+    return found
+
+
+def _pair(name: str, predicted: int, measured: int) -> dict[str, Any]:
+    return {
+        "run": name,
+        "predicted_bytes": predicted,
+        "measured_bytes": measured,
+        "error": measured / max(predicted, 1) - 1,
     }
-    terminal.document(document)
-    for pair in pairs:
-        terminal.say(f"{pair['run']}  {100 * pair['error']:+.2f} %")
-    if errors:
-        terminal.say(f"median {100 * median(errors):.2f} %, worst {100 * errors[-1]:.2f} %")

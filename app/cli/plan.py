@@ -40,7 +40,7 @@ def plan(
     terminal: Terminal = ctx.obj
     from app.cli.explain import explain_plan
     from app.cli.plot import check_plot_name, plot_plan
-    from app.cli.profiles import cached_profile, profile_cache
+    from app.cli.profiles import cached_profile, known_margin, profile_cache
     from s2a_core.outputs.atomic import plain, write_text
     from s2a_core.planning import plan as make_plan
     from s2a_core.sizes import parse_bytes
@@ -59,7 +59,8 @@ def plan(
     }
     known = cached_profile(model, **wanted)
     if known is not None:
-        made = make_plan(known, budget_bytes, batch_size, objective)
+        margin_bytes = int(known_margin(known.device) * budget_bytes)
+        made = make_plan(known, budget_bytes, batch_size, objective, margin_bytes)
     else:
         from app.cli.requests import run_request
         from s2a_core import pipeline

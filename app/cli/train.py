@@ -48,12 +48,14 @@ def train(
     """Fine-tune MODEL on a dataset without ever using more memory than the budget."""
     terminal: Terminal = ctx.obj
     budget_bytes = parse_bytes(budget)
+    from app.cli.profiles import profile_cache
     from app.cli.progress import follower
     from app.cli.requests import run_request
     from s2a_core import pipeline
     from s2a_core.outputs.atomic import plain
 
     request = run_request(
+        profile_cache=profile_cache(),
         model=model,
         data=data,
         budget_bytes=budget_bytes,

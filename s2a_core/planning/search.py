@@ -23,8 +23,8 @@ HALVING_COST = 0.03
 # `balanced`: a relative gradient error of 0.1 weighs as much as 1 % of the step's time.
 ERROR_WEIGHT = 1.0
 SPEED_ERROR_WEIGHT = 1e-3
-# The smallest budget is rounded up by this, so that the solver's tolerance does not refuse it.
-SOLVER_SLACK = 2e-5
+# The smallest budget is told with this on top: what verification may find missing when a plan is that tight.
+SMALLEST_SLACK = 0.01
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
 
 
@@ -104,7 +104,7 @@ class _Search:
                 if solution is not None:
                     found.append(self._parts(solution.sites, n))
         parts = min(found, key=lambda p: sum(p.values()))
-        return ceil(sum(parts.values()) * (1 + SOLVER_SLACK)), max(parts.items(), key=lambda item: item[1])
+        return ceil(sum(parts.values()) * (1 + SMALLEST_SLACK)), max(parts.items(), key=lambda item: item[1])
 
     def best(self, budget_bytes: int) -> _Candidate | None:
         """The best plan within a budget, None where nothing fits.

@@ -20,18 +20,14 @@ LORA_TARGETS = ("qkv", "proj", "fc1", "fc2", "query", "key", "value", "q", "k", 
 
 def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) -> tuple[BaselineCost, ...]:
     """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out."""
+    small, large = two_batches(len(x))
     found = []
     for name, build in _BUILDERS.items():
         other = build(copy.deepcopy(model))
         if other is None:
             continue
         other.train()
-        small, large = 1, 2
-        try:
-            peaks = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, True).peak_bytes for n in (small, large)]
-        except ValueError:  # BatchNorm refuses a single value
-            small, large = two_batches(max(len(x), 3))
-            peaks = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, True).peak_bytes for n in (small, large)]
+        peaks = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, True).peak_bytes for n in (small, large)]
         trained = sum(p.numel() for p in other.parameters() if p.requires_grad)
         weights = sum(p.numel() * p.element_size() for p in (*other.parameters(), *other.buffers()))
         constant, slope = line((small, large), peaks)

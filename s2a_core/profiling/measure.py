@@ -55,10 +55,10 @@ def profile(
     num_trained = sum(p.numel() for p in trained)
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
     with unchanged(model):
-        baselines = measure_baselines(model, x, y, precision) if has_baselines else ()
         model.train()
         _rest_frozen_batch_norm(model)
         specs = _sites(model, x, precision, image_size)
+        baselines = measure_baselines(model, x, y, precision) if has_baselines else ()
         measuring = Measuring(model, x, y, precision, specs, narrow)
         measuring.ways()
         measuring.sites(sensitivity_s, refine_s)

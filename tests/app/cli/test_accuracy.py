@@ -1,14 +1,38 @@
-"""Predicted against measured, over finished runs."""
+"""Predicted against measured, over finished runs and over every plan verified on this machine."""
 
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
+from app.cli.profiles import pairs_file
 
 
 def test_errors_of_runs_are_gathered(tmp_path: Path) -> None:
-    (tmp_path / "report.json").write_text(json.dumps({"predicted_peak_bytes": 98, "measured_peak_bytes": 100}))
+    (tmp_path / "report.json").write_text(json.dumps({"predicted_peak_bytes": 100, "measured_peak_bytes": 98}))
     result = CliRunner().invoke(app, ["accuracy", str(tmp_path), "--json"])
-    assert json.loads(result.stdout)["median"] == 0.02
+    assert json.loads(result.stdout)["median"] == pytest.approx(0.02)
+    assert json.loads(result.stdout)["under_predicted"] == 0
+
+
+def test_pairs_of_this_machine_make_the_margin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    empty = json.loads(CliRunner().invoke(app, ["accuracy", "--json"]).stdout)
+    assert empty["count"] == 0
+    pair = {"model": "m", "adapter": "bias", "precision": "fp32", "device": "cpu", "predicted_bytes": 1000}
+    lines = [json.dumps({**pair, "measured_bytes": 950 + i}) for i in range(100)]
+    pairs_file().parent.mkdir(parents=True)
+    pairs_file().write_text("\n".join(lines) + '\n{"model": "unfin')
+    found = json.loads(CliRunner().invoke(app, ["accuracy", "--json"]).stdout)
+    assert found["count"] == 100
+    assert found["under_predicted"] == 49
+    assert found["margin"] == pytest.approx(0.045)
+    text = CliRunner().invoke(app, ["accuracy"]).stdout
+    assert "margin" in text
+
+
+def test_a_directory_without_a_report_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["accuracy", str(tmp_path)])
+    assert result.exit_code == 2
