@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi.testclient import TestClient
 
+from app.executors.base import DeviceReading
+from app.queue.policy import Rules
 from app.queue.scheduler import Scheduler
 from app.settings import Settings
 from tests.app.conftest import PretendExecutor
@@ -65,4 +68,74 @@ def test_a_restarted_scheduler_adopts_running_processes(
     scheduler.tick()
     Scheduler(scheduler.database, settings, executor).tick()
     assert len(executor.launched) == 1
+    assert status(service, job) == "running"
+
+
+def test_a_waiting_job_says_who_holds_what_it_needs_its_place_and_when_it_may_start(
+    service: TestClient, submit: Any, scheduler: Scheduler
+) -> None:
+    holder, waits, behind = submit(budget="80MiB"), submit(budget="60MiB"), submit(budget="70MiB")
+    scheduler.tick()
+    job = service.get(f"/v1/jobs/{waits}").json()
+    (device,) = job["reason"]["details"]["devices"]
+    assert (device["free_bytes"], device["short_bytes"]) == (20 * 2**20, 40 * 2**20)
+    assert [(held["job"], held["team"]) for held in device["held_by"]] == [(holder, "team-a")]
+    assert job["position"] == 1
+    assert job["estimated_start_at"] > job["created_at"]
+    assert service.get(f"/v1/jobs/{behind}").json()["position"] == 2
+    assert job["version"] == 1
+
+
+def test_a_job_of_a_higher_class_stops_a_lower_one_which_waits_again(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor, settings: Settings
+) -> None:
+    eager = Scheduler(scheduler.database, settings, executor, Rules(preempt_after_s=0, min_run_s=0))
+    low = submit(budget="90MiB", priority="low")
+    eager.tick()
+    high = submit(budget="90MiB", priority="high")
+    eager.tick()
+    assert (status(service, low), status(service, high)) == ("pausing", "queued")
+    assert service.get(f"/v1/jobs/{high}").json()["reason"]["code"] == "preempting"
+    eager.tick()
+    assert (status(service, low), status(service, high)) == ("queued", "running")
+    assert executor.killed == [1]
+    kinds = [event["type"] for event in service.get(f"/v1/jobs/{low}/events").json()["items"]]
+    assert kinds == ["queued", "started", "preempted", "queued"]
+
+
+def test_memory_of_a_stranger_is_not_given_away(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    gib = 2**30
+    executor.readings = [DeviceReading("w", "cuda", "cuda:0", 10 * gib)]
+    scheduler.tick()
+    executor.readings = [DeviceReading("w", "cuda", "cuda:0", 10 * gib, 0, 7 * gib, {4242: 7 * gib})]
+    job = submit(budget="3GiB")
+    scheduler.tick()
+    reason = service.get(f"/v1/jobs/{job}").json()["reason"]
+    assert (reason["code"], reason["details"]["devices"][0]["others_bytes"]) == ("no_device", 7 * gib)
+    assert "7,168 MiB of them held by other processes" in reason["message"]
+    executor.readings = [DeviceReading("w", "cuda", "cuda:0", 10 * gib)]
+    scheduler.tick()
+    assert status(service, job) == "running"
+    assert executor.launched[0]["device"] == "w/cuda:0"
+
+
+def test_a_scheduler_that_was_replaced_claims_nothing(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor, settings: Settings
+) -> None:
+    old, new = scheduler, Scheduler(scheduler.database, settings, executor)
+    old.holder, new.holder = "old", "new"
+    settings.leader_s = 0.05
+    old.tick()
+    time.sleep(0.1)
+    new.tick()
+    settings.leader_s = 10
+    new.tick()
+    job = submit()
+    old.tick()
+    with old.database.transaction() as session:
+        assert not old._is_leader(session)
+    assert status(service, job) == "queued"
+    new.tick()
     assert status(service, job) == "running"

@@ -28,13 +28,14 @@ def test_a_trace_is_the_same_for_a_seed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(540)
 def test_ten_thousand_jobs_share_16_devices_in_time_fairly_and_without_starvation() -> None:
     jobs = trace(10_000, TEAMS, seed=1, arrive_within_s=10 * 3600)
     outcome = Replay(jobs, TEAMS, DEVICES, Rules(depth=100), pass_every_s=180).run()
     alone = exclusive_end(jobs, len(DEVICES))
     wanted = {team.id: team.weight / sum(WEIGHTS) for team in TEAMS}
     error = max(abs(outcome.shares[team] / share - 1) for team, share in wanted.items())
-    assert outcome.num_ended == 10_000
+    assert outcome.num_ended == 10_000, outcome
     assert max(outcome.most_reserved.values()) <= 1.0
     assert alone / outcome.ended_at >= 1.8, f"{alone / outcome.ended_at:.2f}"
     assert outcome.window_s >= 0.25 * outcome.ended_at
