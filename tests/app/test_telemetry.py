@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -31,3 +34,15 @@ def test_figures_of_jobs_devices_and_predictions(service: TestClient, submit: An
         value(text, 's2a_http_request_seconds_count{method="POST",route="/v1/jobs/{job_id}/cancel",status="202"}') == 1
     )
     assert "team" not in text
+
+
+def test_the_dashboard_asks_for_metrics_that_exist(service: TestClient) -> None:
+    service.get("/v1/jobs")
+    text = service.get("/metrics").text
+    dashboard = json.loads((Path(__file__).parents[2] / "docker" / "grafana.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(asked) >= 10
+    for expression in asked:
+        for name in re.findall(r"s2a_[a-z_]+", expression):
+            family = re.sub(r"_(bucket|count|sum)$", "", name)
+            assert f"# TYPE {family} " in text, expression
