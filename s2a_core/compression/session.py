@@ -24,7 +24,7 @@ from s2a_core.compression.ledger import Ledger, LedgerEntry
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.regions import run_region
 from s2a_core.compression.routes import ROUTES, run_norm
-from s2a_core.compression.sites import MIN_CODED_ELEMENTS, Site, SiteSpec, op_name, options_of
+from s2a_core.compression.sites import MIN_CODED_ELEMENTS, Site, SiteSpec, op_name, options_of, seed_of
 from s2a_core.compression.watch import Watched, Watcher
 from s2a_core.errors import InvalidInput
 from s2a_core.kernels import DerivativeTable, fit_table, prefer_native
@@ -185,7 +185,7 @@ class Session(TorchFunctionMode):
         """Seed of stochastic rounding for a site in this step, None when codes are rounded to nearest."""
         if not self.policy.stochastic:
             return None
-        return (self.policy.seed * 1_000_003 + self.step * 8_191 + sum(map(ord, site)) * 131) % (2**31)
+        return seed_of(self.policy.seed, self.step, site)
 
     def rows_per_sample(self, x: Tensor) -> int:
         """Rows of channels that belong to one sample: tokens, or windows times tokens. x: [rows, ..., C]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -71,3 +72,8 @@ def options_of(op: str, is_frozen: bool = True) -> tuple[Storage, ...]:
     if op in ("region", "block"):
         return (Storage.NONE, Storage.B8, Storage.B6, Storage.B5, Storage.B4, Storage.B3)
     return (Storage.EXACT, *CODES[:-1])
+
+
+def seed_of(seed: int, step: int, site: str) -> int:
+    """Seed of stochastic rounding for a site in a step of a run: 31 bits, the same on every machine."""
+    return zlib.crc32(f"{seed}:{step}:{site}".encode()) & 0x7FFFFFFF

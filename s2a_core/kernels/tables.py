@@ -5,7 +5,7 @@ of x with weights from a histogram, dynamic programming finds the 2^b intervals 
 weighted mean; that is the global optimum on the grid (Few-Bit Backward, Novikov et al. 2022, does the same for a
 uniform weight). No constant is stored: `python -m s2a_core.kernels.tables` writes every universal table as JSON.
 
-The weight is the square root of the histogram's density, and without a histogram half N(0, 1), half N(-1, 3^2): the
+The weight is the square root of the histogram's density, and without a histogram half N(0, 1), half N(-1/4, 3^2): the
 inputs of a trained network's activations lie below zero (means -0.6 to -2.1, deviations 0.8 to 1.9 over the layers of
 DeiT-tiny). A weight that is even about 0 cannot tell a 3-bit table with a level for the left tail from its mirror:
 f'(-x) = 1 - f'(x) for GELU, SiLU and sigmoid. The left one has cosine .9991, the right one .983, on one such layer. The
@@ -122,7 +122,7 @@ def _grid(histogram: Histogram | None, points: int) -> tuple[Tensor, Tensor]:
     """Grid points in float64 and a positive weight for each."""
     if histogram is None:
         x = torch.linspace(-WIDEST_X, WIDEST_X, points, dtype=torch.float64)
-        return x, torch.exp(-0.5 * x * x) + torch.exp(-0.5 * ((x + 1.0) / 3.0) ** 2) / 3.0
+        return x, torch.exp(-0.5 * x * x) + torch.exp(-0.5 * ((x + 0.25) / 3.0) ** 2) / 3.0
     width = (histogram.high - histogram.low) / len(histogram.counts)
     counts = torch.tensor(histogram.counts, dtype=torch.float64).sqrt_()
     # outside +-WIDEST_X every derivative here is flat: a bin there needs no resolution, only its weight
