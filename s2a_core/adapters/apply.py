@@ -26,7 +26,8 @@ def resolve(model: nn.Module, spec: AdapterSpec) -> AdapterSpec:
     """`auto` made concrete: bias and prompts of rank 4 on models with tokens, bias and side branches on others.
 
     Rank 4 keeps a ViT below 0.9 % trained parameters. On CNNs biases alone reach about 90 % of full fine-tuning, and
-    residual branches close the distance (TinyTL, Cai et al. 2020; docs/accuracy).
+    residual branches close the distance (TinyTL, Cai et al. 2020). Measured in docs/accuracy: DeiT-tiny on 1,000
+    CIFAR-10 photos, one seed: 78.7 %, compressed 78.2 %, full fine-tuning 76.0 %, the classifier alone 46.3 %.
     """
     if not spec.is_auto:
         return spec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.planning.types import Plan, Predicted, SolverReport
@@ -31,8 +32,13 @@ def hand_plan(adapter: str = "bias", batch_size: int = 16, micro_batch: int = 8)
     )
 
 
+@functools.cache
+def _digits() -> ImageDataset:
+    return open_dataset("digits")
+
+
 def few_digits(train: int = 48, val: int = 24) -> ImageDataset:
     """The first digits, still of ten classes."""
-    digits = open_dataset("digits")
+    digits = _digits()
     step = len(digits.train) // train, len(digits.val) // val
     return dataclasses.replace(digits, train=digits.train[:: step[0]][:train], val=digits.val[:: step[1]][:val])
