@@ -127,7 +127,7 @@ def storage_groups(sites: list[dict[str, Any]]) -> list[Group]:
     shown = [(str(s["name"]), str(s["storage"])) for s in sites]
     modules: list[tuple[str, tuple[tuple[str, str], ...]]] = []
     for module, members in groupby(shown, key=lambda site: _module(site[0])):
-        cells = tuple((name[len(module) :].lstrip(".:") or name, storage) for name, storage in members)
+        cells = tuple((name.removeprefix(module).lstrip(".:") or name, storage) for name, storage in members)
         used = tuple(cell for cell in cells if not (cell[1] == "none" and cell[0].endswith(("block", "region"))))
         modules.append((module, used or cells[:1]))
     groups: list[Group] = []

@@ -11,8 +11,6 @@ import pytest
 
 from tests.faults.service import RunningService
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
-
 SHOTS = Path(__file__).resolve().parents[2] / "var" / "screenshots"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -29,6 +27,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The system's Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("needs Chromium: apt-get install chromium")
