@@ -170,6 +170,7 @@ class Supervisor:
             if not attempt.is_live:
                 return
             attempts.end(attempt, why.code)
+            job.byte_seconds += int(attempt.reserved_bytes * max(0.0, self.clock() - attempt.started_at))
             if stuck_device and (device := attempts.device(session, attempt.device_id)):
                 device.state, device.reason = DeviceState.QUARANTINED, stuck_device
             if job.current_epoch == attempt.epoch and job.status in ACTIVE:

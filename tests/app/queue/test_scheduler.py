@@ -11,6 +11,7 @@ from app.executors.base import DeviceReading
 from app.queue.policy import Rules
 from app.queue.scheduler import Scheduler
 from app.settings import Settings
+from app.store import jobs
 from tests.app.conftest import PretendExecutor
 
 
@@ -59,6 +60,10 @@ def test_cancelling_kills_the_process_and_frees_its_memory(
     scheduler.tick()
     assert executor.killed == [1]
     assert (status(service, job), status(service, waiting)) == ("cancelled", "running")
+    with scheduler.database.reading() as session:
+        found = jobs.look(session, job)
+        assert found is not None
+        assert found.byte_seconds > 0
 
 
 def test_a_restarted_scheduler_adopts_running_processes(
