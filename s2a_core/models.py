@@ -54,7 +54,13 @@ def load_model(
     try:
         model = timm.create_model(name, pretrained=is_pretrained, **options)
     except (OSError, RuntimeError, ValueError) as error:
-        raise InvalidInput(f"{name} cannot be made: {str(error).splitlines()[0] if str(error) else error!r}") from error
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        if is_pretrained:
+            raise InvalidInput(
+                f"timm's weights of {name} cannot be had ({reason}): check the network, give --weights FILE, "
+                "or --weights none to begin with random ones"
+            ) from error
+        raise InvalidInput(f"{name} cannot be made: {reason}") from error
     if weights not in (None, "none", "pretrained"):
         load_weights(model, Path(str(weights)), name)
     elif is_pretrained and num_classes not in (None, _own_classes(model)):

@@ -45,7 +45,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Fine-tune MODEL on a dataset without ever using more memory than the budget."""
+    """Fine-tune MODEL on a dataset without ever using more memory than the budget.
+
+    It starts from timm's pretrained weights, unless --weights or a --plan made without them says otherwise.
+    """
     terminal: Terminal = ctx.obj
     budget_bytes = parse_bytes(budget)
     from app.cli.profiles import profile_cache
@@ -60,7 +63,7 @@ def train(
         data=data,
         budget_bytes=budget_bytes,
         output=output,
-        weights=weights,
+        weights=_start(model, weights, has_plan=plan is not None),
         plan=_read_plan(plan) if plan is not None else None,
         epochs=epochs,
         batch_size=batch_size,
@@ -79,6 +82,11 @@ def train(
         report = plain(pipeline.run(request, follow))
     terminal.document(report)
     _summary(terminal, report, output)
+
+
+def _start(model: str, weights: str | None, has_plan: bool) -> str | None:
+    """Where training starts from: fine-tuning means pretrained weights, where the user says nothing."""
+    return "pretrained" if weights is None and not has_plan and model != "s2a_tiny" else weights
 
 
 def _read_plan(path: Path) -> Any:

@@ -45,3 +45,22 @@ def test_a_transformer_takes_images_of_another_size_with_its_position_embeddings
     model = load_model("s2a_tiny", num_classes=7, image_size=48)
     assert model(torch.zeros(1, 3, 48, 48)).shape == (1, 7)
     assert load_model("resnet18", "none", 7, 48)(torch.zeros(1, 3, 48, 48)).shape == (1, 7)
+
+
+def test_weights_that_cannot_be_had_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*args: object, **options: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("timm.create_model", unreachable)
+    with pytest.raises(InvalidInput, match=r"weights of resnet18 cannot be had \(no route to host\).*--weights FILE"):
+        load_model("resnet18", "pretrained")
+
+
+def test_a_new_classifier_starts_near_zero(tmp_path: Path) -> None:
+    source = load_model("s2a_tiny", "none", 3)
+    save_file(source.state_dict(), str(tmp_path / "w.safetensors"))
+    other = load_model("s2a_tiny", tmp_path / "w.safetensors", 10)
+    assert 0 < float(other.head.weight.detach().abs().max()) < 0.06
+    assert float(other.head.bias.detach().abs().max()) == 0
+    same = load_model("s2a_tiny", tmp_path / "w.safetensors", 3)
+    assert torch.equal(same.head.weight, source.head.weight)

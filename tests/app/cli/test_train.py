@@ -3,9 +3,17 @@
 from typer.testing import CliRunner
 
 from app.cli.main import app
+from app.cli.train import _start
 
 
 def test_help_names_the_json_option() -> None:
     result = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
     assert result.exit_code == 0
     assert "json" in result.stdout
+
+
+def test_training_starts_from_pretrained_weights_unless_told_otherwise() -> None:
+    assert _start("resnet18", None, has_plan=False) == "pretrained"
+    assert _start("resnet18", None, has_plan=True) is None
+    assert _start("resnet18", "none", has_plan=False) == "none"
+    assert _start("s2a_tiny", None, has_plan=False) is None
