@@ -16,8 +16,9 @@ from app.runner.spool import LAST_WORD, read_spool, spool_path
 from app.services.culprits import culprits
 from app.services.jobs import job_folder
 from app.services.keys import digest
+from app.services.outcomes import brief, pair_of
 from app.settings import Settings
-from app.store import attempts, jobs
+from app.store import accuracy, attempts, jobs
 from app.store.database import Database
 from s2a_core.errors import InvalidInput
 
@@ -149,7 +150,9 @@ class RunService:
                 return  # the supervisor settles it once the process is gone
         if status != JobStatus.SUCCEEDED and job.status in STOP:
             return
-        job.status, job.reason, job.report, job.ended_at = status, reason, word["report"], time.time()
+        job.status, job.reason, job.report, job.ended_at = status, reason, brief(word["report"]), time.time()
+        if pair := pair_of(job, word["report"] or {}):
+            accuracy.add(session, pair)
         job.phases = phases_with(job.phases, None)
         jobs.add_event(session, job, status, {"reason": reason} if reason else {})
 
