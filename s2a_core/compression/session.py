@@ -24,7 +24,7 @@ from s2a_core.compression.ledger import Ledger, LedgerEntry
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.regions import run_region
 from s2a_core.compression.routes import ROUTES, run_norm
-from s2a_core.compression.sites import MIN_CODED_ELEMENTS, Site, SiteSpec, op_name, options_of, seed_of
+from s2a_core.compression.sites import MIN_CODED_ELEMENTS, ROUNDABLE, Site, SiteSpec, op_name, options_of, seed_of
 from s2a_core.compression.watch import Watched, Watcher
 from s2a_core.errors import InvalidInput
 from s2a_core.kernels import DerivativeTable, fit_table, prefer_native
@@ -226,6 +226,7 @@ class Session(TorchFunctionMode):
         if (
             site.storage.bits
             and site.reason == ""
+            and site.op in ROUNDABLE
             and _can_be_coded(tensor)
             and tuple(tensor.shape) not in site.exact_shapes
         ):
@@ -300,6 +301,8 @@ def _why_exact(site: Site, tensor: Tensor) -> str:
         return "the plan keeps it exact"
     if not tensor.is_floating_point():
         return f"{tensor.dtype} is not a floating tensor"
+    if site.op not in ROUNDABLE:
+        return f"the gradient of {site.op} does not bear rounding"
     return f"{tensor.numel()} elements are too few to code"
 
 

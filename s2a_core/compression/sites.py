@@ -11,6 +11,13 @@ from s2a_core.storage import CODES, Storage
 
 SMOOTH_ACTIVATIONS = ("gelu", "gelu_tanh", "silu", "mish", "hardswish", "sigmoid", "tanh", "elu", "softplus")
 PIECEWISE_LINEAR = ("relu", "relu6", "hardtanh", "leaky_relu", "hardsigmoid")
+# Stock operators whose gradient is linear in what they keep, or smooth in it, so that a code's error stays in
+# proportion. Others compare (amax, where) or divide by it (div, sqrt): a rounded value gives them NaN. Kept exact.
+ROUNDABLE = frozenset({
+    "mul", "matmul", "bmm", "baddbmm", "einsum", "addmm", "addcmul", "linear", "conv", "softmax", "log_softmax", "exp",
+    "attention", "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm", "normalize", "interpolate",
+    "grid_sample",
+})  # fmt: skip
 # Smaller tensors (statistics, class tokens, gates of a few hundred values) are kept exact: their bytes do not
 # matter and a code would cost accuracy; the generic fallback diverges at 2-3 bits when statistics are coded.
 MIN_CODED_ELEMENTS = 1024
@@ -71,7 +78,7 @@ def options_of(op: str, is_frozen: bool = True) -> tuple[Storage, ...]:
         return (Storage.EXACT, Storage.NONE)
     if op in ("region", "block"):
         return (Storage.NONE, Storage.B8, Storage.B6, Storage.B5, Storage.B4, Storage.B3)
-    return (Storage.EXACT, *CODES[:-1])
+    return (Storage.EXACT, *CODES[:-1]) if op in ROUNDABLE else (Storage.EXACT,)
 
 
 def seed_of(seed: int, step: int, site: str) -> int:

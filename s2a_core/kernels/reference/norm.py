@@ -48,7 +48,7 @@ def norm_fwd(
     channels = x.shape[-1]
     shape = grouped(x, tokens)
     rows = x.reshape(shape)
-    y = torch.empty(shape, dtype=out_dtype or x.dtype, device=x.device)
+    y = torch.empty(x.shape, dtype=out_dtype or x.dtype, device=x.device)  # no view: callers may write over it
     rstd = torch.empty((*shape[:2], 1), dtype=torch.float32, device=x.device)
     payload = torch.zeros(payload_bytes(shape, bits), dtype=torch.uint8, device=x.device)
     if x.numel():
@@ -64,9 +64,9 @@ def norm_fwd(
             normalized *= scale
             if bias is not None:
                 normalized += bias.to(torch.float32)
-            y[part] = normalized
+            y.view(shape)[part] = normalized
         payload[: packed_bytes(x.numel(), bits)] = pack(codes, bits)
-    return y.view(x.shape), payload, rstd.view(*x.shape[:-1], 1)
+    return y, payload, rstd.view(*x.shape[:-1], 1)
 
 
 def norm_bwd(
