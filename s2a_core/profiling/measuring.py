@@ -153,8 +153,13 @@ class Measuring:
         for way, sites in self.policies().items():
             if way != "codes":
                 policy = self._policy(sites)
-                peaks = [evaluation_peak(self.model, self.x[:n], self.precision, policy) for n in self.batches]
-                found[way] = WorkingSet(*line(self.batches, peaks))
+                small, large = self.batches
+                twice = torch.cat([self.x, self.x])
+                peaks = [
+                    evaluation_peak(self.model, twice[:n], self.precision, policy) for n in (small, large, 2 * large)
+                ]
+                far = line((large, 2 * large), peaks[1:])
+                found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far)
         return found
 
     def sites(self, sensitivity_s: float, refine_s: float) -> None:

@@ -82,13 +82,21 @@ class SharedStorage:
 
 @dataclass(frozen=True)
 class WorkingSet:
-    """Bytes alive at the worst moment: constant_bytes + samples * bytes_per_sample."""
+    """Bytes alive at the worst moment: constant_bytes + samples * bytes_per_sample.
+
+    far: the line from `far_from` samples on, where larger batches take other paths (convolutions do).
+    """
 
     constant_bytes: int
     bytes_per_sample: int
+    far_from: int | None = None
+    far_constant_bytes: int = 0
+    far_bytes_per_sample: int = 0
 
     def at(self, samples: int) -> int:
         """Bytes at `samples` samples."""
+        if self.far_from is not None and samples >= self.far_from:
+            return self.far_constant_bytes + samples * self.far_bytes_per_sample
         return self.constant_bytes + samples * self.bytes_per_sample
 
 
