@@ -176,7 +176,7 @@ def create(name: str, image_size: int) -> tuple[nn.Module, int]:
     except Exception:  # some families have no img_size, others refuse this one
         torch.manual_seed(0)
         model = timm.create_model(name, num_classes=CLASSES).eval()
-        config: dict[str, Any] = model.default_cfg
+        config: Any = model.default_cfg
         size = config["input_size"][-1] if config.get("fixed_input_size") else image_size
     show_every_block(model)
     for key, parameter in model.named_parameters():
