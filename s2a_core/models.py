@@ -112,8 +112,9 @@ def _own_classes(model: nn.Module) -> int | None:
 
 def _start_small(model: nn.Module) -> None:
     """A new classifier whose first logits are near zero; timm's own may begin at tens, and then nothing is learned."""
+    head = _head_names(model)
     for name, parameter in model.named_parameters():
-        if name in _head_names(model):
+        if name in head:
             nn.init.trunc_normal_(parameter, std=0.01) if parameter.ndim > 1 else nn.init.zeros_(parameter)
 
 

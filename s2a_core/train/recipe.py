@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from s2a_core.models import head_parameters
 
-# Best rates of `python scripts/accuracy.py --sweep` (docs/accuracy/sweep.jsonl), for networks without and with
-# BatchNorm. Adapters together take the smallest of theirs. The classifier starts from noise and has a rate of its own.
+# For networks without and with BatchNorm. `python scripts/accuracy.py --sweep` tries the rates of every adapter and
+# appends to docs/accuracy/sweep.jsonl; DeiT-tiny's full fine-tuning reached 41 % at 3e-4 and 58 % at 1e-4 there, and
+# MobileNetV2's 48 % at 3e-4. A rate that has no row there yet is the usual one of its literature. Adapters together
+# take the smallest of theirs. The classifier starts from noise and has a rate of its own.
 TOKEN_RATES = {
     "full": 1e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
 }  # fmt: skip
