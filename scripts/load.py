@@ -24,7 +24,7 @@ import httpx
 from rich.console import Console
 
 KEY = re.compile(r"s2a_[0-9a-f]{8}_[0-9a-f]{48}")
-REQUEST = {"model": "s2a_tiny", "weights": "pretrained", "data": "digits", "budget": "24MiB", "epochs": 2}
+REQUEST = {"model": "s2a_tiny", "weights": "pretrained", "data": "digits", "budget": "24MiB", "epochs": 1}
 ENDED = ("succeeded", "failed", "cancelled")
 MAX_P99_MS, MAX_SLOWDOWN = 100.0, 0.10
 console = Console()
