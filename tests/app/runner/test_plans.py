@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def order(folder: Path, budget: int) -> dict[str, Any]:
-    request = {"model": "s2a_tiny", "num_classes": 4, "budget_bytes": budget, "batch_size": 4, "adapter": "bias"}
+    request = {"model": "s2a_tiny", "num_classes": 4, "budget_bytes": budget, "batch_size": 4, "adapter": "head"}
     return {"request": request, "profiles": str(folder)}
 
 
