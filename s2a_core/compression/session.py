@@ -94,10 +94,9 @@ class Session(TorchFunctionMode):
                 self._owned.update(t.untyped_storage()._cdata for t in tensors)
 
             return enter_root
-        path_of = self._path_stack
 
         def enter(module: nn.Module, args: Any) -> None:
-            path_of().append(name)
+            self._path.append(name)
 
         return enter
 
@@ -109,9 +108,6 @@ class Session(TorchFunctionMode):
             return evaluated(output) if name == "" else None
 
         return leave
-
-    def _path_stack(self) -> list[str]:
-        return self._path
 
     # ---------------------------------------------------------------- calls
 
