@@ -160,8 +160,15 @@ class Program:
                 break
             self.rows += broken
         chosen = {self.sites[i].name: o for (i, o), share in zip(self.columns, x, strict=False) if share > 0.5}
-        gap = float(result.mip_gap) if getattr(result, "mip_gap", None) is not None else 0.0
+        gap = _gap(float(result.fun), getattr(result, "mip_dual_bound", None))
         status = "optimal" if result.status == 0 else "time limit"
         total = float(costs @ x[: self.num_x])
         report = SolverReport(status, gap, time.perf_counter() - started)
         return Solution({name: o.storage for name, o in chosen.items()}, total, float(turns.max()), report)
+
+
+def _gap(found: float, bound: float | None) -> float:
+    """Distance to the proven optimum relative to it, or to a thousandth of the largest cost where it is nearly none."""
+    if bound is None:
+        return 0.0
+    return max(found - float(bound), 0.0) / max(abs(found), 1e-3 * COST_SCALE)
