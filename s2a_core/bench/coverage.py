@@ -186,8 +186,9 @@ def create(name: str, image_size: int) -> tuple[nn.Module, int]:
 
 def check(name: str, image_size: int = IMAGE_SIZE) -> Coverage:
     """Every policy on one model. A failure is part of the result, not an exception."""
-    family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
+    family = ""
     try:
+        family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
         model, size = create(name, image_size)
         row = Coverage(name, family, size)
         return _checked(row, model)

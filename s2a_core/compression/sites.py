@@ -16,7 +16,7 @@ PIECEWISE_LINEAR = ("relu", "relu6", "hardtanh", "leaky_relu", "hardsigmoid")
 ROUNDABLE = frozenset({
     "mul", "matmul", "bmm", "baddbmm", "einsum", "addmm", "addcmul", "linear", "conv", "softmax", "log_softmax", "exp",
     "attention", "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm", "normalize", "interpolate",
-    "grid_sample",
+    "grid_sample", "avg_pool2d", "adaptive_avg_pool2d", *SMOOTH_ACTIVATIONS,
 })  # fmt: skip
 # Smaller tensors (statistics, class tokens, gates of a few hundred values) are kept exact: their bytes do not
 # matter and a code would cost accuracy; the generic fallback diverges at 2-3 bits when statistics are coded.
