@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from app.cli.environment import quiet_libraries
 from app.cli.terminal import Terminal
 
 BUG = 1
@@ -38,6 +39,7 @@ class Shell(TyperGroup):
         """Run one command line and exit with its code."""
         words = list(sys.argv[1:] if args is None else args)
         terminal = Terminal("--json" in words)
+        quiet_libraries()
         try:
             with terminal.quiet_stdout():
                 result = super().main(

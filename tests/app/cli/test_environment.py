@@ -1,0 +1,33 @@
+"""Commands do not show the profiler's own log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from app.cli.environment import QUIET, quiet_libraries
+
+PROFILE = """
+from app.cli.environment import quiet_libraries
+quiet_libraries()
+import torch
+from s2a_core.meter import PeakMeter
+with PeakMeter() as meter:
+    x = torch.ones(1000)
+assert meter.peak_bytes >= 4000
+"""
+
+
+def test_measuring_a_peak_is_silent() -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in QUIET}
+    done = subprocess.run([sys.executable, "-c", PROFILE], capture_output=True, text=True, env=clean, check=True)
+    assert "profiler" not in done.stderr
+
+
+def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINETO_LOG_LEVEL", "1")
+    quiet_libraries()
+    assert os.environ["KINETO_LOG_LEVEL"] == "1"
