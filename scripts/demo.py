@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 MODEL, DATA = "s2a_tiny", "digits"
-BUDGET = "16MiB"
+BUDGET = "6MiB"
 BATCH, EPOCHS = 64, 2
 LIMIT_S = 170
 KEY = re.compile(r"s2a_[A-Za-z0-9]+_[A-Za-z0-9_-]+")

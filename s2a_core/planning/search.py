@@ -175,8 +175,8 @@ class _Search:
         return breakdown(self.profile, sites, n, self.frozen, accumulates=n < self.batch_size)
 
 
-def _time_of(profile: Profile, error_weight: float = 1e-6) -> Cost:
-    """Extra time as a share of the exact step, and a little for errors."""
+def _time_of(profile: Profile, error_weight: float = 1.0) -> Cost:
+    """Extra time as a share of the exact step, plus weighted squared errors: of plans equally fast the truest."""
     step = max(profile.step_ms_per_sample, 1e-9)
 
     def cost(site: SiteProfile, option: Option) -> float:
