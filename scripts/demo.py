@@ -146,7 +146,8 @@ def show(plan: dict[str, Any], report: dict[str, Any], probe: dict[str, Any]) ->
     budget = plan["budget_bytes"]
     storages: dict[str, int] = {}
     for site in sites(plan):
-        storages[site] = storages.get(site, 0) + 1
+        if site != "none":  # a region or block that the plan does not use, or an operator that needs nothing
+            storages[site] = storages.get(site, 0) + 1
     kept = ", ".join(f"{count} {storage}" for storage, count in sorted(storages.items(), key=lambda item: -item[1]))
     console.print("\n[bold]Plan[/bold]")
     console.print(
