@@ -92,7 +92,7 @@ def overview(results: Results) -> str:
 
 def section(results: Results) -> str:
     """What stands in the README between the two markers."""
-    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items()))
     return "\n".join(
         [
             BEGIN,
