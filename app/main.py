@@ -39,6 +39,7 @@ from app.store.database import Database
 from app.store.exclusive import ExclusiveServer
 from app.telemetry import Telemetry
 from app.web import pages
+from app.web.failures import for_a_person
 from s2a_core import __version__
 
 ROUTERS = (jobs, events, results, plans, datasets, catalog, access, webhooks, runner, system, pages)
@@ -56,7 +57,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        server.acquire()
         prepare(app)
         scheduler = Scheduler(database, settings, executor_of(settings)) if settings.run_scheduler else None
         background = Background(database, settings, services.uploads) if settings.run_workers else None
@@ -74,12 +74,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         database.close()
         server.release()
 
-    app = FastAPI(title="s2a", version=__version__, lifespan=lifespan, generate_unique_id_function=openapi.operation_id)
+    app = FastAPI(
+        title="s2a",
+        version=__version__,
+        lifespan=lifespan,
+        generate_unique_id_function=openapi.operation_id,
+        docs_url=None,  # /docs is a page of ours, whose script comes from here
+        redoc_url=None,
+    )
     app.state.services, app.state.database, app.state.telemetry = services, database, telemetry
+    app.state.server = server
     for module in ROUTERS:
         app.include_router(module.router)
     openapi.install(app)
-    problems.install(app)
+    problems.install(app, for_a_person)
     app.add_middleware(Manners, settings=settings, observe=telemetry.observe)
     return app
 
@@ -113,7 +121,8 @@ def wire(database: Database, settings: Settings) -> Services:
 
 
 def prepare(app: FastAPI) -> str | None:
-    """Migrate the database; the first admin key if there was no key at all."""
+    """Migrate the database; the first admin key if there was no key at all. InvalidInput where another server is."""
+    app.state.server.acquire()
     app.state.database.migrate()
     key: str | None = app.state.services.keys.bootstrap()
     return key

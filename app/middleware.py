@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.problems import respond
@@ -86,6 +86,8 @@ class Manners:
             return
         try:
             await self.app(scope, _bounded(receive, limit), answer)
+        except ClientDisconnect:
+            log.info("the client went away", path=scope["path"])
         except Exception:  # the request's boundary: the log has the traceback under the request's id
             if answer.status:
                 raise

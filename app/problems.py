@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, OperationalError
@@ -16,6 +18,8 @@ from app.errors import TooManyRequests, status_of
 from s2a_core.errors import S2AError
 
 MEDIA_TYPE = "application/problem+json"
+Serve = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
+Shown = Callable[[Request, int, str, str], Response | None]
 log = structlog.get_logger("s2a.api")
 
 # What a title says for errors that Starlette or FastAPI raise themselves.
@@ -45,11 +49,20 @@ def problem(
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of this application a problem document."""
+def install(app: FastAPI, shown: Shown = lambda request, status, message, code: None) -> None:
+    """Make every error of this application a problem document; shown: the page that a browser gets instead, or None."""
+
+    def or_page(serve: Serve) -> Serve:
+        async def answer(request: Request, error: Exception) -> Response:
+            found = await serve(request, error)
+            told = json.loads(bytes(found.body)) if found.status_code >= 400 else {}
+            return shown(request, found.status_code, told["title"], told["code"]) or found if told else found
+
+        return answer
+
     app.add_exception_handler(S2AError, _known)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, or_page(_malformed))
+    app.add_exception_handler(HTTPException, or_page(_http))
     app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(OperationalError, _no_database)
 

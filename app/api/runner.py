@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Header, Request
 
 from app.api.dependencies import Token, Wired
 from app.schemas.runner import EventBatch, FinalState, Heartbeat
 
 router = APIRouter(prefix="/v1/runner/attempts/{attempt_id}", tags=["runner"], include_in_schema=False)
+PIECE_BYTES = 2**20  # of a file, between two writes
 Epoch = Annotated[int | None, Header(alias="S2A-Epoch")]
 
 
@@ -38,9 +42,33 @@ def events(wired: Wired, token: Token, attempt_id: str, body: EventBatch, epoch:
 async def artifact(
     wired: Wired, token: Token, attempt_id: str, name: str, request: Request, epoch: Epoch = None
 ) -> dict[str, Any]:
-    """A file of the result."""
-    wired.runs.artifact(attempt_id, token, name, await request.body(), epoch)
+    """A file of the result, to the disk as it comes."""
+    part = await to_thread.run_sync(wired.runs.part, attempt_id, token, name, epoch)
+    try:
+        digest = await _received(request, part)
+        await to_thread.run_sync(wired.runs.artifact, attempt_id, token, part, name, digest, epoch)
+    finally:
+        part.unlink(missing_ok=True)
     return {}
+
+
+async def _received(request: Request, part: Path) -> str:
+    """Write the body into a file; its SHA-256."""
+    found = hashlib.sha256()
+
+    def keep(content: bytes) -> None:
+        found.update(content)
+        file.write(content)
+
+    with part.open("xb") as file:
+        held = bytearray()
+        async for chunk in request.stream():
+            held += chunk
+            if len(held) >= PIECE_BYTES:
+                await to_thread.run_sync(keep, bytes(held))
+                held.clear()
+        await to_thread.run_sync(keep, bytes(held))
+    return found.hexdigest()
 
 
 @router.post("/state")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import socket
+from typing import Annotated
 
 import typer
 
 from app.cli import jobs, options, resources
 from app.cli.terminal import Terminal
+from s2a_core.errors import InvalidInput
 
 PANEL = "A service"
 
@@ -36,13 +38,36 @@ def serve(
 
     terminal: Terminal = ctx.obj
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    given: dict[str, Any] = {"public_url": f"http://{reached}:{port}", **({"database_url": db} if db else {})}
-    app = create_app(Settings(**given))
-    first_key = prepare(app)
     url = f"http://{reached}:{port}/"
+    settings = Settings()
+    given = {"database_url": db} if db else {}
+    if "public_url" not in settings.model_fields_set:  # S2A_PUBLIC_URL, where runners on other machines reach it
+        given["public_url"] = url.rstrip("/")
+    settings = settings.model_copy(update=given)
+    listener = listen(host, port)
+    app = create_app(settings)
+    first_key = prepare(app)
     terminal.document({"url": url, "first_admin_key": first_key})
     if first_key:
         terminal.note(f"first admin key, shown once: {first_key}")
         terminal.note(f"  export S2A_URL={url.rstrip('/')} S2A_API_KEY={first_key}")
-    terminal.note(f"s2a on {url}")
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    terminal.note(f"s2a on {url} (Ctrl-C stops it; running jobs go on and are found again)")
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    server.run(sockets=[listener])
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on that address; InvalidInput when somebody else has it, before anything is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except OSError as error:
+        found.close()
+        message = f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port"
+        raise InvalidInput(message, details={"host": host, "port": port}) from error
+    found.set_inheritable(False)
+    return found

@@ -53,6 +53,14 @@ class LeaderLease(Base):
     expires_at: Mapped[float]
 
 
+class EndedSession(Base):
+    """A session of the pages that was signed out before it expired. id: the token's nonce."""
+
+    __tablename__ = "ended_sessions"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[float]
+
+
 class IdempotencyKey(Base):
     """A request that was sent with an Idempotency-Key. response is None, and status 0, while it is in progress."""
 

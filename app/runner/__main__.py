@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from app.runner.link import RETRY_S, Link, Refused
 from app.runner.spool import Spool, spool_path
@@ -17,6 +21,7 @@ from app.runner.work import run
 from s2a_core.train.types import PauseTraining
 
 STALE_EXIT, STOPPED_EXIT = 3, 143
+PARENT_S = 0.25  # how often the process that started this one is looked for
 Work = Callable[[Link, Path], tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]]
 
 
@@ -57,18 +62,25 @@ def deliver(link: Link, is_over: threading.Event) -> None:
 
 
 def end_with_parent() -> None:
-    """SIGKILL this process when the one that started it dies, on Linux: for places that own their runners."""
-    import ctypes
-
+    """End this process and all it started when the one that started it dies: for places that own their runners."""
     parent = os.getppid()
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
     def watch() -> None:
         while os.getppid() == parent:
-            threading.Event().wait(1.0)
-        os._exit(STOPPED_EXIT)
+            time.sleep(PARENT_S)
+        end_everything()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def end_everything() -> None:
+    """SIGKILL to every descendant of this process, then to its group, then its end."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(STOPPED_EXIT)
 
 
 def main(argv: list[str] | None = None, work: Work = run) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,23 @@ GIVE_UP_S = 3600.0
 RETRY_S = 0.5
 REFUSALS = (401, 404, 409, 410)
 PATIENCE = (408, 425, 429)
+PIECE_BYTES = 2**20
 
 
 class Refused(Exception):
     """The service says that this attempt is over."""
+
+
+class Pieces:
+    """A file's bytes, from the beginning each time they are asked for: a request that failed is sent again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
 
 
 class Link:
@@ -140,9 +154,9 @@ class Link:
             self._call("POST", "events", give_up_s, json={"first": first, "events": [log]})
 
     def upload(self, path: Path) -> None:
-        """Send a file."""
+        """Send a file, piece by piece."""
         self._last_progress = time.monotonic()
-        self._call("PUT", f"artifacts/{path.name}", content=path.read_bytes())
+        self._call("PUT", f"artifacts/{path.name}", content=Pieces(path))
 
     def finish(
         self,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -111,18 +111,25 @@ class RunService:
         attempts.put_metrics(session, job.id, fresh)
         attempt.handle = {**handle, "events": max(known, first + len(batch))}
 
-    def artifact(self, attempt_id: str, token: str | None, name: str, content: bytes, epoch: int | None = None) -> None:
-        """Store a file of the job, whole or not at all."""
+    def part(self, attempt_id: str, token: str | None, name: str, epoch: int | None = None) -> Path:
+        """Where a file of the job is received, a place of this request's own; `artifact` then stores it."""
         if not NAME.fullmatch(name):
             raise InvalidInput(f"an artifact cannot be called {name!r}", details={"allowed": NAME.pattern})
         with self.database.transaction() as session:
             job, _ = self._current(session, attempt_id, token, epoch)
             folder = job_folder(self.data_dir, job.id) / "artifacts"
-            folder.mkdir(parents=True, exist_ok=True)
-            part = folder / f".{name}.part"
-            part.write_bytes(content)
-            part.replace(folder / name)
-            jobs.put_artifact(session, job.id, name, len(content), hashlib.sha256(content).hexdigest())
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f".{name}.{secrets.token_hex(4)}.part"
+
+    def artifact(
+        self, attempt_id: str, token: str | None, part: Path, name: str, sha256: str, epoch: int | None = None
+    ) -> None:
+        """Store a file that was received whole, in the place of an older one of its name."""
+        with self.database.transaction() as session:
+            job, _ = self._current(session, attempt_id, token, epoch)
+            size = part.stat().st_size
+            part.replace(part.with_name(name))
+            jobs.put_artifact(session, job.id, name, size, sha256)
 
     def finish(
         self,

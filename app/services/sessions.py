@@ -2,7 +2,8 @@
 
     token = key id . expiry . nonce . HMAC-SHA256(secret, the three before)
 
-The secret stays in a file of the data directory. A revoked or expired key ends its sessions at once.
+The secret stays in a file of the data directory. A revoked or expired key ends its sessions at once, signing out ends
+one; that is written down in the database until the token would have expired.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from app.errors import NotAllowed, NotAuthorized
 from app.services.keys import Caller, KeyService
+from app.store import sessions
 
 LIFETIME_S = 12 * 3600.0
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -35,13 +37,27 @@ class SessionService:
         return f"{body}.{self._sign('session', body)}"
 
     def caller(self, token: str) -> Caller:
-        """Who holds a token; NotAuthorized for one that is forged, has expired, or whose key has ended."""
+        """Who holds a token; NotAuthorized for one that is forged, expired, signed out, or whose key has ended."""
+        key_id, _, nonce = self._parts(token)
+        with self.keys.database.reading() as session:
+            if sessions.is_ended(session, nonce):
+                raise NotAuthorized("the session has ended: sign in again")
+        return self.keys.holder(key_id)
+
+    def end(self, token: str) -> None:
+        """Make a token useless, also where somebody has a copy of it."""
+        _, expires_at, nonce = self._parts(token)
+        with self.keys.database.transaction() as session:
+            sessions.end(session, nonce, expires_at, time.time())
+
+    def _parts(self, token: str) -> tuple[str, float, str]:
+        """(key id, expiry, nonce) of a token that is ours and has not expired."""
         body, _, signature = token.rpartition(".")
         parts = body.split(".")
         is_ours = hmac.compare_digest(signature.encode(), self._sign("session", body).encode())
         if not is_ours or len(parts) != 3 or int(parts[1]) <= time.time():
             raise NotAuthorized("the session has ended: sign in again")
-        return self.keys.holder(parts[0])
+        return parts[0], float(parts[1]), parts[2]
 
     def csrf(self, token: str) -> str:
         """What a page sends along with a change, to show that the change comes from a page of ours."""

@@ -22,8 +22,8 @@ class ExclusiveServer:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Raises InvalidInput when another server has the database."""
-        if self.path is None:
+        """Raises InvalidInput when another server has the database. Once held, it stays so."""
+        if self.path is None or self._file is not None:
             return
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -1,37 +1,19 @@
-"""Pages that are not about one thing: signing in, the queue, keys, accuracy, and the files they load."""
+"""Pages that are not about one thing: signing in, the queue, keys and accuracy."""
 
 from __future__ import annotations
-
-import mimetypes
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.api.answers import etag_of, is_known
 from app.api.dependencies import COOKIE, Wired
-from app.errors import NotAuthorized, NotFound
-from app.web import datasets, jobs, plans
-from app.web.rendering import STATIC, page
+from app.errors import NotAuthorized
+from app.web import datasets, files, jobs, plans
+from app.web.rendering import page
 from app.web.visitors import Guest, OwnForm, PageRoute, PlainForm, SignedIn, local_path, remember
 from s2a_core.errors import S2AError
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-FILES = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.name.endswith((".css", ".js", ".svg"))}
 SCOPES = {"read": "look", "write": "look, submit and change", "admin": "everything, for every team"}
-
-
-@router.get("/static/{name}")
-def static_file(request: Request, name: str) -> Response:
-    """A style sheet, script or picture of the pages."""
-    content = FILES.get(name)
-    if content is None:
-        raise NotFound(f"no file {name[:100]}")
-    tag = etag_of(content.decode())
-    headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if is_known(tag, request.headers.get("if-none-match")):
-        return Response(status_code=304, headers=headers)
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Response(content, media_type=kind, headers=headers)
 
 
 @router.get("/sign-in")
@@ -60,8 +42,9 @@ def sign_in(request: Request, wired: Wired, fields: PlainForm) -> Response:
 
 
 @router.post("/sign-out")
-def sign_out(fields: OwnForm) -> Response:
-    """End the session on this browser."""
+def sign_out(request: Request, wired: Wired, fields: OwnForm) -> Response:
+    """End the session, on this browser and for every copy of its cookie."""
+    wired.sessions.end(request.cookies[COOKIE])
     answer = RedirectResponse("/", 303)
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return answer
@@ -125,5 +108,5 @@ def _keys(
     return page(request, "keys.html", status, keys=listed, teams=teams, made=made, error=error, scopes=SCOPES)
 
 
-for _module in (jobs, plans, datasets):
+for _module in (files, jobs, plans, datasets):
     router.include_router(_module.router)

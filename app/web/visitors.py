@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from app.api.dependencies import COOKIE, Wired
 from app.errors import NotAuthorized, status_of
 from app.services.keys import Caller
 from app.services.sessions import LIFETIME_S
-from app.web.rendering import page
+from app.web.failures import failure
 from s2a_core.errors import S2AError
 
 Fields = dict[str, str]
@@ -113,8 +112,6 @@ class PageRoute(APIRoute):
             try:
                 return await serve(request)
             except S2AError as error:
-                status = status_of(error)
-                title = http.HTTPStatus(status).phrase
-                return page(request, "error.html", status, title=title, message=error.message, code=error.code)
+                return failure(request, status_of(error), error.message, error.code)
 
         return shown

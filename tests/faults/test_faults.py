@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -105,6 +106,18 @@ def test_a_runner_that_was_stopped_past_its_lease_does_no_harm_when_it_goes_on(
     check(shared, job, EPOCHS)
     reasons = [e["reason"]["code"] for e in shared.events(job) if e["type"] == "queued" and "reason" in e]
     assert reasons == ["lease_expired"]
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_a_runner_that_goes_on_just_as_its_lease_ends_does_no_harm(shared: RunningService, round_: int) -> None:
+    job = submit(shared)
+    (runner,) = trains(shared, job)
+    runner.suspend()
+    time.sleep(shared.settings["lease_s"] + random.Random(round_).uniform(-1.0, 0.5))
+    if runner.is_running():
+        runner.send_signal(signal.SIGCONT)
+    done = check(shared, job, EPOCHS)
+    assert done["attempts"] in (1, 2)
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))

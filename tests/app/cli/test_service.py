@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from app.cli import service
 from app.cli.shell import Shell
+from app.store.exclusive import ExclusiveServer
 
 COMMANDS = ("serve", "submit", "jobs", "show", "watch", "cancel", "pause", "resume")
 GROUPS = ("datasets", "plans", "devices", "keys")
@@ -37,3 +44,50 @@ def test_without_a_key_the_message_says_where_one_comes_from(monkeypatch: pytest
     done = CliRunner().invoke(command_line(), ["devices"])
     assert done.exit_code == 2
     assert "S2A_API_KEY" in done.output
+
+
+def served(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`s2a serve` that is expected to end by itself."""
+    command = [str(Path(sys.executable).with_name("s2a")), "serve", *options]
+    environment = {**os.environ, "S2A_DATA_DIR": str(folder), "S2A_RUN_SCHEDULER": "false"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_port_that_is_taken_and_a_database_that_is_taken_are_said_in_a_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = served(tmp_path, "--port", str(taken.getsockname()[1]))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot listen on 127.0.0.1:" in done.stderr
+    assert "choose another --host or --port" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+    held = ExclusiveServer(f"sqlite:///{tmp_path / 's2a.db'}")
+    held.acquire()
+    try:
+        done = served(tmp_path, "--port", "0")
+    finally:
+        held.release()
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert f"another s2a server (pid {os.getpid()}) uses" in said
+    assert "SQLite allows one" in said
+    assert "Traceback" not in said
+    assert "s2a on http" not in said
+
+
+def test_the_address_for_runners_may_be_set_apart_from_the_one_to_listen_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = []
+    monkeypatch.setenv("S2A_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("app.main.create_app", lambda settings: seen.append(settings) or 1 / 0)
+    for url in ("", "http://api.example:8000"):
+        if url:
+            monkeypatch.setenv("S2A_PUBLIC_URL", url)
+        CliRunner().invoke(command_line(), ["serve", "--host", "0.0.0.0", "--port", "0", "--db", "sqlite:///x.db"])
+    assert [(s.public_url, s.database_url) for s in seen] == [
+        ("http://127.0.0.1:0", "sqlite:///x.db"),
+        ("http://api.example:8000", "sqlite:///x.db"),
+    ]

@@ -112,3 +112,17 @@ def test_files_and_the_last_word_are_sent_with_the_token_and_the_epoch(tmp_path:
     base = "/v1/runner/attempts/att"
     wanted = [("PUT", "artifacts/plan.json"), ("POST", "events"), ("POST", "state"), ("POST", "heartbeat")]
     assert seen == [(method, f"{base}/{path}", "Bearer t", "1") for method, path in wanted]
+
+
+def test_a_file_is_sent_whole_again_after_a_try_that_failed(tmp_path: Path) -> None:
+    sent: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.read())
+        return httpx.Response(503 if len(sent) == 1 else 200, json={})
+
+    path = tmp_path / "adapter.safetensors"
+    path.write_bytes(bytes(range(256)) * 2**13)
+    spool = Spool(tmp_path / "spool.jsonl")
+    Link("http://service", "att_1", "t", spool, transport=httpx.MockTransport(answer)).upload(path)
+    assert sent == [path.read_bytes()] * 2

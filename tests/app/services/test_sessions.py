@@ -59,6 +59,19 @@ def test_a_key_that_expires_ends_its_sessions(keys: KeyService, tmp_path: Path) 
         service.caller(token)
 
 
+def test_a_session_that_was_signed_out_is_over_for_every_copy_and_others_go_on(
+    keys: KeyService, tmp_path: Path
+) -> None:
+    service = SessionService(keys, tmp_path)
+    key = keys.create("team-a", "read")
+    first, second = service.begin(key), service.begin(key)
+    service.end(first)
+    with pytest.raises(NotAuthorized, match="sign in again"):
+        SessionService(keys, tmp_path).caller(first)
+    assert service.caller(second).key_id == key.split("_")[1]
+    service.end(first)
+
+
 def test_a_change_needs_the_csrf_token_of_its_own_session(keys: KeyService, tmp_path: Path) -> None:
     service = SessionService(keys, tmp_path)
     first, second = (service.begin(keys.create("team-a", "write")) for _ in range(2))

@@ -47,6 +47,7 @@ ROWS = {
     },
     "metrics": {"job_id": "job_1", "name": "step.loss", "step": 1, "value": 0.5},
     "datasets": {"id": "ds_1", "team_id": "team_1", "name": "d", "source": {"kind": "upload"}},
+    "ended_sessions": {"id": "n1", "expires_at": 1e10},
     "uploads": {"id": "up_1", "team_id": "team_1", "dataset_id": "ds_1", "size": 9, "expires_at": 1e10},
     "profiles": {"fingerprint": "f", "device": "cpu", "document": {}},
     "prediction_pairs": {
