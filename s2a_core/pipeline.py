@@ -26,7 +26,7 @@ from s2a_core.recovery import train_within
 from s2a_core.train import TrainConfig
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.types import OnEvent
-from s2a_core.verify import recorded, verify
+from s2a_core.verify import VerifiedPlan, recorded, verify
 
 Report = dict[str, Any]
 CALIBRATION_IMAGES = 8
@@ -152,6 +152,21 @@ def make_profile(request: RunRequest) -> Profile:
 def make_plan(request: RunRequest) -> Plan:
     """The plan of a request, from a fresh profile; not verified."""
     return _plan(request, _profile(request, _prepare(request)))
+
+
+def check_plan(request: RunRequest, chosen: Plan, measured: Profile) -> VerifiedPlan:
+    """A plan after real steps of its model, planned again where it missed. Without data, on random images.
+
+    Raises InfeasibleBudget when three rounds do not fit.
+    """
+    prepared = _prepare(request)
+    if prepared.dataset is not None:
+        images, labels = _calibration(prepared, CALIBRATION_IMAGES)
+    else:
+        size = prepared.image_size
+        images = torch.randn(CALIBRATION_IMAGES, 3, size, size, device=prepared.device)
+        labels = torch.arange(CALIBRATION_IMAGES, device=prepared.device) % (request.num_classes or 1000)
+    return verify(prepared.model, chosen, measured, images, labels, pairs_of(request))
 
 
 def _prepare(request: RunRequest) -> _Prepared:

@@ -1,4 +1,4 @@
-"""`python -m app.runner.plans FILE`: profile a model, or read its profile, and plan it inside a budget."""
+"""`python -m app.runner.plans FILE`: profile a model, or read its profile, plan it inside a budget, check the plan."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from app.runner.documents import Answer, reason_of, serve
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planning import Plan, plan
 from s2a_core.profiling.types import Profile
 
+if TYPE_CHECKING:
+    from s2a_core.pipeline import RunRequest
+
+CHECK_S = 120.0  # the longest that the real steps of a plan may be expected to take
 OBJECTIVES = ("accuracy", "balanced", "speed")
 # What a profile depends on; a budget or an objective changes nothing of it.
 PROFILED = (
@@ -41,7 +47,7 @@ def work(order: dict[str, Any]) -> Answer:
         "is_profile_known": is_known,
     }
     try:
-        chosen = plan(measured, budget, batch_size, objective)  # type: ignore[arg-type]
+        chosen = _checked(request, plan(measured, budget, batch_size, objective), measured)  # type: ignore[arg-type]
     except InfeasibleBudget as error:
         smallest = _smallest(measured, error, batch_size, objective)
         return {**answer, "status": "infeasible", "reason": reason_of(error), "smallest": smallest}
@@ -51,6 +57,40 @@ def work(order: dict[str, Any]) -> Answer:
         if other != objective
     ]
     return {**answer, "status": "ready", "plan": chosen.to_json(), "others": others}
+
+
+def _checked(request: dict[str, Any], chosen: Plan, measured: Profile) -> Plan:
+    """The plan after two real steps, as its job will run it; measured_peak_bytes stays None where that was not done.
+
+    It is not done where it would take longer than CHECK_S, or memory that a neighbour may need: no reservation is held
+    for a plan. The job checks its plan in any case, inside its reservation.
+    """
+    per_sample_ms = measured.step_ms_per_sample * max(1.0, chosen.predicted.relative_step_time)
+    num_samples = chosen.micro_batch * (2 * min(chosen.accumulation, 2) + 1)
+    if per_sample_ms * num_samples > 1e3 * CHECK_S or chosen.predicted.peak_bytes > _free_bytes(measured.device) // 2:
+        return chosen
+    from app.runner.work import limit_device
+    from s2a_core import pipeline
+
+    limit_device(chosen.budget_bytes)
+    return pipeline.check_plan(_run_request(request), chosen, measured).plan
+
+
+def _free_bytes(device: str) -> int:
+    if not device.startswith("cuda"):
+        return int(psutil.virtual_memory().available)
+    import torch
+
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def _run_request(request: dict[str, Any]) -> RunRequest:
+    from s2a_core import pipeline
+
+    known = {field.name for field in dataclasses.fields(pipeline.RunRequest)}
+    return pipeline.RunRequest(
+        **{name: value for name, value in request.items() if name in known and value is not None}
+    )
 
 
 def _smallest(measured: Profile, error: InfeasibleBudget, batch_size: int, objective: str) -> dict[str, Any] | None:
@@ -73,9 +113,7 @@ def _profile(request: dict[str, Any], folder: Path) -> tuple[Profile, bool]:
         pass
     from s2a_core import pipeline
 
-    known = {field.name for field in dataclasses.fields(pipeline.RunRequest)}
-    wanted = {name: value for name, value in request.items() if name in known and value is not None}
-    measured = pipeline.make_profile(pipeline.RunRequest(**wanted))
+    measured = pipeline.make_profile(_run_request(request))
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{mark}.part"
     part.write_text(json.dumps(measured.to_json()), encoding="utf-8")

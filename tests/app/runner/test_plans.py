@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.runner import plans
 from app.runner.plans import work
 
 pytestmark = pytest.mark.slow
@@ -21,8 +22,19 @@ def test_ready_then_infeasible_from_the_same_profile(tmp_path: Path) -> None:
     ready = work(order(tmp_path, 64 * 2**20))
     assert (ready["status"], ready["is_profile_known"]) == ("ready", False)
     assert ready["plan"]["predicted"]["peak_bytes"] <= 64 * 2**20
+    assert 0 < ready["plan"]["measured_peak_bytes"] <= ready["plan"]["predicted"]["peak_bytes"]
     assert [other["objective"] for other in ready["others"]] == ["balanced", "speed"]
     tight = work(order(tmp_path, 1000))
     assert (tight["status"], tight["is_profile_known"]) == ("infeasible", True)
     assert tight["reason"]["details"]["min_feasible_budget_bytes"] > 1000
     assert tight["profile"]["fingerprint"] == ready["profile"]["fingerprint"]
+
+
+def test_a_plan_that_would_take_long_or_a_neighbours_memory_is_left_to_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("CHECK_S", 0.0), ("_free_bytes", lambda device: 0)):
+        with monkeypatch.context() as patch:
+            patch.setattr(plans, name, value)
+            ready = work(order(tmp_path, 64 * 2**20))
+        assert (ready["status"], ready["plan"]["measured_peak_bytes"]) == ("ready", None)
