@@ -61,7 +61,7 @@ def serve(
 def listen(host: str, port: int) -> socket.socket:
     """A socket on that address; InvalidInput when somebody else has it, before anything is started."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family)
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: asyncio then sets TCP_NODELAY
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
