@@ -61,6 +61,7 @@ class RunRequest:
     lr: float | None = None
     patience: int | None = None
     ema_decay: float | None = None
+    augmentation: str = "mild"
     profile_cache: Path | None = None
 
 
@@ -140,6 +141,7 @@ def _train_config(request: RunRequest) -> TrainConfig:
         lr=request.lr,
         patience=request.patience,
         ema_decay=request.ema_decay,
+        augmentation=request.augmentation,
         resume=request.resume,
     )
 

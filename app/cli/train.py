@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -42,6 +42,10 @@ def train(
     ema: Annotated[
         float | None, typer.Option("--ema", min=0.0, max=0.99999, help="Decay of an average of the weights to keep.")
     ] = None,
+    augment: Annotated[
+        Literal["mild", "timm", "none"],
+        typer.Option("--augment", help="mild crops and mirrors; timm adds RandAugment and erasing; none."),
+    ] = "mild",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -76,6 +80,7 @@ def train(
         lr=lr,
         patience=patience,
         ema_decay=ema,
+        augmentation=augment,
         resume=resume,
     )
     with follower(terminal, budget_bytes) as follow:

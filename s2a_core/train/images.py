@@ -1,4 +1,4 @@
-"""From an RGB image to a normalised tensor: for training with mild augmentation, for evaluation without."""
+"""From an RGB image to a normalised tensor: for training with augmentation, for evaluation without."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torchvision.transforms import v2
 
+from s2a_core.errors import InvalidInput
+
 Transform = Callable[[Image.Image], Tensor]
 _MODES = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
+MILD, TIMM = "mild", "timm"
+AUGMENTATIONS = (MILD, TIMM, "none")
 _SMALL = 64  # below this, a random crop of a fraction of the image loses what is on it
 
 
@@ -39,9 +44,29 @@ def evaluation_transform(config: Mapping[str, Any]) -> Transform:
     return _Pipeline(geometry, tuple(config["mean"]), tuple(config["std"]))
 
 
-def training_transform(config: Mapping[str, Any]) -> Transform:
-    """Random crop and mirror for photos; for images of at most 64 pixels a small shift, and no mirror (digits)."""
+def training_transform(config: Mapping[str, Any], augmentation: str = MILD) -> Transform:
+    """The transform of one of AUGMENTATIONS. Raises InvalidInput for another.
+
+    mild: random crop and mirror for photos; for images of at most 64 pixels a small shift, and no mirror (digits).
+    timm: timm's RandAugment, random crop, mirror and erasing, as strong as in its own recipes. none: as in evaluation.
+    """
+    if augmentation not in AUGMENTATIONS:
+        raise InvalidInput(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, not {augmentation!r}")
+    if augmentation == "none":
+        return evaluation_transform(config)
     size = int(config["image_size"])
+    if augmentation == TIMM:
+        made: Transform = create_transform(
+            size,
+            is_training=True,
+            scale=(0.35, 1.0),
+            auto_augment="rand-m9-mstd0.5-inc1",
+            interpolation=str(config.get("interpolation") or "bicubic"),
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+            re_prob=0.25,
+        )
+        return made
     mode = _MODES.get(str(config.get("interpolation")), v2.InterpolationMode.BICUBIC)
     if size <= _SMALL:
         steps = [

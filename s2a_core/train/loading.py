@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -27,14 +28,16 @@ class SeededSplit(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         draws = ((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index) % 2**63
-        before = random.getstate()
+        before, numpy_before = random.getstate(), np.random.get_state()
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(draws)
                 random.seed(draws)
+                np.random.seed(draws % 2**32)
                 image, label = self.split[index]
         finally:
             random.setstate(before)
+            np.random.set_state(numpy_before)
         return image, label
 
 

@@ -29,7 +29,7 @@ from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_ch
 from s2a_core.train.evaluate import evaluate, judge, precision
 from s2a_core.train.images import evaluation_transform, training_transform
 from s2a_core.train.loading import SeededSplit, batches, split_evenly
-from s2a_core.train.recipe import WeightAverage, make_optimizer, schedule, training_mode
+from s2a_core.train.recipe import WeightAverage, make_optimizer, resting_modules, schedule, training_mode
 from s2a_core.train.types import OnEvent, PauseTraining, TrainConfig, TrainResult
 
 METERED_STEPS = (0, 1, 2)  # the first creates the optimizer's state, the third has it all
@@ -59,8 +59,9 @@ class _Run:
         self.output, self.on_event = output, on_event
         self.device = torch.device(plan.device)
         self.images = data_config(model, plan.image_size)
-        self.train_split = dataset.train.with_transform(training_transform(self.images))
+        self.train_split = dataset.train.with_transform(training_transform(self.images, config.augmentation))
         self.val_split = dataset.val.with_transform(evaluation_transform(self.images))
+        self.resting = resting_modules(model, plan.adapter)
         self.optimizer = make_optimizer(model, plan.adapter, config.lr, config.weight_decay)
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.steps_per_epoch = max(1, math.ceil(len(self.train_split) / plan.batch_size))
@@ -197,7 +198,7 @@ class _Run:
         share = schedule(self.step, self.total_steps, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = share * group["base_lr"]
-        training_mode(self.model, self.plan.adapter)
+        training_mode(self.model, self.resting)
         loss_sum, right = 0.0, 0
         for _ in range(num_parts):
             x, y = next(micro_batches)

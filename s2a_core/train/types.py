@@ -23,7 +23,8 @@ class TrainConfig:
 
     evaluate_every: epochs between evaluations, the last is always one; patience: evaluations without a better accuracy
     after which training stops; ema_decay: of an average of the weights that is evaluated and kept instead of the last
-    ones; checkpoint_s: seconds between checkpoints within an epoch, there is one at the end of each.
+    ones; augmentation: one of train.images.AUGMENTATIONS; checkpoint_s: seconds between checkpoints within an epoch,
+    there is one at the end of each.
     """
 
     epochs: int = 5
@@ -35,6 +36,7 @@ class TrainConfig:
     evaluate_every: int = 1
     patience: int | None = None
     ema_decay: float | None = None
+    augmentation: str = "mild"
     checkpoint_s: float = 60.0
     resume: bool = False
 

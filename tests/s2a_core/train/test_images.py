@@ -1,9 +1,40 @@
 """Transforms give normalised tensors of the asked size."""
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from s2a_core.datasets import ImageSplit
+from s2a_core.errors import InvalidInput
 from s2a_core.train.images import evaluation_transform, training_transform
+from s2a_core.train.loading import SeededSplit
+from tests.s2a_core.train.interrupted import shades
+
+CONFIG = {"image_size": 72, "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic", "crop_pct": 0.9}
+
+
+def test_no_augmentation_is_the_evaluation_and_an_unknown_one_is_refused() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 90, 3)).astype(np.uint8))
+    assert torch.equal(training_transform(CONFIG, "none")(image), evaluation_transform(CONFIG)(image))
+    with pytest.raises(InvalidInput, match="mild, timm, none"):
+        training_transform(CONFIG, "strong")
+
+
+@pytest.mark.parametrize("augmentation", ["mild", "timm"])
+def test_augmentation_depends_on_seed_epoch_and_image_alone(augmentation: str) -> None:
+    """Whatever was drawn before; torch's, Python's and numpy's generators go on as if no image had been read."""
+    split = ImageSplit(shades().train.samples[:12], training_transform(CONFIG, augmentation))
+    first = [SeededSplit(split, 1, 2)[i][0] for i in range(12)]
+    torch.rand(7), np.random.rand(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    again = [SeededSplit(split, 1, 2)[i][0] for i in reversed(range(12))][::-1]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
+    other = [SeededSplit(split, 1, 3)[i][0] for i in range(12)]
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    assert {tuple(x.shape) for x in first} == {(3, 72, 72)}
 
 
 @pytest.mark.parametrize("size", [32, 96])

@@ -9,7 +9,14 @@ from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.models import load_model
-from s2a_core.train.recipe import WeightAverage, learning_rates, make_optimizer, schedule, training_mode
+from s2a_core.train.recipe import (
+    WeightAverage,
+    learning_rates,
+    make_optimizer,
+    resting_modules,
+    schedule,
+    training_mode,
+)
 
 
 def test_adapters_together_take_the_smallest_rate_and_the_classifier_its_own() -> None:
@@ -17,13 +24,15 @@ def test_adapters_together_take_the_smallest_rate_and_the_classifier_its_own() -
     full, head = learning_rates(model, "full")
     assert full < learning_rates(model, "bias,prompt")[0]
     assert learning_rates(model, "bias", lr=0.5) == (0.5, head)
+    assert head < learning_rates(model, "head")[0]
     assert learning_rates(model, "head", lr=0.5) == (0.5, 0.5)
 
 
 def test_a_wide_classifier_has_a_smaller_rate() -> None:
     wide, narrow = timm.create_model("mobilenetv2_100", num_classes=10), load_model("s2a_tiny", num_classes=10)
-    assert learning_rates(wide, "head")[0] == pytest.approx(0.8 / 1280)
-    assert learning_rates(narrow, "head")[0] == 5e-3
+    assert learning_rates(wide, "head")[0] == pytest.approx(2 / 1280)
+    assert learning_rates(narrow, "head")[0] == 1e-2
+    assert learning_rates(wide, "bias")[1] == pytest.approx(0.8 / 1280)
 
 
 def test_biases_and_scales_do_not_decay() -> None:
@@ -40,15 +49,26 @@ def test_the_rate_rises_then_falls_to_zero() -> None:
     assert schedule(20, 20, 0.1) == pytest.approx(0)
 
 
-def test_statistics_and_paths_rest_unless_everything_is_trained() -> None:
-    model = timm.create_model("convnext_atto", drop_path_rate=0.1)
-    model.add_module("extra", nn.BatchNorm2d(3))
+def test_statistics_and_paths_rest_unless_everything_is_trained_from_random_weights() -> None:
     for adapter, resting in (("bias", True), ("full", False)):
-        training_mode(model, adapter)
+        model = timm.create_model("convnext_atto", drop_path_rate=0.1)
+        model.add_module("extra", nn.BatchNorm2d(3))
+        training_mode(model, resting_modules(model, adapter))
         kinds = [m for m in model.modules() if type(m).__name__ in ("DropPath", "BatchNorm2d")]
         assert len(kinds) > 2
         assert all(m.training != resting for m in kinds)
         assert model.training
+
+
+def test_pretrained_statistics_rest_and_random_ones_are_estimated_to_the_end() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3))
+    model[1].running_mean.fill_(0.5)
+    for _ in range(2):
+        assert resting_modules(model, "full") == [model[1]]
+        training_mode(model, resting_modules(model, "full"))
+        model(torch.randn(2, 3, 4, 4))
+    assert torch.equal(model[1].running_mean, torch.full((3,), 0.5))
+    assert model[0].running_mean.abs().sum() > 0
 
 
 def test_an_average_follows_the_weights_and_swaps_in_and_out() -> None:
