@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 NODE_MIB = 1024
+TRIES = 3
 # Ray reads these as it is imported, and once: they stay for the whole test process.
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
@@ -45,6 +46,12 @@ def cluster_of(nodes: int) -> Iterator[Any]:
 
 
 def add_node(cluster: Any, name: str) -> Any:
-    """A node with one device, `cpu`, of NODE_MIB."""
+    """A node with one device, `cpu`, of NODE_MIB. On a busy machine Ray gives up on one after 30 s: so it has tries."""
     resources = {"s2a:cpu": NODE_MIB, f"s2a-worker:{name}": 1}
-    return cluster.add_node(num_cpus=1, resources=resources, object_store_memory=80 * 2**20)
+    for tried in range(TRIES):
+        try:
+            return cluster.add_node(num_cpus=1, resources=resources, object_store_memory=80 * 2**20)
+        except Exception:  # Ray raises nothing narrower
+            if tried + 1 == TRIES:
+                raise
+    return None
