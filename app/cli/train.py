@@ -23,7 +23,9 @@ def train(
     plan: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="Use this plan, from `s2a plan --save`.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training images.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Passes over the training images; 5, more of small data.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per optimizer step.")
     ] = None,
@@ -51,7 +53,8 @@ def train(
 ) -> None:
     """Fine-tune MODEL on a dataset without ever using more memory than the budget.
 
-    It starts from timm's pretrained weights, unless --weights or a --plan made without them says otherwise.
+    It starts from timm's pretrained weights, unless --weights or a --plan made without them says otherwise. Random
+    weights (--weights none) are trained in full where no adapter is named: there is nothing to adapt.
     """
     terminal: Terminal = ctx.obj
     budget_bytes = parse_bytes(budget)
@@ -69,9 +72,9 @@ def train(
         output=output,
         weights=_start(model, weights, has_plan=plan is not None),
         plan=_read_plan(plan) if plan is not None else None,
-        epochs=epochs,
+        epochs=epochs or _epochs(terminal, data, batch_size),
         batch_size=batch_size,
-        adapter=adapter,
+        adapter=_adapter(terminal, weights, adapter, has_plan=plan is not None),
         objective=objective,
         image_size=image_size,
         precision=precision,
@@ -92,6 +95,26 @@ def train(
 def _start(model: str, weights: str | None, has_plan: bool) -> str | None:
     """Where training starts from: fine-tuning means pretrained weights, where the user says nothing."""
     return "pretrained" if weights is None and not has_plan and model != "s2a_tiny" else weights
+
+
+def _adapter(terminal: Terminal, weights: str | None, adapter: str, has_plan: bool) -> str:
+    """What is trained: a random network in full, where the user leaves the choice to s2a."""
+    if weights != "none" or adapter != "auto" or has_plan:
+        return adapter
+    terminal.note("--weights none: the network is random, so all of it is trained (--adapter full)")
+    return "full"
+
+
+def _epochs(terminal: Terminal, data: str, batch_size: int | None) -> int:
+    """As many epochs as the size of the dataset asks for. Raises BadDataset."""
+    from s2a_core.datasets import num_training_images
+    from s2a_core.pipeline import RunRequest
+    from s2a_core.train.recipe import enough_epochs
+
+    num_train = num_training_images(data)
+    epochs = enough_epochs(num_train, batch_size or RunRequest.batch_size)
+    terminal.note(f"{epochs} epochs of {num_train:,} training images")
+    return epochs
 
 
 def _read_plan(path: Path) -> Any:

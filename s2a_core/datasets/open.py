@@ -70,6 +70,13 @@ def open_dataset(
     return ImageDataset(ImageSplit(train), ImageSplit(val), tuple(listing.classes), report)
 
 
+def num_training_images(source: str | Path, val_fraction: float = 0.2, cache: Path | None = None) -> int:
+    """About how many images `open_dataset` would train on, by their names alone. Raises BadDataset."""
+    _, listing = _list_source(str(source), cache or Path.home() / ".cache" / "s2a" / "datasets")
+    share = 1.0 if listing.val is not None else 1 - val_fraction
+    return round(share * len(listing.train))
+
+
 def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
     """(kind of source, files found)."""
     path = Path(source).expanduser()

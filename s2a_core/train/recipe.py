@@ -14,7 +14,7 @@ from s2a_core.models import head_parameters
 # of the table sees: docs/accuracy/sweep.jsonl. norm and side-detached are not in the sweep and take bias's and side's.
 # Adapters together take the smallest of theirs. The classifier starts from noise and has a rate of its own.
 TOKEN_RATES = {
-    "full": 1e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
+    "full": 2e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
 }  # fmt: skip
 MAP_RATES = {
     "full": 3e-4, "lora": 2e-3, "norm": 3e-3, "bias": 5e-3, "prompt": 5e-3, "side": 5e-3, "side-detached": 5e-3,
@@ -24,6 +24,16 @@ MAP_RATES = {
 HEAD_RATE_TIMES_INPUTS = 0.8
 HEAD_ALONE_RATE_TIMES_INPUTS = 2.0
 MAX_HEAD_RATE, MAX_HEAD_ALONE_RATE = 5e-3, 1e-2
+
+
+# Fewer steps than this do not move biases and prompts far enough: `s2a train` makes more epochs of small datasets.
+ENOUGH_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 150, 5, 30
+
+
+def enough_epochs(num_train: int, batch_size: int) -> int:
+    """Epochs after which a dataset has been learned: 5, or as many as 150 steps need, at most 30."""
+    steps = max(1, -(-num_train // batch_size))
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, -(-ENOUGH_STEPS // steps)))
 
 
 def has_batch_norm(model: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.models import load_model
 from s2a_core.train.recipe import (
     WeightAverage,
+    enough_epochs,
     learning_rates,
     make_optimizer,
     resting_modules,
@@ -86,3 +87,8 @@ def test_an_average_follows_the_weights_and_swaps_in_and_out() -> None:
     assert torch.equal(other.shadow["weight"], average.shadow["weight"])
     assert other.num == 1
     assert not math.isnan(float(model.weight.detach().sum()))
+
+
+@pytest.mark.parametrize(("num_train", "epochs"), [(1, 30), (320, 30), (640, 15), (1920, 5), (10**6, 5)])
+def test_small_datasets_get_more_epochs(num_train: int, epochs: int) -> None:
+    assert enough_epochs(num_train, 64) == epochs
