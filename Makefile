@@ -46,10 +46,10 @@ format: $(STAMP) ## let ruff rewrite what it can
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
 
 bench: $(STAMP) ## measure s2a beside its competitors; writes docs/bench and the README's tables (under 30 minutes)
-	@OMP_NUM_THREADS=$$(nproc) $(PY) -m s2a_core.bench
+	@OMP_NUM_THREADS=$$(nproc) KINETO_LOG_LEVEL=99 $(PY) -m s2a_core.bench
 
 bench-full: $(STAMP) ## the same with more models, batches and repeats (an hour or two)
-	@OMP_NUM_THREADS=$$(nproc) $(PY) -m s2a_core.bench --full
+	@OMP_NUM_THREADS=$$(nproc) KINETO_LOG_LEVEL=99 $(PY) -m s2a_core.bench --full
 
 gpu-check: $(STAMP) ## on a CUDA machine: the gpu tests, then the memory and time table into docs/bench/gpu.json
 	@$(PY) -m s2a_core.bench.gpu --require-device

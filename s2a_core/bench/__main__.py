@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from s2a_core.bench import plots, scaling, suite, tables
+from s2a_core.bench import overhead, planner, plots, prediction, scaling, suite, tables
 from s2a_core.bench.results import Results, Row, provenance
 
 log = logging.getLogger("s2a_core.bench")
@@ -23,7 +23,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--models", nargs="*", default=None, help="only these of the suite")
     parser.add_argument("--weights", nargs="*", default=[], metavar="MODEL=FILE", help="real weights for a model")
     parser.add_argument("--repeats", type=int, default=None, help="timed pairs per contestant")
-    parser.add_argument("--no-curves", action="store_true", help="leave out the scaling curves")
+    parser.add_argument("--no-curves", action="store_true", help="only the contestants: no curves, no predictions")
     parser.add_argument("--output", type=Path, default=Path("docs/bench"))
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     parser.add_argument("--render-only", action="store_true", help="tables and plots from results.json, no measuring")
@@ -48,7 +48,10 @@ def measured(args: argparse.Namespace) -> Results:
         results = dataclasses.replace(results, rows=tuple(rows))
         results.write(args.output / "results.json")
     if not args.no_curves:
+        log.info("curves, planner, predictions, overhead")
         results = dataclasses.replace(results, curves=tuple(scaling.curves()))
+        results = dataclasses.replace(results, planner=tuple(planner.runs()), predictions=tuple(prediction.runs()))
+        results = dataclasses.replace(results, overhead=tuple(overhead.runs()))
     results.write(args.output / "results.json")
     return results
 

@@ -22,6 +22,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from s2a_core.bench.families import SMALLEST
 from s2a_core.bench.measure import cosine
 from s2a_core.bench.suite import show_every_block
 from s2a_core.compression import Ledger, compress, discover
@@ -29,108 +30,8 @@ from s2a_core.storage import Storage, StoragePolicy
 
 log = logging.getLogger("s2a_core.bench.coverage")
 BATCH, CLASSES, IMAGE_SIZE = 2, 10, 96
+OTHER_SIZE = 98  # for patches of 7 or 14
 
-# Family (timm's module) and its model with the fewest parameters among the names that sound small.
-SMALLEST = {
-    "beit": "beit_base_patch16_224",
-    "byoanet": "eca_botnext26ts_256",
-    "byobnet": "mobileone_s1",
-    "cait": "cait_xxs24_224",
-    "coat": "coat_tiny",
-    "convit": "convit_tiny",
-    "convmixer": "convmixer_768_32",
-    "convnext": "convnext_atto_rms",
-    "cpubone": "cpubone_nano",
-    "crossvit": "crossvit_tiny_240",
-    "csatv2": "csatv2",
-    "cspnet": "cs3darknet_focus_s",
-    "cspnext": "cspnext_tiny",
-    "davit": "davit_tiny",
-    "deepseek_vit": "deepseek_vit_412m",
-    "deit": "deit_tiny_patch16_224",
-    "densenet": "densenet121",
-    "dla": "dla46x_c",
-    "dpn": "dpn48b",
-    "edgenext": "edgenext_xx_small",
-    "efficientformer": "efficientformer_l1",
-    "efficientformer_v2": "efficientformerv2_s0",
-    "efficientnet": "tinynet_e",
-    "efficientvim": "efficientvim_m1",
-    "efficientvit_mit": "efficientvit_b0",
-    "efficientvit_msra": "efficientvit_m0",
-    "eva": "vit_tiny_patch16_dinov3_qkvb",
-    "fasternet": "fasternet_t0",
-    "fastvit": "fastvit_t8",
-    "focalnet": "focalnet_tiny_srf",
-    "gcvit": "gcvit_xxtiny",
-    "gemma4_vit": "gemma4_vit_167m_enc",
-    "ghostnet": "ghostnet_050",
-    "hardcorenas": "hardcorenas_b",
-    "hgnet": "hgnetv2_b0",
-    "hiera": "hiera_tiny_224",
-    "hieradet_sam2": "sam2_hiera_tiny",
-    "hrnet": "hrnet_w18_small",
-    "iformer": "iformer_t",
-    "inception_next": "inception_next_atto",
-    "inception_resnet_v2": "inception_resnet_v2",
-    "inception_v3": "inception_v3",
-    "inception_v4": "inception_v4",
-    "lcnetv2": "lcnetv2_small",
-    "levit": "levit_128s",
-    "lowformer": "lowformer_b0",
-    "mambaout": "mambaout_femto",
-    "maxxvit": "maxvit_pico_rw_256",
-    "metaformer": "poolformer_s12",
-    "mlp_mixer": "gmlp_ti16_224",
-    "mobilenetv3": "lcnet_035",
-    "mobilenetv5": "mobilenetv5_base",
-    "mobilevit": "mobilevit_xxs",
-    "mvitv2": "mvitv2_tiny",
-    "naflexvit": "naflexvit_base_patch16_gap",
-    "nasnet": "nasnetalarge",
-    "nest": "nest_tiny",
-    "nextvit": "nextvit_small",
-    "nfnet": "nf_regnet_b0",
-    "pit": "pit_ti_224",
-    "pnasnet": "pnasnet5large",
-    "pvt_v2": "pvt_v2_b0",
-    "qwen3_vit": "qwen3_vit_88m",
-    "rdnet": "rdnet_tiny",
-    "regnet": "regnetx_002",
-    "repghost": "repghostnet_050",
-    "repvit": "repvit_m1",
-    "res2net": "res2net50_14w_8s",
-    "resnest": "resnest14d",
-    "resnet": "resnet18",
-    "resnetv2": "resnetv2_18",
-    "rexnet": "rexnet_100",
-    "selecsls": "selecsls42",
-    "senet": "legacy_seresnet18",
-    "sequencer": "sequencer2d_s",
-    "shvit": "shvit_s1",
-    "sknet": "skresnet18",
-    "starnet": "starnet_s050",
-    "swiftformer": "swiftformer_xs",
-    "swin_transformer": "swin_tiny_patch4_window7_224",
-    "swin_transformer_v2": "swinv2_tiny_window8_256",
-    "swin_transformer_v2_cr": "swinv2_cr_tiny_224",
-    "tiny_vit": "tiny_vit_5m_224",
-    "tnt": "tnt_s_legacy_patch16_224",
-    "tresnet": "tresnet_m",
-    "twins": "twins_svt_small",
-    "vgg": "vgg11",
-    "visformer": "visformer_tiny",
-    "vision_transformer": "vit_tiny_patch16_224",
-    "vision_transformer_hybrid": "vit_tiny_r_s16_p8_224",
-    "vision_transformer_relpos": "vit_srelpos_small_patch16_224",
-    "vision_transformer_sam": "samvit_base_patch16_224",
-    "vitamin": "vitamin_small_224",
-    "volo": "volo_d1_224",
-    "vovnet": "ese_vovnet19b_slim_dw",
-    "xception": "legacy_xception",
-    "xception_aligned": "xception41p",
-    "xcit": "xcit_nano_12_p8_224",
-}
 # Small and different enough to run with every test run: plain and hierarchical transformers, CNNs, mixers.
 OFTEN = (
     "test_vit", "test_vit3", "test_vit_relpos", "test_convnext", "test_resnet", "test_efficientnet", "test_nfnet",
@@ -167,21 +68,39 @@ class Coverage:
 
 
 def create(name: str, image_size: int) -> tuple[nn.Module, int]:
-    """(the model for bias tuning, random weights from seed 0, the image size it takes)."""
-    torch.manual_seed(0)
-    try:
-        model, size = timm.create_model(name, num_classes=CLASSES, img_size=image_size).eval(), image_size
-        with torch.no_grad():
-            model(torch.zeros(1, 3, size, size))
-    except Exception:  # some families have no img_size, others refuse this one
-        torch.manual_seed(0)
-        model = timm.create_model(name, num_classes=CLASSES).eval()
-        config: Any = model.default_cfg
-        size = config["input_size"][-1] if config.get("fixed_input_size") else image_size
+    """(the model for bias tuning, random weights from seed 0, the image size it takes).
+
+    A model without a bias trains its norms' scales.
+    """
+    model, size = _sized(name, image_size)
     show_every_block(model)
-    for key, parameter in model.named_parameters():
-        parameter.requires_grad_(key.endswith("bias") or key.startswith(("head", "fc", "classifier")))
+    named = dict(model.named_parameters())
+    trained = [p for n, p in named.items() if n.endswith("bias") or n.startswith(("head", "fc", "classifier"))]
+    model.requires_grad_(False)
+    for parameter in trained or [p for p in named.values() if p.dim() == 1]:
+        parameter.requires_grad_(True)
     return model, size
+
+
+def _sized(name: str, image_size: int) -> tuple[nn.Module, int]:
+    """The model made for `image_size`, else taking it, else made for one near it or of its own, with that size."""
+    ways: tuple[tuple[dict[str, Any], int | None], ...] = (
+        ({"img_size": image_size}, image_size), ({}, image_size), ({"img_size": OTHER_SIZE}, OTHER_SIZE), ({}, None)
+    )  # fmt: skip
+    for options, wanted in ways:
+        try:
+            torch.manual_seed(0)
+            model = timm.create_model(name, num_classes=CLASSES, **options).eval()
+            config: Any = model.default_cfg
+            is_fixed = not options and config.get("fixed_input_size")
+            size = config["input_size"][-1] if wanted is None or is_fixed else wanted
+            with torch.no_grad():
+                model(torch.zeros(1, 3, size, size))
+        except Exception as error:  # no img_size, or a size that no patch divides: the next way
+            reason = error
+        else:
+            return model, int(size)
+    raise reason
 
 
 def check(name: str, image_size: int = IMAGE_SIZE) -> Coverage:

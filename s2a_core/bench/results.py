@@ -79,6 +79,30 @@ class PlannerRun:
 
 
 @dataclass(frozen=True)
+class PredictionRun:
+    """Whole peak of one training step at `batch`: measured, and as each predictor said it before. None: it cannot."""
+
+    model: str
+    way: str
+    batch: int
+    measured_bytes: int
+    ours_bytes: int
+    two_point_bytes: int
+    mem_tracker_bytes: int | None
+
+
+@dataclass(frozen=True)
+class OverheadRun:
+    """Step time of a way of storing over stock bias tuning's; and milliseconds of a step by operator, largest first."""
+
+    model: str
+    way: str
+    batch: int
+    ratio: Spread
+    operators_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything one run measured."""
 
@@ -89,6 +113,8 @@ class Results:
     rows: tuple[Row, ...] = ()
     curves: tuple[Curve, ...] = ()
     planner: tuple[PlannerRun, ...] = ()
+    predictions: tuple[PredictionRun, ...] = ()
+    overhead: tuple[OverheadRun, ...] = ()
     floors: dict[str, dict[str, int]] = field(default_factory=dict)
     version: int = VERSION
 
@@ -109,6 +135,10 @@ class Results:
             for curve in raw["curves"]
         )
         raw["planner"] = tuple(PlannerRun(**run) for run in raw["planner"])
+        raw["predictions"] = tuple(PredictionRun(**run) for run in raw.get("predictions", ()))
+        raw["overhead"] = tuple(
+            OverheadRun(**{**run, "ratio": Spread(**run["ratio"])}) for run in raw.get("overhead", ())
+        )
         return cls(**raw)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from s2a_core.bench.contestants import OURS, PUBLISHED
+from s2a_core.bench.ours import CHUNK
 from s2a_core.bench.results import Results, Row
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -32,13 +33,14 @@ def detail(results: Results, model: str, precision: str) -> str:
     """The table of one model: every contestant, every measure."""
     rows = [r for r in results.rows if (r.model, r.precision) == (model, precision)]
     lines = [
-        "| contestant | trained | held MB/sample | peak MB/sample | peak / bias+ckpt | step / bias | gradient cosine |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| contestant | trained | held MB/sample | peak MB/sample | peak / bias+ckpt | whole peak MB | step / bias "
+        "| cosine |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     base = next((r.peak_bytes_per_sample for r in rows if r.contestant == "bias + checkpointing"), None)
     for row in rows:
         if row.reason:
-            lines.append(f"| {cell_name(row)} | {row.reason} | | | | | |")
+            lines.append(f"| {cell_name(row)} | {row.reason} | | | | | | |")
             continue
         spread = row.step_ratio_to_bias
         time = f"{spread.median:.2f} ({spread.low:.2f}..{spread.high:.2f})" if spread else "-"
@@ -47,7 +49,7 @@ def detail(results: Results, model: str, precision: str) -> str:
         cosine = "exact" if row.gradient_cosine is None else f"{row.gradient_cosine:.4f}"
         lines.append(
             f"| {cell_name(row)} | {row.trainable_params:,} | {megabytes(row.held_bytes_per_sample)} "
-            f"| {megabytes(peak)} | {ratio} | {time} | {cosine} |"
+            f"| {megabytes(peak)} | {ratio} | {megabytes(row.peak_bytes)} | {time} | {cosine} |"
         )
     first = rows[0]
     return (
@@ -104,6 +106,7 @@ def section(results: Results) -> str:
             "",
             "![Peak memory per sample of every contestant on the first model](docs/bench/peak.svg)",
             "",
+            *_curves(results),
             "† written by us from the paper, not the authors' program. The probe and the side network train nothing "
             "inside the backbone, so they are shown, not ranked. Random weights make some errors look smaller "
             "than they are. All contestants: [docs/bench/tables.md](docs/bench/tables.md).",
@@ -116,6 +119,20 @@ def section(results: Results) -> str:
             END,
         ]
     )
+
+
+def _curves(results: Results) -> list[str]:
+    """The plot of curves and what to see in it, where they were measured."""
+    if not results.curves:
+        return []
+    return [
+        f"![Peak and time of {results.curves[0].model} as batch, image size and depth grow](docs/bench/curves.svg)",
+        "",
+        "Straight in the batch and in the depth, quadratic in the image's side, as the number of tokens is. s2a's line "
+        f"bends at a batch of {CHUNK}: up to there the working set of a region grows with the batch, from there on "
+        "regions run in chunks of that many samples and only what is kept grows.",
+        "",
+    ]
 
 
 def largest_batch(row: Row, budget_bytes: int) -> int:
@@ -145,7 +162,8 @@ def document(results: Results) -> str:
     """docs/bench/tables.md: every table."""
     parts = [
         "# Every contestant on every model",
-        "Made by `make bench` from `results.json`. Peak and held are slopes per sample in MB (10^6 bytes); "
+        "Made by `make bench` from `results.json`. Peak and held are slopes per sample in MB (10^6 bytes), the whole "
+        "peak that of the larger batch above weights, gradients and input; s2a's regions and blocks run in chunks; "
         "`step / bias` is the median of paired ratios to stock bias tuning in the same run, with the smallest and "
         "largest; † written by us from the paper.",
         *(detail(results, model, precision) for model, precision in cases(results)),
@@ -165,14 +183,59 @@ def document(results: Results) -> str:
         ]
         parts += ["## The floor: what no method goes below", "\n".join(lines)]
     if results.planner:
-        lines = ["| sites | seconds | gap | error, optimal | greedy | uniform |", "|--:|--:|--:|--:|--:|--:|"]
-        lines += [
-            f"| {r.num_sites} | {r.seconds:.2f} | {r.gap:.1e} | {r.error_optimal:.3f} | {r.error_greedy:.3f} "
-            f"| {r.error_uniform:.3f} |"
-            for r in results.planner
+        parts += ["## The planner: time, and optimal against greedy and uniform at equal bytes", planner(results)]
+    if results.predictions:
+        parts += [
+            "## The peak of a training step as each predictor says it",
+            "Whole peak (weights, AdamW's states, gradients, input, activations); in brackets the error. Two-point "
+            "fit: the line through the measured peaks of batches 2 and 4. MemTracker does not know s2a's "
+            "storages.",
+            predictions(results),
         ]
-        parts += ["## The planner: time, and optimal against greedy and uniform at equal bytes", "\n".join(lines)]
+    if results.overhead:
+        parts += [
+            "## Where a step's time goes",
+            "Step over stock bias tuning's in pairs, and the largest operators of one step, in milliseconds.",
+            overhead(results),
+        ]
     return "\n\n".join(parts) + "\n"
+
+
+def planner(results: Results) -> str:
+    """Time and errors of the planner on growing problems."""
+    lines = ["| sites | seconds | gap | error, optimal | greedy on codes | uniform |", "|--:|--:|--:|--:|--:|--:|"]
+    lines += [
+        f"| {r.num_sites} | {r.seconds:.2f} | {r.gap:.1e} | {r.error_optimal:.3f} | {r.error_greedy:.3f} "
+        f"| {r.error_uniform:.3f} |"
+        for r in results.planner
+    ]
+    return "\n".join(lines)
+
+
+def predictions(results: Results) -> str:
+    """Predicted beside measured peaks."""
+
+    def said(count: int | None, measured: int) -> str:
+        return "-" if count is None else f"{megabytes(count)} ({100 * (count / measured - 1):+.1f} %)"
+
+    lines = [
+        "| model | way | batch | measured MB | s2a | two-point fit | MemTracker |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for r in results.predictions:
+        cells = [said(n, r.measured_bytes) for n in (r.ours_bytes, r.two_point_bytes, r.mem_tracker_bytes)]
+        lines.append(f"| {r.model} | {r.way} | {r.batch} | {megabytes(r.measured_bytes)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def overhead(results: Results) -> str:
+    """Step time of ways of storing, and its operators."""
+    lines = ["| model | way | batch | step / bias | operators, ms |", "|---|---|--:|--:|---|"]
+    for r in results.overhead:
+        named = ", ".join(f"{name} {ms:.0f}" for name, ms in r.operators_ms.items())
+        ratio = f"{r.ratio.median:.3f} ({r.ratio.low:.3f}..{r.ratio.high:.3f})"
+        lines.append(f"| {r.model} | {r.way} | {r.batch} | {ratio} | {named} |")
+    return "\n".join(lines)
 
 
 def fill(readme: Path, results: Results) -> None:
