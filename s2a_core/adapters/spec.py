@@ -1,4 +1,12 @@
-"""Which parts of a model are trained, as a value that plans, reports and services carry. Imports no torch."""
+"""Which parts of a model are trained, as a value that plans, reports and services carry. Imports no torch.
+
+Measured: mean validation accuracy in % on the CIFAR-10 subset, (runs), of docs/accuracy; compressed is 4 bits.
+
+    full exact: deit_tiny 72.4 (1), mobilenetv2 63.2 (2)
+    head exact: mobilenetv2 53.7 (2)
+    auto exact: deit_tiny 75.4 (1), mobilenetv2 58.8 (2)
+    auto compressed: deit_tiny 74.6 (1), mobilenetv2 58.2 (2)
+"""
 
 from __future__ import annotations
 

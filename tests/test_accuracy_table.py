@@ -1,0 +1,46 @@
+"""The table of docs/accuracy and the docstrings say what results.jsonl holds."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from s2a_core.adapters import spec
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def accuracy() -> ModuleType:
+    """scripts/accuracy.py as a module."""
+    found = importlib.util.spec_from_file_location("accuracy", ROOT / "scripts" / "accuracy.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    import sys
+
+    sys.modules["accuracy"] = module  # its dataclasses look themselves up
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_table_is_that_of_the_results(accuracy: ModuleType) -> None:
+    assert (ROOT / "docs" / "accuracy" / "README.md").read_text() == accuracy.table()
+
+
+def test_the_adapters_docstring_says_the_measured_accuracies(accuracy: ModuleType) -> None:
+    lines = accuracy.summary()
+    assert lines.count("\n") >= 3
+    assert lines in (spec.__doc__ or "") + "\n"
+
+
+def test_results_are_of_one_protocol_for_each_model() -> None:
+    rows = [json.loads(line) for line in (ROOT / "docs" / "accuracy" / "results.jsonl").read_text().splitlines()]
+    keys = [row["key"] for row in rows]
+    assert len(keys) == len(set(keys))
+    protocols = {row["model"]: set() for row in rows}
+    for row in rows:
+        protocols[row["model"]].add((row["image_size"], row["epochs"], row["num_train"], row["lr"]))
+    assert all(len(found) == 1 for found in protocols.values())
