@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +30,7 @@ PARTS = {
     "margin": "bright_black",
 }
 _BAR_WIDTH = 72
+WHOLE = ("region", "block")
 
 
 def explain_plan(plan: Document) -> RenderableType:
@@ -58,31 +61,50 @@ def budget_bar(plan: Document) -> RenderableType:
         used += cells
     bar.append("░" * max(0, _BAR_WIDTH - used), style="dim")
     bar.append(f"  {format_bytes(budget)}", style="bold")
-    keys = Text("  ")
-    for name in names:
-        keys.append("■ ", style=PARTS.get(name, "white"))
-        keys.append(f"{name} {format_bytes(breakdown[name])}   ")
+    keys = [_key("■", PARTS.get(name, "white"), name, breakdown[name]) for name in names]
     left = budget - sum(breakdown.values())
     if left > 0:
-        keys.append("□ ", style="dim")
-        keys.append(f"left {format_bytes(left)}")
-    return Group(bar, keys)
+        keys.append(_key("□", "dim", "left", left))
+    return Group(bar, Padding(Columns(keys, padding=(0, 3)), (0, 0, 0, 2)))
+
+
+def _key(mark: str, style: str, name: str, num_bytes: int) -> Text:
+    return Text.assemble((f"{mark} ", style), f"{name} ", (format_bytes(num_bytes), "bold"))
 
 
 def sites_table(plan: Document) -> RenderableType:
     """Sites grouped by how they are kept, with example names."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    sizes: dict[str, int] = defaultdict(int)
-    for name, storage, num_bytes in _sites(plan):
-        groups[storage].append(name)
-        sizes[storage] += num_bytes or 0
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="sites by storage", title_justify="left")
-    for column, justify in (("storage", "left"), ("sites", "right"), ("held", "right"), ("which", "left")):
-        table.add_column(column, justify="right" if justify == "right" else "left", overflow="fold")
-    for storage, names in sorted(groups.items(), key=lambda item: -len(item[1])):
-        held = format_bytes(sizes[storage]) if sizes[storage] else "·"
-        table.add_row(storage, str(len(names)), held, escape(summarise(names)))
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, storage in _sites(plan):
+        kind = name.rpartition(":")[2]
+        if kind not in WHOLE:
+            groups["site", storage].append(name)
+        elif storage != "none":
+            groups[kind, storage].append(name)
+    held = plan.get("held_by_storage") or {}
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="what is kept for backward, per micro-batch",
+        title_justify="left", title_style="bold",
+    )  # fmt: skip
+    for column in ("kept as", "sites", "bytes", "which"):
+        table.add_column(column, justify="right" if column in ("sites", "bytes") else "left", overflow="fold")
+    rows = {key: int(held.get(_group_name(*key), 0)) for key in groups}
+    for key in sorted(groups, key=lambda key: (-rows[key], -len(groups[key]))):
+        size = format_bytes(rows[key]) if rows[key] else "·"
+        table.add_row(storage_words(*key), str(len(groups[key])), size, escape(summarise(groups[key])))
     return table
+
+
+def storage_words(kind: str, storage: str) -> str:
+    """How something is kept, for people. kind: site, region or block."""
+    bits = storage[1:] if storage[:1] == "b" and storage[1:].isdecimal() else ""
+    if kind in WHOLE:
+        return f"{kind} rebuilt from {bits or storage} bits"
+    return f"{bits}-bit codes" if bits else {"mask": "1-bit masks", "none": "nothing"}.get(storage, storage)
+
+
+def _group_name(kind: str, storage: str) -> str:
+    return storage if kind == "site" else f"{kind} {storage}"
 
 
 def baselines_table(plan: Document) -> RenderableType | None:
@@ -93,7 +115,11 @@ def baselines_table(plan: Document) -> RenderableType | None:
     budget = int(plan.get("budget_bytes") or 0)
     ours = int((plan.get("predicted") or {}).get("peak_bytes") or 0)
     table = Table(
-        box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="what other methods would need", title_justify="left"
+        box=box.SIMPLE_HEAD,
+        padding=(0, 2, 0, 0),
+        title="what other methods would need",
+        title_justify="left",
+        title_style="bold",
     )
     table.add_column("method")
     table.add_column("peak", justify="right")
@@ -109,20 +135,22 @@ def baselines_table(plan: Document) -> RenderableType | None:
 
 def neighbours_table(plan: Document) -> RenderableType | None:
     """One step less and one step more of budget: what would change, from the frontier."""
-    frontier = sorted(plan.get("frontier") or [], key=_budget_of)
+    frontier = sorted({_budget_of(p): p for p in plan.get("frontier") or []}.values(), key=_budget_of)
     if len(frontier) < 2:
         return None
     peak = int((plan.get("predicted") or {}).get("peak_bytes") or plan.get("budget_bytes") or 0)
     here = min(range(len(frontier)), key=lambda i: abs(_budget_of(frontier[i]) - peak))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="more or less budget", title_justify="left")
-    for column in ("budget", "gradient error", "step time", "micro-batch"):
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="more or less budget", title_justify="left", title_style="bold"
+    )
+    for column in ("peak", "gradient error", "step time", "micro-batch"):
         table.add_column(column, justify="right")
     for index in range(max(0, here - 2), min(len(frontier), here + 3)):
         point = frontier[index]
         style = "good" if index == here else None
         table.add_row(
             format_bytes(_budget_of(point)),
-            _number(point.get("gradient_error"), "{:.4f}"),
+            _error(point.get("gradient_error")),
             _number(point.get("relative_step_time"), "{:.2f}x"),
             str(point.get("micro_batch", "·")),
             style=style,
@@ -157,10 +185,16 @@ def _heading(plan: Document) -> Text:
     text.append("\npredicted peak ")
     text.append(format_bytes(int(predicted.get("peak_bytes") or 0)), style="bold")
     text.append(f" of {format_bytes(int(plan.get('budget_bytes') or 0))}")
-    text.append(f"; gradient error {_number(predicted.get('gradient_error'), '{:.4f}')}")
+    measured = plan.get("measured_peak_bytes")
+    if measured:
+        text.append(", measured in real steps ")
+        text.append(format_bytes(int(measured)), style="bold green")
+    text.append(f"\ngradient error {_error(predicted.get('gradient_error'))}")
     text.append(f", step {_number(predicted.get('relative_step_time'), '{:.2f}')}x the time of stock PyTorch")
     if plan.get("mean_bits") is not None:
-        text.append(f", {float(plan['mean_bits']):.2f} bits per value")
+        text.append(f", {float(plan['mean_bits']):.1f} bits kept per value")
+    if int(plan.get("chunk_samples") or 1) > 1:
+        text.append(f", regions in chunks of {plan['chunk_samples']}")
     return text
 
 
@@ -169,7 +203,7 @@ def _sections(plan: Document) -> list[RenderableType]:
     solver = plan.get("solver") or {}
     reason = plan.get("adapter_reason") or plan.get("why_adapter")
     if reason:
-        parts.append(f"why {adapter_words(plan)}: {escape(str(reason))}")
+        parts.append(f"why {adapter_words(plan)} in {plan.get('precision')}: {escape(str(reason))}")
     smallest = plan.get("min_feasible_budget_bytes")
     if smallest:
         parts.append(f"the smallest budget that fits is {format_bytes(int(smallest))}")
@@ -181,15 +215,19 @@ def _sections(plan: Document) -> list[RenderableType]:
     return parts
 
 
-def _sites(plan: Document) -> list[tuple[str, str, int | None]]:
+def _sites(plan: Document) -> list[tuple[str, str]]:
     sites = plan.get("sites") or {}
     if isinstance(sites, Mapping):
-        return [(str(name), str(storage), None) for name, storage in sites.items()]
-    return [(str(s["name"]), str(s["storage"]), s.get("bytes")) for s in sites]
+        return [(str(name), str(storage)) for name, storage in sites.items()]
+    return [(str(s["name"]), str(s["storage"])) for s in sites]
 
 
 def _budget_of(point: Document) -> int:
     return int(point.get("peak_bytes") or point.get("budget_bytes") or 0)
+
+
+def _error(value: Any) -> str:
+    return "0 (exact)" if value == 0 else _number(value, "{:.2g}")
 
 
 def _number(value: Any, pattern: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli import options
 from app.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from s2a_core.requests import RunRequest
 
 
 def plan(
@@ -34,6 +37,10 @@ def plan(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw frontier and memory to FILE.png or FILE.html.")
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Run two real steps and an evaluation of the plan, and plan again on a miss."),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Choose adapter, storage per site and micro-batch for MODEL inside a memory budget, and say why."""
@@ -42,7 +49,8 @@ def plan(
     from app.cli.plot import check_plot_name, plot_plan
     from app.cli.profiles import cached_profile, known_margin, profile_cache
     from s2a_core.outputs.atomic import plain, write_text
-    from s2a_core.planning import plan as make_plan
+    from s2a_core.planning.choice import Candidate, candidates, plan_over
+    from s2a_core.profiling import Profile
     from s2a_core.sizes import parse_bytes
 
     if plot is not None:
@@ -57,24 +65,36 @@ def plan(
         "device": device,
         "data": data,
     }
-    known = cached_profile(model, **wanted)
-    if known is not None:
-        margin_bytes = int(known_margin(known.device) * budget_bytes)
-        made = make_plan(known, budget_bytes, batch_size, objective, margin_bytes)
-    else:
-        from app.cli.requests import run_request
-        from s2a_core import pipeline
 
-        request = run_request(
+    def request_for(candidate: Candidate) -> RunRequest:
+        from app.cli.requests import run_request
+
+        return run_request(
             model=model,
             budget=budget,
             batch_size=batch_size,
             objective=objective,
             seed=seed,
             profile_cache=profile_cache(),
-            **wanted,
+            **{**wanted, "adapter": candidate.adapter, "precision": candidate.precision},
         )
-        made = pipeline.make_plan(request)
+
+    def profile_of(candidate: Candidate) -> Profile:
+        known = cached_profile(model, **{**wanted, "adapter": candidate.adapter, "precision": candidate.precision})
+        if known is not None:
+            return known
+        from s2a_core import pipeline
+
+        return pipeline.make_profile(request_for(candidate))
+
+    made, source = plan_over(
+        candidates(adapter, precision), profile_of, budget_bytes, batch_size, objective,
+        lambda found: int(known_margin(found.device) * budget_bytes),
+    )  # fmt: skip
+    if verify:
+        from s2a_core import pipeline
+
+        made = pipeline.verified_plan(request_for(source), made)
     document = plain(made.to_json())
     if save is not None:
         write_text(save, json_format.dumps(document, indent=2) + "\n")

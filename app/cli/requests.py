@@ -8,7 +8,7 @@ from s2a_core.errors import InvalidInput
 from s2a_core.sizes import parse_bytes
 
 if TYPE_CHECKING:
-    from s2a_core.pipeline import RunRequest
+    from s2a_core.requests import RunRequest
 
 
 def run_request(**options: Any) -> RunRequest:
@@ -16,7 +16,7 @@ def run_request(**options: Any) -> RunRequest:
 
     Raises BadBudget and InvalidInput before anything is loaded.
     """
-    from s2a_core.pipeline import RunRequest
+    from s2a_core.requests import RunRequest
 
     if options.get("budget") is not None:
         options["budget_bytes"] = parse_bytes(options.pop("budget"))

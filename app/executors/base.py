@@ -55,6 +55,9 @@ class Executor(Protocol):
     def find(self, attempt_id: str) -> dict[str, Any] | None:
         """The handle of a process that was launched though nobody wrote its handle down."""
 
+    def discard(self, attempt_id: str) -> None:
+        """End what a launch left whose launcher died on the way, so that it holds nothing."""
+
     def look(self, handle: dict[str, Any]) -> Look:
         """Whether the process of a handle runs. Answers within seconds, whatever the process does."""
 

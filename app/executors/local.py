@@ -80,6 +80,11 @@ class LocalExecutor:
         tagged = [p for p in _tagged(attempt_id) if _session(p.pid) == p.pid]
         return self._handle(attempt_id, min(tagged, key=lambda p: p.create_time())) if tagged else None
 
+    def discard(self, attempt_id: str) -> None:
+        """Kill what carries the attempt's tag, if anything does."""
+        if handle := self.find(attempt_id):
+            self.kill(handle, 0.0)
+
     def look(self, handle: dict[str, Any]) -> Look:
         """Whether that very process runs; collects it when it is ours and has ended."""
         if handle.get("boot") not in (None, boot_id()) and handle.get("worker") in (None, self.worker):

@@ -10,8 +10,12 @@ ray start ... --resources '{"s2a:cpu": 65536, "s2a:cuda:0": 81920, "s2a-worker:N
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,15 @@ ANSWER_S = 5.0
 GONE_S = 15.0
 
 
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process' handler of SIGTERM: Ray would end the process at once, in the middle of its answers."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
 class RayExecutor:
     """Speaks to a cluster at `address`; Ray's token authentication is taken from RAY_AUTH_MODE and RAY_AUTH_TOKEN."""
 
@@ -35,7 +48,8 @@ class RayExecutor:
 
         self.ray: Any = ray  # Ray annotates a part of its functions only
         if not ray.is_initialized():
-            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+            with _own_signals():
+                ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
         self._actor = self.ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=4)(AttemptActor)
         self._known: dict[str, Any] = {}
 
@@ -85,6 +99,13 @@ class RayExecutor:
         except self.ray.exceptions.RayError:
             return None
         return {**handle, "executor": "ray"} if handle else None
+
+    def discard(self, attempt_id: str) -> None:
+        """End its actor, which holds the device's resource also when it was never told to start a process."""
+        actor = self._find_actor(attempt_id)
+        if actor is not None:
+            self.ray.kill(actor, no_restart=True)
+            self._known.pop(attempt_id, None)
 
     def look(self, handle: dict[str, Any]) -> Look:
         """What the actor sees of its process; without an actor, whether its node is there."""

@@ -145,6 +145,8 @@ class Supervisor:
             if why.needs_kill and has_process and not self.executor.kill(attempt.handle or {}, self._grace(why)):
                 log.warning("attempt %s: something of its process remains; its memory stays reserved", attempt.id)
                 return
+            if why.code == "never_started":
+                self.executor.discard(attempt.id)
             stuck = self.residue.after(attempt)
             self.runs.drain(attempt.id)
             self._settle(attempt.id, why, stuck)

@@ -48,6 +48,10 @@ class PretendExecutor:
         found = [p for p in self.launched if p["attempt"] == attempt_id and p["pid"] not in self.dead]
         return self._handle(found[-1]["pid"], attempt_id, found[-1]["device"]) if found else None
 
+    def discard(self, attempt_id: str) -> None:
+        """What was launched for it dies."""
+        self.dead |= {p["pid"] for p in self.launched if p["attempt"] == attempt_id}
+
     def look(self, handle: dict[str, Any]) -> Look:
         """Alive until a test says otherwise."""
         pid = handle["pid"]

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests.faults.checks import check, strays
-from tests.faults.service import RunningService, wait_for
+from tests.faults.service import ENDED, RunningService, wait_for
 
 ROUNDS = int(os.environ.get("S2A_TEST_FAULT_ROUNDS", "1"))
 STUB = [sys.executable, "-m", "tests.faults.stub_runner"]
@@ -49,6 +49,14 @@ def trains(service: RunningService, job: str, step: int = 6) -> list[psutil.Proc
     """Wait until the job has done some steps; the processes of its attempt."""
     wait_for(lambda: any(e.get("step", 0) >= step for e in service.events(job)), 30, f"{job} does step {step}")
     return service.runners()
+
+
+def check_all(service: RunningService, jobs: list[str]) -> None:
+    """Check every job once all have ended: until then a reservation is rightly held."""
+    for job in jobs:
+        service.wait_until(job, *ENDED, seconds=60)
+    for job in jobs:
+        check(service, job, EPOCHS)
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +153,7 @@ def test_a_killed_service_loses_no_job(started: Callable[..., RunningService], r
         trains(service, jobs[0], 2)
         service.kill()
         service.start()
-        for job in jobs:
-            check(service, job, EPOCHS)
+        check_all(service, jobs)
 
 
 @pytest.mark.parametrize("rounds", [ROUNDS])
@@ -203,8 +210,7 @@ def test_a_killed_scheduler_beside_an_api_is_followed_by_another(
         trains(api, jobs[0], 2)
         first.kill()
         first.start()
-        for job in jobs:
-            check(api, job, EPOCHS)
+        check_all(api, jobs)
 
 
 @pytest.mark.parametrize("rounds", [ROUNDS])

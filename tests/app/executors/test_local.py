@@ -79,3 +79,13 @@ def test_a_gpu_job_sees_its_device_only_and_no_setting_of_the_service(
     handle = executor.launch("att_g", [sys.executable, "-c", code], "t", tmp_path / "log", "here/cuda:3", 0)
     until(executor, handle, Life.GONE)
     assert words(tmp_path / "log", 2) == ["3", "None"]
+
+
+def test_what_a_launch_left_is_discarded(tmp_path: Path) -> None:
+    executor = LocalExecutor(worker="here")
+    handle = executor.launch(
+        "att_d", [sys.executable, "-c", "import time; time.sleep(90)"], "t", tmp_path / "l", None, 0
+    )
+    executor.discard("att_d")
+    assert executor.look(handle).life == Life.GONE
+    executor.discard("att_d")

@@ -57,6 +57,33 @@ def test_each_node_offers_its_device_and_holds_what_was_reserved_on_it(
     assert executor.kill(handle, 5.0)
 
 
+def test_an_actor_whose_launcher_died_before_it_started_anything_holds_nothing_once_discarded(
+    executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"name": "att_half", "namespace": "s2a", "lifetime": "detached", "resources": {"s2a:cpu": NODE_MIB}}
+    for number in range(2):  # both devices are full of actors that nobody will ever tell to start
+        actor = executor._actor.options(**{**options, "name": f"att_half{number}"}).remote()
+        executor.ray.get(actor.handle.remote(), timeout=60)
+        assert executor.find(f"att_half{number}") is None
+        executor.discard(f"att_half{number}")
+    handle = launch(executor, POLITE, tmp_path / "log", "att_after", "w0/cpu", NODE_MIB)
+    assert executor.kill(handle, 5.0)
+    executor.discard("att_nobody")
+
+
+def test_the_services_own_way_to_end_is_kept(cluster: Any) -> None:
+    import ray
+
+    ray.shutdown()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        RayExecutor(cluster.address)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_an_actor_that_was_killed_takes_its_process_with_it(executor: RayExecutor, tmp_path: Path) -> None:
     handle = launch(executor, STUBBORN, tmp_path / "log", "att_actor", "w1/cpu")
     child = int(words(tmp_path / "log", 4)[2])
