@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,12 +16,16 @@ from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.errors import InvalidInput, StaleProfile
 from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs import write_outputs
-from s2a_core.planning import Plan, plan
+from s2a_core.planning import Plan
+from s2a_core.planning.choice import Candidate, candidates, plan_over
 from s2a_core.planning.margin import margin_share
+from s2a_core.planning.search import Objective
 from s2a_core.profiling import Profile, profile
-from s2a_core.profiling.cache import recall, remember, request_mark
+from s2a_core.profiling.cache import recall, remember
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.recovery import train_within
+from s2a_core.requests import RunRequest as RunRequest
+from s2a_core.requests import as_planned, pairs_of, request_mark_of
 from s2a_core.train import TrainConfig
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.types import OnEvent
@@ -33,36 +36,6 @@ CALIBRATION_IMAGES = 8
 # Above this many parameters a profile measures fewer samples, which shows the same bytes in less time.
 LARGE_MODEL = 30_000_000
 LARGE_MODEL_SAMPLES = 3
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a run needs to know. budget_bytes: memory it may use; None takes the model's or device's own.
-
-    profile_cache: a directory of profiles; one that is there is not measured again.
-    """
-
-    model: str
-    data: str | None = None
-    budget_bytes: int = 0
-    output: Path | None = None
-    weights: str | None = None
-    adapter: str = "auto"
-    objective: str = "accuracy"
-    batch_size: int = 64
-    epochs: int = 5
-    seed: int = 0
-    image_size: int | None = None
-    precision: str | None = None
-    device: str | None = None
-    num_classes: int | None = None
-    plan: Plan | None = None
-    resume: bool = False
-    lr: float | None = None
-    patience: int | None = None
-    ema_decay: float | None = None
-    augmentation: str = "mild"
-    profile_cache: Path | None = None
 
 
 @dataclass
@@ -83,17 +56,20 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
 
     Raises what s2a_core/errors.py lists, before training for bad input and budgets that cannot fit.
     """
-    if request.output is None:
+    output = request.output
+    if output is None:
         raise InvalidInput("a run needs an output directory")
     if request.data is None:
         raise InvalidInput("a run needs data: a directory of images, an archive, `digits` or a dataset's name")
     clock = _Clock(on_event)
+    if request.plan is not None:
+        request = as_planned(request, request.plan)
     with clock.phase("validating"):
         prepared = _prepare(request)
     assert prepared.dataset is not None
     for warning in prepared.dataset.report.warnings:
         on_event({"type": "warning", "message": warning})
-    request.output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     measured: Profile | None = None
     with clock.phase("profiling"):
         measured = _profile(request, prepared) if request.plan is None else None
@@ -105,7 +81,11 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             details={"fingerprint": request.plan.fingerprint},
         )
     with clock.phase("planning"):
-        chosen = request.plan or _plan(request, measured)
+        if request.plan is not None:
+            chosen = request.plan
+        else:
+            chosen, request, prepared, measured = _choose(request, prepared, measured)
+    assert prepared.dataset is not None
     with clock.phase("verifying"):
         images, labels = _calibration(prepared, max(CALIBRATION_IMAGES, 1))
         chosen = verify(prepared.model, chosen, measured, images, labels, pairs_of(request)).plan
@@ -117,13 +97,13 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             chosen,
             lambda: measured or _profile(request, prepared),
             _train_config(request),
-            request.output,
+            output,
             on_event,
         )
     with clock.phase("reporting"):
         starts_random = is_random(request.model, request.weights)
         return write_outputs(
-            request.output,
+            output,
             request=request,
             result=result,
             plan=chosen,
@@ -152,8 +132,50 @@ def make_profile(request: RunRequest) -> Profile:
 
 
 def make_plan(request: RunRequest) -> Plan:
-    """The plan of a request, from a fresh profile; not verified."""
-    return _plan(request, _profile(request, _prepare(request)))
+    """The plan of a request over the adapters and precisions it leaves open; not verified."""
+    return _choose(request)[0]
+
+
+def verified_plan(request: RunRequest, chosen: Plan) -> Plan:
+    """A request's plan after real steps under its budget, planned tighter where it missed.
+
+    Raises InfeasibleBudget where nothing that really ran fits.
+    """
+    request = as_planned(request, chosen)
+    return check_plan(request, chosen, make_profile(request)).plan
+
+
+def _choose(
+    request: RunRequest, prepared: _Prepared | None = None, measured: Profile | None = None
+) -> tuple[Plan, RunRequest, _Prepared, Profile]:
+    """The best plan over adapters and precisions, with the request, model and profile it is of.
+
+    prepared, measured: of the first candidate, where they are there already.
+    """
+    if request.budget_bytes <= 0:
+        raise InvalidInput("the budget must be a positive number of bytes")
+    wanted = candidates(request.adapter, request.precision)
+    profiles: dict[Candidate, Profile] = {} if measured is None else {wanted[0]: measured}
+    newest = (wanted[0], prepared)
+
+    def asked(candidate: Candidate) -> RunRequest:
+        return replace(request, adapter=candidate.adapter, precision=candidate.precision)
+
+    def profile_of(candidate: Candidate) -> Profile:
+        nonlocal newest
+        if candidate not in profiles:
+            if newest[0] != candidate or newest[1] is None:
+                newest = (candidate, _prepare(asked(candidate)))
+            assert newest[1] is not None
+            profiles[candidate] = _profile(asked(candidate), newest[1])
+        return profiles[candidate]
+
+    chosen, source = plan_over(
+        wanted, profile_of, request.budget_bytes, request.batch_size, cast(Objective, request.objective),
+        lambda found: _margin(request, found),
+    )  # fmt: skip
+    model = newest[1] if newest[0] == source and newest[1] is not None else _prepare(asked(source))
+    return chosen, asked(source), model, profiles[source]
 
 
 def check_plan(request: RunRequest, chosen: Plan, measured: Profile) -> VerifiedPlan:
@@ -216,17 +238,6 @@ def _profile(request: RunRequest, prepared: _Prepared) -> Profile:
     return found
 
 
-def pairs_of(request: RunRequest) -> Path | None:
-    """Where (predicted, measured) peaks are kept: beside the profiles."""
-    return None if request.profile_cache is None else request.profile_cache.parent / "peak_pairs.jsonl"
-
-
-def request_mark_of(request: RunRequest) -> str:
-    """The key under which a request's profile is kept."""
-    names = ("adapter", "weights", "num_classes", "image_size", "precision", "device", "data")
-    return request_mark(request.model, **{name: getattr(request, name) for name in names})
-
-
 def _fingerprint(request: RunRequest, prepared: _Prepared) -> str:
     """What a plan or profile of this model, as it is, has to carry."""
     return fingerprint(
@@ -240,16 +251,11 @@ def _fingerprint(request: RunRequest, prepared: _Prepared) -> str:
     )
 
 
-def _plan(request: RunRequest, measured: Profile | None) -> Plan:
-    if measured is None:
-        raise InvalidInput("a plan needs a profile")
-    if request.budget_bytes <= 0:
-        raise InvalidInput("the budget must be a positive number of bytes")
-    batch_size = request.batch_size
+def _margin(request: RunRequest, measured: Profile) -> int:
+    """Bytes to keep free, from the pairs of this device."""
     path = pairs_of(request)
     known = [] if path is None else [pair.error for pair in recorded(path) if pair.device == measured.device]
-    margin_bytes = int(margin_share(known, 0.0) * request.budget_bytes)
-    return plan(measured, request.budget_bytes, batch_size, request.objective, margin_bytes)  # type: ignore[arg-type]
+    return int(margin_share(known, 0.0) * request.budget_bytes)
 
 
 def _calibration(prepared: _Prepared, count: int) -> tuple[torch.Tensor, torch.Tensor]:

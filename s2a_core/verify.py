@@ -84,7 +84,8 @@ def verify(
             break
         # What was predicted too low is kept free in the next round, so that the same miss fits.
         margin += max(excess, measured - plan.predicted.peak_bytes)
-        plan = make_plan(profile, plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), margin)
+        tighter = make_plan(profile, plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), margin)
+        plan = replace(tighter, alternatives=plan.alternatives, adapter_reason=plan.adapter_reason)
     name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])
     raise InfeasibleBudget(
         budget_bytes=plan.budget_bytes,

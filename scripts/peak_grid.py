@@ -33,46 +33,47 @@ from s2a_core.verify import recorded, verify
 # Small images and few samples keep a configuration at seconds. (model, image size, options of timm)
 MODELS: dict[str, tuple[int, dict[str, Any]]] = {
     "s2a_tiny": (32, {}),
-    "vit_tiny_patch16_224": (64, {"img_size": 64}),
-    "deit_tiny_patch16_224": (96, {"img_size": 96}),
     "resnet18": (64, {}),
-    "mobilenetv2_100": (64, {}),
-    "swin_tiny_patch4_window7_224": (112, {"img_size": 112}),
+    "vit_tiny_patch16_224": (64, {"img_size": 64}),
     "convnext_atto": (64, {}),
-    "efficientnet_b0": (64, {}),
-    "mixer_s32_224": (128, {"img_size": 128}),
-    "vit_tiny_r_s16_p8_224": (64, {"img_size": 64}),
-    "cait_xxs24_224": (64, {"img_size": 64}),
-    "coat_lite_tiny": (64, {"img_size": 64}),
-    "convmixer_768_32": (64, {}),
-    "crossvit_tiny_240": (240, {}),
-    "deit3_small_patch16_224": (64, {"img_size": 64}),
-    "densenet121": (64, {}),
-    "edgenext_xx_small": (64, {}),
-    "efficientformerv2_s0": (224, {}),
-    "eva02_tiny_patch14_224": (56, {"img_size": 56}),
-    "fastvit_t8": (64, {}),
-    "fbnetc_100": (64, {}),
-    "ghostnet_100": (64, {}),
-    "hrnet_w18_small": (64, {}),
-    "inception_v3": (96, {}),
-    "levit_128s": (224, {}),
-    "maxvit_tiny_tf_224": (224, {}),
-    "mnasnet_100": (64, {}),
-    "mobilenetv3_small_100": (64, {}),
-    "mobilevit_xxs": (64, {}),
-    "nfnet_l0": (64, {}),
-    "pit_ti_224": (224, {}),
+    "mobilenetv2_100": (64, {}),
+    "mixer_s32_224": (64, {"img_size": 64}),
     "poolformer_s12": (64, {}),
-    "pvt_v2_b0": (64, {}),
     "regnety_002": (64, {}),
-    "resnet50": (64, {}),
+    "mobilenetv3_small_100": (64, {}),
+    "pvt_v2_b0": (64, {}),
+    "efficientnet_b0": (64, {}),
+    "mobilevit_xxs": (64, {}),
+    "vgg11_bn": (64, {}),
+    "edgenext_xx_small": (64, {}),
+    "ghostnet_100": (64, {}),
+    "eva02_tiny_patch14_224": (56, {"img_size": 56}),
+    "coat_lite_tiny": (64, {}),
+    "fastvit_t8": (64, {}),
+    "xcit_nano_12_p16_224": (64, {}),
+    "mnasnet_100": (64, {}),
+    "vit_tiny_r_s16_p8_224": (64, {"img_size": 64}),
+    "deit3_small_patch16_224": (64, {"img_size": 64}),
     "resnext50_32x4d": (64, {}),
     "rexnet_100": (64, {}),
-    "tiny_vit_5m_224": (224, {}),
+    "fbnetc_100": (64, {}),
+    "nfnet_l0": (64, {}),
+    "beit_base_patch16_224": (64, {"img_size": 64}),
+    "levit_128s": (224, {}),
+    "pit_ti_224": (224, {}),
     "twins_pcpvt_small": (64, {}),
-    "vgg11_bn": (64, {}),
-    "xcit_nano_12_p16_224": (64, {}),
+    "swin_tiny_patch4_window7_224": (112, {"img_size": 112}),
+    "tiny_vit_5m_224": (224, {}),
+    "cait_xxs24_224": (64, {"img_size": 64}),
+    "deit_tiny_patch16_224": (96, {"img_size": 96}),
+    "resnet50": (64, {}),
+    "densenet121": (64, {}),
+    "convmixer_768_32": (64, {}),
+    "hrnet_w18_small": (64, {}),
+    "crossvit_tiny_240": (240, {}),
+    "efficientformerv2_s0": (224, {}),
+    "inception_v3": (96, {}),
+    "maxvit_tiny_tf_224": (224, {}),
 }
 ADAPTERS = ("bias", "bias,prompt", "side", "lora", "full")
 # Of the way from the smallest budget to what the exact plan of the whole batch needs.
@@ -136,7 +137,7 @@ def configuration(model_name: str, adapter: str, precision: str, size: int | Non
     images = torch.randn(BATCH, 3, size, size, generator=generator)
     labels = torch.randint(0, 10, (BATCH,), generator=generator)
     for share, budget in budgets(found):
-        made = plan(found, budget, BATCH)
+        made = plan(found, budget, BATCH, has_frontier=False)
         pairs = Path(tempfile.mkdtemp()) / "pairs.jsonl"
         verified, refused = None, ""
         try:
@@ -160,7 +161,7 @@ def configuration(model_name: str, adapter: str, precision: str, size: int | Non
 def budgets(found: Profile) -> Iterator[tuple[float, int]]:
     """Shares of the way from the smallest budget to the exact plan's, with their bytes."""
     low = smallest_budget(found, BATCH)[0]
-    high = plan(found, 2**50, BATCH).predicted.peak_bytes
+    high = plan(found, 2**50, BATCH, has_frontier=False).predicted.peak_bytes
     for share in SHARES:
         yield share, int(low + share * max(high - low, 0))
 

@@ -58,12 +58,12 @@ def way_of(site: SiteProfile, storage: Storage) -> str | None:
     return "exact" if storage is Storage.EXACT else "codes"
 
 
-def work_of(site: SiteProfile, way: str | None, samples: int, is_fresh: bool) -> tuple[int, bool]:
+def work_of(site: SiteProfile, way: str | None, samples: int, is_fresh: bool, chunk: int = 1) -> tuple[int, bool]:
     """Most bytes of a site's turns beyond what is held, and whether backward needs them."""
     if way is None:
         return 0, False
     turns = site.work.get(way) or next(iter(site.work.values()), ())
-    sizes = [turn.at(samples, is_fresh) for turn in turns]
+    sizes = [turn.at(samples, is_fresh, chunk) for turn in turns]
     if not sizes:
         return 0, False
     top = max(sizes)
@@ -75,19 +75,31 @@ def held_bytes(profile: Profile, sites: Mapping[str, Storage], samples: int) -> 
     return sum(size for _, size in _held(profile, sites, samples))
 
 
-def course(profile: Profile, sites: Mapping[str, Storage], samples: int, is_fresh: bool) -> list[Moment]:
-    """Every site's turn in forward order. is_fresh: in the first micro-batch of a step, gradients counted as work."""
-    first = max((s.at(samples, is_fresh) for way in profile.start.values() for s in way), default=0)
-    moments = [Moment("", 0, first)]
+def course(
+    profile: Profile, sites: Mapping[str, Storage], samples: int, is_fresh: bool, chunk: int = 1
+) -> list[Moment]:
+    """Every site's turn in forward order. is_fresh: in the first micro-batch of a step, gradients counted as work.
+
+    chunk: samples per chunk of regions and blocks.
+    """
+    moments = [Moment("", 0, _start(profile, sites, samples, is_fresh))]
     held: dict[str, int] = {}
     for name, size in _held(profile, sites, samples):
         held[name] = held.get(name, 0) + size
     total = 0
     for site, option in chosen_options(profile, sites):
         total += held.get(site.name, 0)
-        work, is_backward = work_of(site, way_of(site, option.storage), samples, is_fresh)
+        work, is_backward = work_of(site, way_of(site, option.storage), samples, is_fresh, chunk)
         moments.append(Moment(site.name, total, work, is_backward))
     return moments
+
+
+def _start(profile: Profile, sites: Mapping[str, Storage], samples: int, is_fresh: bool) -> int:
+    """Bytes before the first site's turn, as the first site that is used runs."""
+    ways = (way_of(site, option.storage) for site, option in chosen_options(profile, sites))
+    first = next((way for way in ways if way is not None), None)
+    segments = profile.start.get(first or "") or [s for way in profile.start.values() for s in way]
+    return max((segment.at(samples, is_fresh) for segment in segments), default=0)
 
 
 def _held(profile: Profile, sites: Mapping[str, Storage], samples: int) -> Iterator[tuple[str, int]]:
@@ -103,9 +115,20 @@ def _held(profile: Profile, sites: Mapping[str, Storage], samples: int) -> Itera
             yield holder, tensor.fixed_bytes + samples * tensor.bytes_per_sample
 
 
-def evaluation_bytes(profile: Profile, sites: Mapping[str, Storage], samples: int) -> int:
+def held_by_storage(profile: Profile, sites: Mapping[str, Storage], samples: int) -> dict[str, int]:
+    """Bytes held by the sites of each storage, of regions and blocks under `region b8`; shared tensors are exact."""
+    names = {
+        s.name: f"{s.op} {o.storage}" if s.op in WHOLE else str(o.storage) for s, o in chosen_options(profile, sites)
+    }
+    found: dict[str, int] = {}
+    for site, size in _held(profile, sites, samples):
+        found[names[site]] = found.get(names[site], 0) + size
+    return {name: size for name, size in found.items() if size}
+
+
+def evaluation_bytes(profile: Profile, sites: Mapping[str, Storage], samples: int, chunk: int = 1) -> int:
     """Peak of a forward pass without gradients; regions and blocks help where all of them are used."""
-    return profile.evaluation[evaluation_way(profile, sites)].at(samples)
+    return profile.evaluation[evaluation_way(profile, sites)].at(samples, chunk)
 
 
 def evaluation_way(profile: Profile, sites: Mapping[str, Storage]) -> str:
@@ -137,15 +160,21 @@ def breakdown(
     samples: int,
     frozen_weights: FrozenWeights,
     accumulates: bool = True,
+    chunk: int = 1,
 ) -> dict[str, int]:
     """The parts of the peak in bytes at `samples` samples. accumulates: a step has more than one micro-batch."""
     fixed = fixed_parts(profile, samples, frozen_weights)
     gradients = GRADIENT_BYTES * profile.trainable_params
     held = held_bytes(profile, sites, samples)
-    worst = max(course(profile, sites, samples, not accumulates), key=lambda m: m.held + m.work)
+    worst = max(course(profile, sites, samples, not accumulates, chunk), key=lambda m: m.held + m.work)
     # What moves during a step, above the fixed parts, at the worst moment of each kind.
     training = worst.held + worst.work + (gradients if accumulates else 0)
-    moving = max(training, gradients + profile.optimizer_bytes, evaluation_bytes(profile, sites, samples), held)
+    evaluation = evaluation_bytes(profile, sites, samples, chunk)
+    if evaluation_way(profile, sites) == "exact" and any(
+        _is_used(sites.get(s.name)) for s in profile.sites if s.op in WHOLE
+    ):
+        evaluation = min(evaluation, training)  # some regions run in chunks: less alive than in the same forward pass
+    moving = max(training, gradients + profile.optimizer_bytes, evaluation, held)
     shown = gradients if accumulates or moving > training or worst.is_backward else 0
     shown = min(shown, moving - held)
     return {

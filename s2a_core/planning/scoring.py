@@ -5,11 +5,12 @@ Errors of sites add as independent noise, so the squared relative errors add (me
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from math import sqrt
 
 from s2a_core.planning.memory import WHOLE, chosen_options, held_bytes
-from s2a_core.profiling.types import Profile
+from s2a_core.profiling.types import Option, Profile, SiteProfile
 from s2a_core.storage import Storage
 
 _FULL_BITS = 32
@@ -20,9 +21,24 @@ def gradient_error(profile: Profile, sites: Mapping[str, Storage]) -> float:
     return sqrt(sum(option.gradient_error**2 for _, option in chosen_options(profile, sites)))
 
 
-def relative_step_time(profile: Profile, sites: Mapping[str, Storage]) -> float:
+def chunk_gains(profile: Profile, chunk: int) -> dict[str, float]:
+    """Operator -> milliseconds per sample that one region or block saves in chunks of `chunk` samples."""
+    if chunk == 1:
+        return {}
+    alike = Counter(site.op for site in profile.sites)
+    return {op: gain / alike[op] for op, gain in profile.chunk_gain_ms.items() if alike[op]}
+
+
+def extra_ms(site: SiteProfile, option: Option, gains: Mapping[str, float]) -> float:
+    """Milliseconds per sample that a storage adds to an exact step. gains: of `chunk_gains`."""
+    gain = 0.0 if option.storage is Storage.NONE else gains.get(site.op, 0.0)
+    return max(option.extra_ms_per_sample - gain, 0.0)
+
+
+def relative_step_time(profile: Profile, sites: Mapping[str, Storage], chunk: int = 1) -> float:
     """Predicted time of a step over the exact step of the same adapter."""
-    extra = sum(option.extra_ms_per_sample for _, option in chosen_options(profile, sites))
+    gains = chunk_gains(profile, chunk)
+    extra = sum(extra_ms(site, option, gains) for site, option in chosen_options(profile, sites))
     return 1.0 + extra / max(profile.step_ms_per_sample, 1e-9)
 
 

@@ -1,16 +1,17 @@
-"""`plan`: the best micro-batch and storage per site under a budget; storages are chosen exactly."""
+"""`plan`: the best micro-batch, chunk and storage per site under a budget; storages are chosen exactly."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
 from s2a_core.errors import InfeasibleBudget, InvalidInput
-from s2a_core.planning.memory import GRADIENT_BYTES, MARGIN, WHOLE, breakdown, fixed_parts
-from s2a_core.planning.scoring import gradient_error, mean_bits, relative_step_time
-from s2a_core.planning.solve import GAP, Allowed, Cost, Program, Solution
+from s2a_core.planning.memory import GRADIENT_BYTES, MARGIN, WHOLE, breakdown, fixed_parts, held_by_storage
+from s2a_core.planning.scoring import chunk_gains, extra_ms, gradient_error, mean_bits, relative_step_time
+from s2a_core.planning.solve import GAP, TIME_LIMIT_S, Allowed, Cost, Program, Solution
 from s2a_core.planning.types import Baseline, FrontierPoint, Plan, Predicted
 from s2a_core.profiling.types import Option, Profile, SiteProfile
 from s2a_core.storage import FrozenWeights, Storage
@@ -26,11 +27,15 @@ SPEED_ERROR_WEIGHT = 1e-3
 # The smallest budget is told with this on top: what verification may find missing when a plan is that tight.
 SMALLEST_SLACK = 0.01
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
+# The frontier shows what other budgets would buy: a few thousandths from the optimum is near enough.
+FRONTIER_GAP = 3e-3
+FRONTIER_TIME_S = 0.4
 
 
 @dataclass(frozen=True)
 class _Candidate:
     micro_batch: int
+    chunk_samples: int
     frozen_weights: FrozenWeights
     solution: Solution
     parts: Mapping[str, int]
@@ -48,10 +53,12 @@ def plan(
     batch_size: int = 64,
     objective: Objective = "accuracy",
     margin_bytes: int = 0,
+    has_frontier: bool = True,
 ) -> Plan:
     """The plan for a batch of `batch_size` samples inside `budget_bytes`.
 
-    margin_bytes: kept free on top of the predicted peak (what a verification run found missing).
+    margin_bytes: kept free on top of the predicted peak (what a verification run found missing). has_frontier: other
+    budgets are planned too, for comparison.
     Raises InfeasibleBudget with the smallest budget that fits, InvalidInput for a batch below one.
     """
     if batch_size < 1:
@@ -68,8 +75,9 @@ def plan(
             budget_bytes=budget_bytes, min_feasible_budget_bytes=smallest, binding=name, binding_bytes=size
         )
     frontier = [_point(budget_bytes, best)]
-    for other_budget in {smallest, *(int(budget_bytes * factor) for factor in FRONTIER_FACTORS)}:
-        other = search.best(other_budget - margin_bytes)
+    others = {smallest, *(int(budget_bytes * factor) for factor in FRONTIER_FACTORS)} if has_frontier else ()
+    for other_budget in others:
+        other = search.best(other_budget - margin_bytes, FRONTIER_GAP, FRONTIER_TIME_S)
         if other is not None:
             frontier.append(_point(other_budget, other))
     return replace(
@@ -85,14 +93,14 @@ def smallest_budget(profile: Profile, batch_size: int = 64) -> tuple[int, tuple[
 
 
 class _Search:
-    """The outer search over micro-batches; the programs of each are built once and serve every budget."""
+    """The outer search over micro-batches and chunks; the programs of each are built once and serve every budget."""
 
     def __init__(self, profile: Profile, batch_size: int, objective: Objective) -> None:
         self.profile, self.batch_size, self.objective = profile, batch_size, objective
         self.frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"
         least = min(profile.min_micro_batch, batch_size)
         self.micro_batches = [n for n in range(batch_size, least - 1, -1) if batch_size % n == 0]
-        self._programs: dict[tuple[int, str], Program] = {}
+        self._programs: dict[tuple[int, str, int], Program] = {}
 
     def smallest(self) -> tuple[int, tuple[str, int]]:
         """The smallest peak of any plan: one sample at a time, or the whole batch, whose gradients come last."""
@@ -106,58 +114,81 @@ class _Search:
         parts = min(found, key=lambda p: sum(p.values()))
         return ceil(sum(parts.values()) * (1 + SMALLEST_SLACK)), max(parts.items(), key=lambda item: item[1])
 
-    def best(self, budget_bytes: int) -> _Candidate | None:
+    def best(self, budget_bytes: int, gap: float = GAP, seconds: float = TIME_LIMIT_S) -> _Candidate | None:
         """The best plan within a budget, None where nothing fits.
 
         accuracy: the smallest error, or the fastest plan whose error is negligible where there is one.
+        gap, seconds: of each solve.
         """
+        limits = (gap, seconds)
         if self.objective == "accuracy":
-            found = self._cheapest(budget_bytes, _time_of(self.profile), NEGLIGIBLE_ERROR)
-            return found or self._cheapest(budget_bytes, _error_of(self.profile), None)
+            found = self._cheapest(budget_bytes, 1.0, NEGLIGIBLE_ERROR, limits)
+            return found or self._cheapest(budget_bytes, None, None, limits)
         weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
-        return self._cheapest(budget_bytes, _time_of(self.profile, weight), None)
+        return self._cheapest(budget_bytes, weight, None, limits)
 
-    def _cheapest(self, budget_bytes: int, cost: Cost, max_error: float | None) -> _Candidate | None:
-        """The plan of least cost over all micro-batches: best lower bound first, until no bound is lower."""
-        is_time = max_error is not None or self.objective != "accuracy"
+    def _cheapest(
+        self, budget_bytes: int, time_weight: float | None, max_error: float | None, limits: tuple[float, float]
+    ) -> _Candidate | None:
+        """The plan of least cost over all micro-batches and chunks: best lower bound first, until no bound is lower.
 
-        def total(cost: float, n: int) -> float:
-            return cost + (HALVING_COST * ((self.batch_size // n).bit_length() - 1) if is_time else 0.0)
-
-        bounds = []
+        time_weight: of the squared error beside the time; None leaves time out, and then larger chunks have no use.
+        """
+        slowest = self._slowdown if time_weight is not None else lambda n: 0.0
+        # (lower bound, -micro-batch, chunk, way, whether the bound is the relaxed program's)
+        queue: list[tuple[float, int, int, str, bool]] = []
         for n in self.micro_batches:
-            for way in self._ways(n, budget_bytes):
-                capacity = self._capacity(n, budget_bytes)
-                bound = self._program(n, way).solve(capacity, cost, is_relaxed=True, max_error=max_error)
-                if bound is not None:
-                    bounds.append((total(bound.cost, n), -n, way))
-            if is_time and bounds and min(bounds)[0] <= total(0.0, n):
-                break  # smaller micro-batches only cost more
+            queue += [(slowest(n), -n, 1, way, False) for way in self._ways(n, budget_bytes)]
+        heapq.heapify(queue)
         best: tuple[float, _Candidate] | None = None
-        for lower, minus, way in sorted(bounds):
+        while queue:
+            lower, minus, chunk, way, is_bounded = heapq.heappop(queue)
             if best is not None and lower >= best[0] * (1 - GAP):
                 break
             n = -minus
-            solution = self._program(n, way).solve(self._capacity(n, budget_bytes), cost, max_error=max_error)
+            cost = _error_of(self.profile) if time_weight is None else _time_of(self.profile, time_weight, chunk)
+            program, capacity = self._program(n, way, chunk), self._capacity(n, budget_bytes)
+            if not is_bounded:
+                bound = program.solve(capacity, cost, is_relaxed=True, max_error=max_error)
+                if bound is None:
+                    continue
+                heapq.heappush(queue, (max(lower, bound.cost + slowest(n)), -n, chunk, way, True))
+                size = self.profile.chunk_samples
+                if chunk == 1 < size <= n and time_weight is not None and self._most_gain > 0:
+                    least = max(bound.cost - self._most_gain, 0.0) + slowest(n)
+                    heapq.heappush(queue, (least, -n, size, way, False))
+                continue
+            solution = program.solve(capacity, cost, max_error=max_error, gap=limits[0], seconds=limits[1])
             if solution is None:
                 continue
-            parts = self._parts(solution.sites, n)
-            if sum(parts.values()) > budget_bytes or (best is not None and total(solution.cost, n) >= best[0]):
+            parts = self._parts(solution.sites, n, chunk)
+            total = solution.cost + slowest(n)
+            if sum(parts.values()) > budget_bytes or (best is not None and total >= best[0]):
                 continue
             error = gradient_error(self.profile, solution.sites)
-            time = relative_step_time(self.profile, solution.sites)
-            best = total(solution.cost, n), _Candidate(n, self.frozen, solution, parts, error, time)
+            time = relative_step_time(self.profile, solution.sites, chunk)
+            best = total, _Candidate(n, chunk, self.frozen, solution, parts, error, time)
         return best[1] if best else None
 
+    def _slowdown(self, n: int) -> float:
+        """What a micro-batch smaller than the batch costs, as a share of the step's time."""
+        return HALVING_COST * ((self.batch_size // n).bit_length() - 1)
+
+    @property
+    def _most_gain(self) -> float:
+        """The most that larger chunks can save, as a share of the step's time."""
+        gain = max(self.profile.chunk_gain_ms.values(), default=0.0)
+        return gain / max(self.profile.step_ms_per_sample, 1e-9)
+
     def _ways(self, n: int, budget_bytes: int) -> list[str]:
-        """How the evaluation may run inside the budget: any plan where it fits exactly, else with every region used."""
+        """What to choose from: anything, and where an exact evaluation does not fit also with every region used."""
         room = budget_bytes - sum(fixed_parts(self.profile, n, self.frozen).values())
         trained = GRADIENT_BYTES * self.profile.trainable_params + self.profile.optimizer_bytes
         if trained * (1 + MARGIN) + 1 > room:
             return []
         fits = [w for w in ("exact", *WHOLE) if w in self.profile.evaluation]
         fits = [w for w in fits if self.profile.evaluation[w].at(n) * (1 + MARGIN) + 1 <= room]
-        return ["exact"] if "exact" in fits else fits
+        return ["exact"] if "exact" in fits else ["exact", *fits]
 
     def _capacity(self, n: int, budget_bytes: int) -> float:
         """Bytes for what is held and worked with, of which the margin is taken on top."""
@@ -165,32 +196,32 @@ class _Search:
         later = GRADIENT_BYTES * self.profile.trainable_params if n < self.batch_size else 0
         return (room - 1) / (1 + MARGIN) - later
 
-    def _program(self, n: int, way: str) -> Program:
-        key = (n, way)
+    def _program(self, n: int, way: str, chunk: int = 1) -> Program:
+        key = (n, way, chunk)
         if key not in self._programs:
-            self._programs[key] = Program(self.profile, n, n == self.batch_size, _allowed_for(way))
+            self._programs[key] = Program(self.profile, n, n == self.batch_size, _allowed_for(way), chunk)
         return self._programs[key]
 
-    def _parts(self, sites: Mapping[str, Storage], n: int) -> dict[str, int]:
-        return breakdown(self.profile, sites, n, self.frozen, accumulates=n < self.batch_size)
+    def _parts(self, sites: Mapping[str, Storage], n: int, chunk: int = 1) -> dict[str, int]:
+        return breakdown(self.profile, sites, n, self.frozen, accumulates=n < self.batch_size, chunk=chunk)
 
 
-def _time_of(profile: Profile, error_weight: float = 1.0) -> Cost:
+def _time_of(profile: Profile, error_weight: float = 1.0, chunk: int = 1) -> Cost:
     """Extra time as a share of the exact step, plus weighted squared errors: of plans equally fast the truest."""
-    step = max(profile.step_ms_per_sample, 1e-9)
+    step, gains = max(profile.step_ms_per_sample, 1e-9), chunk_gains(profile, chunk)
 
     def cost(site: SiteProfile, option: Option) -> float:
-        return max(option.extra_ms_per_sample, 0.0) / step + error_weight * option.gradient_error**2
+        return extra_ms(site, option, gains) / step + error_weight * option.gradient_error**2
 
     return cost
 
 
 def _error_of(profile: Profile) -> Cost:
     """Squared error, and a little for time."""
-    step = max(profile.step_ms_per_sample, 1e-9)
+    step, gains = max(profile.step_ms_per_sample, 1e-9), chunk_gains(profile, 1)
 
     def cost(site: SiteProfile, option: Option) -> float:
-        return option.gradient_error**2 + 1e-7 * max(option.extra_ms_per_sample, 0.0) / step
+        return option.gradient_error**2 + 1e-7 * extra_ms(site, option, gains) / step
 
     return cost
 
@@ -241,7 +272,7 @@ def _plan_of(
         batch_size=batch_size,
         micro_batch=c.micro_batch,
         accumulation=batch_size // c.micro_batch,
-        chunk_samples=1,
+        chunk_samples=c.chunk_samples,
         frozen_weights=c.frozen_weights,
         sites=sites,
         mean_bits=mean_bits(profile, sites),
@@ -251,4 +282,5 @@ def _plan_of(
         min_feasible_budget_bytes=smallest,
         fingerprint=profile.fingerprint,
         objective=objective,
+        held_by_storage=held_by_storage(profile, sites, c.micro_batch),
     )

@@ -29,7 +29,8 @@ from s2a_core.profiling.types import Option, Profile, SiteProfile
 from s2a_core.storage import Storage
 
 GAP = 2e-5  # HiGHS stops at this; what it reports afterwards may be a little larger
-TIME_LIMIT_S = 20.0
+TIME_LIMIT_S = 5.0
+MIN_TIME_S = 0.2
 COST_SCALE = 1e3  # the largest cost; HiGHS also stops at an absolute gap of 1e-6, which must not be reached first
 NEW_ROWS = 8  # turns added at a time, the worst ones
 TOLERANCE = 1e-6  # HiGHS may overstep a row by this, in units of its largest coefficient
@@ -52,7 +53,14 @@ class Solution:
 class Program:
     """The constraints of a profile at one micro-batch; solved for several capacities and costs."""
 
-    def __init__(self, profile: Profile, samples: int, is_fresh: bool, allowed: Allowed = lambda site, option: True):
+    def __init__(
+        self,
+        profile: Profile,
+        samples: int,
+        is_fresh: bool,
+        allowed: Allowed = lambda site, option: True,
+        chunk: int = 1,
+    ) -> None:
         self.sites = profile.sites
         self.columns = [(i, o) for i, site in enumerate(self.sites) for o in site.options if allowed(site, o)]
         self.num_x, self.num_y = len(self.columns), len(profile.shared)
@@ -60,7 +68,10 @@ class Program:
         self.position = np.array([i for i, _ in self.columns], dtype=int)
         self.held = np.array([o.fixed_bytes + samples * o.bytes_per_sample for _, o in self.columns], dtype=float)
         self.work = np.array(
-            [work_of(self.sites[i], way_of(self.sites[i], o.storage), samples, is_fresh)[0] for i, o in self.columns],
+            [
+                work_of(self.sites[i], way_of(self.sites[i], o.storage), samples, is_fresh, chunk)[0]
+                for i, o in self.columns
+            ],
             dtype=float,
         )
         self.shared_at = np.array([min(index[name] for name in t.sites) for t in profile.shared], dtype=int)
@@ -114,14 +125,22 @@ class Program:
         return LinearConstraint(np.concatenate([squares, np.zeros(self.num_y + 1)])[None, :], -np.inf, 1.0)
 
     def solve(
-        self, capacity: float | None, cost: Cost | None, is_relaxed: bool = False, max_error: float | None = None
+        self,
+        capacity: float | None,
+        cost: Cost | None,
+        is_relaxed: bool = False,
+        max_error: float | None = None,
+        gap: float = GAP,
+        seconds: float = TIME_LIMIT_S,
     ) -> Solution | None:
         """The cheapest choice whose turns all fit `capacity` bytes, None where nothing does.
 
         Without capacity: the choice with the smallest peak. Costs must not be negative. is_relaxed: shares of options
-        are allowed, so that the cost is a lower bound. max_error: of the gradient, relative.
+        are allowed, so that the cost is a lower bound. max_error: of the gradient, relative. gap, seconds: where the
+        solver may stop; what it reached is in the report.
         """
         started = time.perf_counter()
+        until = started + seconds
         if not self.columns:
             return Solution({}, 0.0, 0.0, SolverReport("optimal", 0.0, 0.0))
         costs = np.array([cost(self.sites[i], o) if cost else 0.0 for i, o in self.columns])
@@ -145,7 +164,7 @@ class Program:
                 constraints=[*rules, limit],
                 integrality=integral,
                 bounds=Bounds(0, upper),
-                options={"mip_rel_gap": GAP, "time_limit": TIME_LIMIT_S},
+                options={"mip_rel_gap": gap, "time_limit": max(until - time.perf_counter(), MIN_TIME_S)},
             )
             if result.x is None:
                 return None
@@ -160,10 +179,10 @@ class Program:
                 break
             self.rows += broken
         chosen = {self.sites[i].name: o for (i, o), share in zip(self.columns, x, strict=False) if share > 0.5}
-        gap = _gap(float(result.fun), getattr(result, "mip_dual_bound", None))
+        reached = _gap(float(result.fun), getattr(result, "mip_dual_bound", None))
         status = "optimal" if result.status == 0 else "time limit"
         total = float(costs @ x[: self.num_x])
-        report = SolverReport(status, gap, time.perf_counter() - started)
+        report = SolverReport(status, reached, time.perf_counter() - started)
         return Solution({name: o.storage for name, o in chosen.items()}, total, float(turns.max()), report)
 
 

@@ -53,8 +53,23 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another adapter or precision that was looked at; no peak where nothing fits. step_ms_per_sample: of training."""
+
+    adapter: str
+    precision: str
+    min_feasible_budget_bytes: int
+    peak_bytes: int | None = None
+    gradient_error: float | None = None
+    step_ms_per_sample: float | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Adapter, storage per site, micro-batch, accumulation, precision and chunking, with the peak they lead to."""
+    """Adapter, storage per site, micro-batch, accumulation, precision and chunking, with the peak they lead to.
+
+    held_by_storage: `exact`, `b4`, `region b8` ... -> bytes held for backward by one micro-batch.
+    """
 
     model: str
     adapter: str
@@ -76,6 +91,9 @@ class Plan:
     objective: str = "accuracy"
     frontier: tuple[FrontierPoint, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    adapter_reason: str = ""
+    held_by_storage: Mapping[str, int] = field(default_factory=dict)
     measured_peak_bytes: int | None = None
     feasible: bool = True
     version: int = field(default=VERSION)
@@ -120,6 +138,7 @@ class Plan:
             fields["solver"] = SolverReport(**fields["solver"])
             fields["frontier"] = tuple(FrontierPoint(**p) for p in fields["frontier"])
             fields["baselines"] = tuple(Baseline(**b) for b in fields["baselines"])
+            fields["alternatives"] = tuple(Alternative(**a) for a in fields.get("alternatives", ()))
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"this is not a plan of s2a: {error}") from error

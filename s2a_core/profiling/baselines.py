@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from s2a_core.profiling.runs import run_step
-from s2a_core.profiling.timeline import line, two_batches
+from s2a_core.profiling.timeline import two_batches, upper_lines
 from s2a_core.profiling.types import BaselineCost
 from s2a_core.storage import StoragePolicy
 
@@ -27,13 +27,13 @@ def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) ->
         if other is None:
             continue
         other.train()
-        peaks = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, True).peak_bytes for n in (small, large)]
+        turns = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, True).trace.turns() for n in (small, large)]
         trained = sum(p.numel() for p in other.parameters() if p.requires_grad)
         weights = sum(p.numel() * p.element_size() for p in (*other.parameters(), *other.buffers()))
-        constant, slope = line((small, large), peaks)
-        constant += weights + OPTIMIZER_BYTES * trained
-        floor = weights + (OPTIMIZER_BYTES + GRADIENT_BYTES) * trained
-        found.append(BaselineCost(name, constant, slope + x[0].numel() * 4, floor))
+        always, image = weights + OPTIMIZER_BYTES * trained, x[0].numel() * 4
+        lines = [(fixed + always, slope + image) for fixed, slope in upper_lines((small, large), turns)]
+        floor = always + GRADIENT_BYTES * trained
+        found.append(BaselineCost(name, *lines[0], floor, tuple(lines[1:])))
         del other
     return tuple(found)
 

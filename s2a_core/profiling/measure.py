@@ -84,6 +84,8 @@ def profile(
         calibrated_on="images of the data set" if calibration is not None else "noise",
         fingerprint=mark,
         min_micro_batch=measuring.min_micro_batch,
+        chunk_samples=len(x),
+        chunk_gain_ms=measuring.chunk_gain_ms,
     )
 
 

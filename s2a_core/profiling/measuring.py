@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,13 @@ from s2a_core.compression.sites import MIN_CODED_ELEMENTS, PIECEWISE_LINEAR, SMO
 from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
 from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, share
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
-from s2a_core.profiling.timeline import held_until, line, segments, two_batches
+from s2a_core.profiling.timeline import chunked, held_until, line, segments, two_batches
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.storage import FrozenWeights, Storage, StoragePolicy
 
 CHUNK_SAMPLES = 1
 AMONG_S = 6.0
+MOST_GAIN = 0.5  # of a step's time: what larger chunks are believed to save
 WHOLE = ("region", "block")
 PACKED = (*SMOOTH_ACTIVATIONS, *PIECEWISE_LINEAR, *WHOLE, "layer_norm", "rms_norm", "attention", "dropout")
 
@@ -50,17 +51,25 @@ class Measuring:
         self.work: dict[str, Work] = {}
         self.shared: tuple[SharedStorage, ...] = ()
         self.min_micro_batch = 1
+        self.chunk_gain_ms: dict[str, float] = {}
         self.exact_s = 0.0
         self.exact_gradient = torch.empty(0)
         self.measured: dict[str, _Measured] = {}
 
-    def step(self, sites: Mapping[str, Storage], samples: int | None = None, is_metered: bool = False) -> Step:
+    def step(
+        self,
+        sites: Mapping[str, Storage],
+        samples: int | None = None,
+        is_metered: bool = False,
+        chunk: int = CHUNK_SAMPLES,
+    ) -> Step:
         """One step with these storages, everything else exact."""
         n = len(self.x) if samples is None else samples
-        return run_step(self.model, self.x[:n], self.y[:n], self._policy(sites), self.precision, is_metered)
+        policy = self._policy(sites, chunk)
+        return run_step(self.model, self.x[:n], self.y[:n], policy, self.precision, is_metered)
 
-    def _policy(self, sites: Mapping[str, Storage]) -> StoragePolicy:
-        return StoragePolicy({**self.unused, **sites}, Storage.EXACT, CHUNK_SAMPLES, self.frozen)
+    def _policy(self, sites: Mapping[str, Storage], chunk: int = CHUNK_SAMPLES) -> StoragePolicy:
+        return StoragePolicy({**self.unused, **sites}, Storage.EXACT, chunk, self.frozen)
 
     def ways(self) -> None:
         """Every site's work under each way of running, what exact sites hold, and which tensors they share."""
@@ -72,8 +81,11 @@ class Measuring:
             if way in WHOLE:
                 self.specs = outside(self.specs, way, steps[1].bytes)
             steps += self._alone(sites)
-            for site, found in self._segments(self.batches, steps).items():
-                self.work.setdefault(site, {})[way] = found
+            found = self._segments(self.batches, steps)
+            if way in WHOLE:
+                found = self._in_one_chunk(way, sites, found)
+            for site, of_site in found.items():
+                self.work.setdefault(site, {})[way] = of_site
             for name, storage in sites.items():
                 of = self.measured[name]
                 constant, _ = line(self.batches, [step.bytes.get(name, 0) for step in steps])
@@ -83,6 +95,17 @@ class Measuring:
         gc.collect()
         self.exact_s = self.step({}).seconds
         self.exact_gradient = gradient(self.model)
+
+    def _in_one_chunk(
+        self, way: str, sites: Mapping[str, Storage], found: dict[str, tuple[Segment, ...]]
+    ) -> dict[str, tuple[Segment, ...]]:
+        """The segments with what larger chunks take, and what they save: the larger batch again as one chunk."""
+        n = self.batches[1]
+        step, seconds = self.step(sites, n, True, chunk=n), self.step(sites, n).seconds
+        order = {spec.name: None for spec in self.specs}
+        saved = max(seconds - step.seconds, 0.0)
+        self.chunk_gain_ms[way] = min(saved, MOST_GAIN * seconds) * 1e3 / n
+        return chunked(found, n, step.trace.turns(order), held_until(order, step.bytes))
 
     def _segments(self, batches: tuple[int, int], steps: Sequence[Step]) -> dict[str, tuple[Segment, ...]]:
         order = {spec.name: None for spec in self.specs}
@@ -155,11 +178,18 @@ class Measuring:
                 policy = self._policy(sites)
                 small, large = self.batches
                 twice = torch.cat([self.x, self.x])
+                # The first pass of a new batch size may hold what libraries prepare once.
+                evaluation_peak(self.model, twice, self.precision, policy)
                 peaks = [
                     evaluation_peak(self.model, twice[:n], self.precision, policy) for n in (small, large, 2 * large)
                 ]
                 far = line((large, 2 * large), peaks[1:])
-                found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far)
+                more = 0
+                if way in WHOLE:
+                    whole = self._policy(sites, large)
+                    peak = evaluation_peak(self.model, self.x, self.precision, whole)
+                    more = ceil(max(peak - peaks[1], 0) / max(large - 1, 1))
+                found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more)
         return found
 
     def sites(self, sensitivity_s: float, refine_s: float) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import ceil
 
 from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark
 from s2a_core.profiling.types import Segment
@@ -86,6 +87,29 @@ def segments(
             alone = (later[2], fresh[2]) if len(steps) > 2 else (None, None)
             found.setdefault(site, []).append(Segment(*line(batches, later), *line(batches, fresh), *alone))
     return {site: tuple(of) for site, of in found.items()}
+
+
+def chunked(
+    found: Mapping[str, tuple[Segment, ...]], batch: int, whole: Turns, held: Mapping[str, int]
+) -> dict[str, tuple[Segment, ...]]:
+    """Segments with what a further sample of a chunk takes. whole, held: the turns of `batch` samples in one chunk."""
+    grown: dict[str, tuple[Segment, ...]] = {}
+    for site, segments_ in found.items():
+        turns = [whole[phase, site] for phase in (FORWARD, BACKWARD) if (phase, site) in whole]
+        top = max((turn.fresh for turn in turns), default=0) - held.get(site, 0)
+        more = max(top - max(segment.at(batch, True) for segment in segments_), 0)
+        grown[site] = tuple(replace(s, chunk_bytes=ceil(more / max(batch - 1, 1))) for s in segments_)
+    return grown
+
+
+def upper_lines(batches: tuple[int, int], steps: Sequence[Turns]) -> list[tuple[int, int]]:
+    """(fixed, per sample) of a step's turns at two batches, those that are the worst ones at some larger batch."""
+    lines = {line(batches, [step[key].fresh for step in steps]) for key in steps[0] if all(key in s for s in steps)}
+    kept: list[tuple[int, int]] = []
+    for fixed, slope in sorted(lines, key=lambda item: (-item[1], -item[0])):
+        if all(fixed > other for other, _ in kept):
+            kept.append((fixed, slope))
+    return kept
 
 
 def line(batches: tuple[int, int], sizes: Sequence[int]) -> tuple[int, int]:

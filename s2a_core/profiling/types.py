@@ -9,7 +9,7 @@ from typing import Any
 
 from s2a_core.storage import Storage
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Segment:
     With gradients from earlier micro-batches, which are not counted: fixed_bytes + samples * bytes_per_sample.
     In the first micro-batch, gradients so far counted: fresh_fixed_bytes + samples * fresh_bytes_per_sample.
     One sample alone takes other paths (a single chunk, other convolutions) and has its own measurement, if any.
+    chunk_bytes: more for every further sample of a chunk, in regions and blocks.
     """
 
     fixed_bytes: int
@@ -41,15 +42,17 @@ class Segment:
     fresh_bytes_per_sample: int
     one_bytes: int | None = None
     fresh_one_bytes: int | None = None
+    chunk_bytes: int = 0
 
-    def at(self, samples: int, is_fresh: bool) -> int:
-        """Bytes at `samples` samples."""
+    def at(self, samples: int, is_fresh: bool, chunk: int = 1) -> int:
+        """Bytes at `samples` samples in chunks of `chunk`."""
         alone = self.fresh_one_bytes if is_fresh else self.one_bytes
         if samples == 1 and alone is not None:
             return alone
+        more = (min(chunk, samples) - 1) * self.chunk_bytes
         if is_fresh:
-            return self.fresh_fixed_bytes + samples * self.fresh_bytes_per_sample
-        return self.fixed_bytes + samples * self.bytes_per_sample
+            return self.fresh_fixed_bytes + samples * self.fresh_bytes_per_sample + more
+        return self.fixed_bytes + samples * self.bytes_per_sample + more
 
 
 Work = dict[str, tuple[Segment, ...]]
@@ -85,6 +88,7 @@ class WorkingSet:
     """Bytes alive at the worst moment: constant_bytes + samples * bytes_per_sample.
 
     far: the line from `far_from` samples on, where larger batches take other paths (convolutions do).
+    chunk_bytes: more for every further sample of a chunk, in regions and blocks.
     """
 
     constant_bytes: int
@@ -92,29 +96,34 @@ class WorkingSet:
     far_from: int | None = None
     far_constant_bytes: int = 0
     far_bytes_per_sample: int = 0
+    chunk_bytes: int = 0
 
-    def at(self, samples: int) -> int:
-        """Bytes at `samples` samples."""
+    def at(self, samples: int, chunk: int = 1) -> int:
+        """Bytes at `samples` samples in chunks of `chunk`."""
+        more = (min(chunk, samples) - 1) * self.chunk_bytes
         if self.far_from is not None and samples >= self.far_from:
-            return self.far_constant_bytes + samples * self.far_bytes_per_sample
-        return self.constant_bytes + samples * self.bytes_per_sample
+            return self.far_constant_bytes + samples * self.far_bytes_per_sample + more
+        return self.constant_bytes + samples * self.bytes_per_sample + more
 
 
 @dataclass(frozen=True)
 class BaselineCost:
     """Peak of a way of training that s2a is compared with: fixed_bytes + samples * bytes_per_sample.
 
-    floor_bytes: weights, gradients and optimizer state, which the optimizer's step needs at any batch.
+    floor_bytes: weights, gradients and optimizer state, which the optimizer's step needs at any batch. others: (fixed,
+    per sample) of other moments of a step, which are the worst ones at other batches.
     """
 
     name: str
     fixed_bytes: int
     bytes_per_sample: int
     floor_bytes: int = 0
+    others: tuple[tuple[int, int], ...] = ()
 
     def at(self, samples: int) -> int:
         """Bytes at `samples` samples."""
-        return max(self.fixed_bytes + samples * self.bytes_per_sample, self.floor_bytes)
+        lines = ((self.fixed_bytes, self.bytes_per_sample), *self.others)
+        return max(self.floor_bytes, *(fixed + samples * slope for fixed, slope in lines))
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,9 @@ class Profile:
 
     start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
     step_ms_per_sample: the exact step;
-    optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on.
+    optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on;
+    chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
+    chunk_gain_ms: way of running ("region", "block") -> milliseconds per sample it saves where all of them are used.
     """
 
     model: str
@@ -146,6 +157,8 @@ class Profile:
     calibrated_on: str
     fingerprint: str
     min_micro_batch: int = 1
+    chunk_samples: int = 1
+    chunk_gain_ms: dict[str, float] = field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -168,7 +181,10 @@ class Profile:
         fields["start"] = _work(fields["start"])
         fields["shared"] = tuple(SharedStorage(**{**s, "sites": tuple(s["sites"])}) for s in fields["shared"])
         fields["evaluation"] = {k: WorkingSet(**v) for k, v in fields["evaluation"].items()}
-        fields["baselines"] = tuple(BaselineCost(**b) for b in fields["baselines"])
+        fields["baselines"] = tuple(
+            BaselineCost(**{**b, "others": tuple((fixed, slope) for fixed, slope in b["others"])})
+            for b in fields["baselines"]
+        )
         fields["sites"] = tuple(
             SiteProfile(
                 **{

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from s2a_core.planning.memory import breakdown, course, evaluation_way, held_bytes, weights_bytes
-from s2a_core.profiling.types import SharedStorage
+from s2a_core.profiling.types import Segment, SharedStorage
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of, site, transformer
 
@@ -59,3 +59,19 @@ def test_evaluation_runs_in_chunks_only_where_every_region_is_used() -> None:
     names = [s.name for s in profile.sites if s.op == "region"]
     assert evaluation_way(profile, {names[0]: Storage.B4}) == "exact"
     assert evaluation_way(profile, dict.fromkeys(names, Storage.B4)) == "region"
+
+
+def test_larger_chunks_take_their_bytes_in_regions_only() -> None:
+    made = transformer(1)
+    region = replace(made.sites[0], work={"region": (replace(made.sites[0].work["region"][0], chunk_bytes=100_000),)})
+    profile = replace(made, sites=(region, *made.sites[1:]))
+    used = {region.name: Storage.B4}
+    one, four = (max(m.work for m in course(profile, used, 8, False, chunk)) for chunk in (1, 4))
+    assert four - one >= 3 * 100_000 - 20_000
+    assert course(profile, {}, 8, False, 4) == course(profile, {}, 8, False)
+
+
+def test_the_start_is_that_of_the_first_site_used() -> None:
+    profile = replace(transformer(1), start={"exact": (Segment(9000, 0, 9000, 0),), "region": (Segment(5, 0, 5, 0),)})
+    assert course(profile, {}, 1, False)[0].work == 9000
+    assert course(profile, {profile.sites[0].name: Storage.B4}, 1, False)[0].work == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -72,3 +73,20 @@ def test_planning_a_large_model_takes_seconds() -> None:
     start = time.process_time()
     plan(profile, int(smallest_budget(profile)[0] * 1.5), batch_size=64)
     assert time.process_time() - start < 8
+
+
+def test_larger_chunks_are_chosen_where_they_save_time_and_fit() -> None:
+    made = transformer(3)
+    sites = tuple(
+        replace(s, work={s.op: tuple(replace(w, chunk_bytes=500) for w in s.work[s.op])}) if s.op == "region" else s
+        for s in made.sites
+    )
+    profile = replace(made, sites=sites, chunk_samples=4, chunk_gain_ms={"region": 0.12})
+    tight = int(smallest_budget(profile, 8)[0] * 1.03)
+    p = plan(profile, tight, batch_size=8, objective="speed")
+    wide = plan(profile, int(tight * 1.2), batch_size=8, objective="speed")
+    assert {p.chunk_samples, wide.chunk_samples} <= {1, 4}
+    slower = plan(replace(profile, chunk_gain_ms={}), int(tight * 1.2), batch_size=8, objective="speed")
+    assert wide.predicted.relative_step_time <= slower.predicted.relative_step_time
+    whole = replace(profile, chunk_gain_ms={"region": 30.0})
+    assert plan(whole, int(tight * 1.2), batch_size=8, objective="speed").chunk_samples == 4

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import timm
 import torch
 
 from s2a_core.profiling.baselines import measure_baselines
+from s2a_core.profiling.runs import run_step
+from s2a_core.storage import StoragePolicy
 
 
 def test_a_model_without_linears_has_no_lora() -> None:
@@ -15,3 +18,14 @@ def test_a_model_without_linears_has_no_lora() -> None:
     assert "lora" not in found
     assert found["full"].fixed_bytes > found["bias"].fixed_bytes
     assert [p.requires_grad for p in model.parameters()] == flags
+
+
+def test_a_baseline_is_predicted_at_batches_where_another_moment_is_the_worst() -> None:
+    """Full fine-tuning of a small batch is largest when all gradients are there, of a large one at the loss."""
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=4, img_size=32, depth=2)
+    x, y = torch.randn(16, 3, 32, 32), torch.zeros(16).long()
+    full = next(b for b in measure_baselines(model, x[:4], y[:4], "fp32") if b.name == "full")
+    trained = sum(p.numel() for p in model.parameters())
+    measured = run_step(model.requires_grad_(True).train(), x, y, StoragePolicy(), "fp32", True).peak_bytes
+    assert full.at(16) == pytest.approx(measured + 12 * trained + x.numel() * 4, rel=0.05)
+    assert full.others

@@ -1,0 +1,28 @@
+"""What follows from a request alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from s2a_core.planning import plan
+from s2a_core.requests import RunRequest, as_planned, pairs_of, request_mark_of
+from tests.s2a_core.planning.profiles import transformer
+
+
+def test_a_plan_fills_in_what_a_request_left_open() -> None:
+    made = plan(transformer(1), 10 * 2**20, 4)
+    request = RunRequest("m")
+    assert as_planned(request, made).adapter == "bias"
+    assert as_planned(request, made).precision == "fp32"
+    auto = replace(made, adapter="bias,prompt")
+    assert as_planned(request, auto).adapter == "auto"
+    assert as_planned(replace(request, adapter="side", precision="bf16"), made).adapter == "side"
+
+
+def test_pairs_lie_beside_the_profiles_and_marks_tell_requests_apart() -> None:
+    assert pairs_of(RunRequest("m")) is None
+    assert pairs_of(RunRequest("m", profile_cache=Path("/c/profiles"))) == Path("/c/peak_pairs.jsonl")
+    marks = {request_mark_of(RunRequest("m")), request_mark_of(RunRequest("m", precision="bf16"))}
+    assert len(marks) == 2
+    assert request_mark_of(RunRequest("m", budget_bytes=5)) in marks
