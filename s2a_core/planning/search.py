@@ -101,18 +101,20 @@ class _Search:
         least = min(profile.min_micro_batch, batch_size)
         self.micro_batches = [n for n in range(batch_size, least - 1, -1) if batch_size % n == 0]
         self._programs: dict[tuple[int, str, int], Program] = {}
+        self._least: _Candidate | None = None
 
     def smallest(self) -> tuple[int, tuple[str, int]]:
         """The smallest peak of any plan: one sample at a time, or the whole batch, whose gradients come last."""
-        found: list[Mapping[str, int]] = []
+        found: list[_Candidate] = []
         for n in {self.micro_batches[0], self.micro_batches[-1]}:
             for way in ("exact", *WHOLE):
                 program = self._program(n, way) if way in self.profile.evaluation else None
                 solution = program.solve(None, None) if program else None
                 if solution is not None:
-                    found.append(self._parts(solution.sites, n))
-        parts = min(found, key=lambda p: sum(p.values()))
-        return ceil(sum(parts.values()) * (1 + SMALLEST_SLACK)), max(parts.items(), key=lambda item: item[1])
+                    found.append(self._candidate(solution, n, 1))
+        least = min(found, key=lambda c: c.peak_bytes)
+        self._least = least
+        return ceil(least.peak_bytes * (1 + SMALLEST_SLACK)), max(least.parts.items(), key=lambda item: item[1])
 
     def best(self, budget_bytes: int, gap: float = GAP, seconds: float = TIME_LIMIT_S) -> _Candidate | None:
         """The best plan within a budget, None where nothing fits.
@@ -123,9 +125,13 @@ class _Search:
         limits = (gap, seconds)
         if self.objective == "accuracy":
             found = self._cheapest(budget_bytes, 1.0, NEGLIGIBLE_ERROR, limits)
-            return found or self._cheapest(budget_bytes, None, None, limits)
-        weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
-        return self._cheapest(budget_bytes, weight, None, limits)
+            found = found or self._cheapest(budget_bytes, None, None, limits)
+        else:
+            weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
+            found = self._cheapest(budget_bytes, weight, None, limits)
+        if found is None and self._least is not None and self._least.peak_bytes <= budget_bytes:
+            return self._least  # what is chosen for its cost may fail in evaluation, which the program does not see
+        return found
 
     def _cheapest(
         self, budget_bytes: int, time_weight: float | None, max_error: float | None, limits: tuple[float, float]
@@ -161,14 +167,16 @@ class _Search:
             solution = program.solve(capacity, cost, max_error=max_error, gap=limits[0], seconds=limits[1])
             if solution is None:
                 continue
-            parts = self._parts(solution.sites, n, chunk)
-            total = solution.cost + slowest(n)
-            if sum(parts.values()) > budget_bytes or (best is not None and total >= best[0]):
-                continue
-            error = gradient_error(self.profile, solution.sites)
-            time = relative_step_time(self.profile, solution.sites, chunk)
-            best = total, _Candidate(n, chunk, self.frozen, solution, parts, error, time)
+            made, total = self._candidate(solution, n, chunk), solution.cost + slowest(n)
+            if made.peak_bytes <= budget_bytes and (best is None or total < best[0]):
+                best = total, made
         return best[1] if best else None
+
+    def _candidate(self, solution: Solution, n: int, chunk: int) -> _Candidate:
+        parts = breakdown(self.profile, solution.sites, n, self.frozen, accumulates=n < self.batch_size, chunk=chunk)
+        error = gradient_error(self.profile, solution.sites)
+        time = relative_step_time(self.profile, solution.sites, chunk)
+        return _Candidate(n, chunk, self.frozen, solution, parts, error, time)
 
     def _slowdown(self, n: int) -> float:
         """What a micro-batch smaller than the batch costs, as a share of the step's time."""
@@ -201,9 +209,6 @@ class _Search:
         if key not in self._programs:
             self._programs[key] = Program(self.profile, n, n == self.batch_size, _allowed_for(way), chunk)
         return self._programs[key]
-
-    def _parts(self, sites: Mapping[str, Storage], n: int, chunk: int = 1) -> dict[str, int]:
-        return breakdown(self.profile, sites, n, self.frozen, accumulates=n < self.batch_size, chunk=chunk)
 
 
 def _time_of(profile: Profile, error_weight: float = 1.0, chunk: int = 1) -> Cost:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from s2a_core.errors import InfeasibleBudget, InvalidInput
 from s2a_core.planning import plan
 from s2a_core.planning.search import smallest_budget
+from s2a_core.profiling.types import WorkingSet
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import transformer
 
@@ -90,3 +91,12 @@ def test_larger_chunks_are_chosen_where_they_save_time_and_fit() -> None:
     assert wide.predicted.relative_step_time <= slower.predicted.relative_step_time
     whole = replace(profile, chunk_gain_ms={"region": 30.0})
     assert plan(whole, int(tight * 1.2), batch_size=8, objective="speed").chunk_samples == 4
+
+
+@pytest.mark.parametrize("objective", ["accuracy", "speed", "balanced"])
+def test_the_smallest_budget_is_feasible_where_an_exact_evaluation_needs_more(objective: str) -> None:
+    made = transformer(3)
+    evaluation = {"exact": WorkingSet(60_000, 9000), "region": WorkingSet(59_000, 8000)}
+    profile = replace(made, evaluation=evaluation)
+    smallest, _ = smallest_budget(profile, 8)
+    assert plan(profile, smallest, batch_size=8, objective=objective).predicted.peak_bytes <= smallest  # type: ignore[arg-type]
