@@ -1,4 +1,4 @@
-"""Faults injected into the running service and its attempts, S2A_TEST_FAULT_ROUNDS times each (`make faults`: 20).
+"""Faults injected into the running service and its attempts, S2A_TEST_FAULT_ROUNDS times each, once by default.
 
 The runner is the real one, its training a pretended one, so that a round takes seconds.
 """
