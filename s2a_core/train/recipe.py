@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from s2a_core.models import head_parameters
 
-# For networks without and with BatchNorm, tried by `python scripts/accuracy.py --sweep` on training photos that no run of
-# the table sees: docs/accuracy/sweep.jsonl. It holds full for both, bias, side, auto and head for MobileNetV2; a rate
-# without a row there is the usual one of its literature. Adapters together take the smallest of theirs. The classifier
+# For networks without and with BatchNorm, tried by `python scripts/accuracy.py --sweep` on training photos that no run
+# of the table sees: docs/accuracy/sweep.jsonl. It holds full for both, bias, side, auto and head for MobileNetV2; a
+# rate without a row there is the usual one of its literature. Adapters together take the smallest of theirs. The head
 # starts from noise and has a rate of its own.
 TOKEN_RATES = {
     "full": 2e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
