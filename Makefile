@@ -59,8 +59,8 @@ gpu-check: $(STAMP) ## on a CUDA machine: the gpu tests, then the memory and tim
 accuracy: $(STAMP) ## train every adapter, exact and compressed, on real photos (hours; resumable) into docs/accuracy
 	@OMP_NUM_THREADS=$$(nproc) $(PY) scripts/accuracy.py
 
-peaks: $(STAMP) ## predicted beside measured peaks on models and budgets
-	@$(VENV)/bin/s2a accuracy
+peaks: $(STAMP) ## predicted beside measured peaks of models, adapters and budgets (hours; resumable) into docs/peaks
+	@OMP_NUM_THREADS=1 $(PY) scripts/peak_grid.py --output docs/peaks/results.jsonl --table docs/peaks/README.md
 
 constraints: $(STAMP) ## rewrite constraints.txt from what .venv holds
 	@{ echo "# The versions s2a is tested with: pip install -c constraints.txt -e '.[dev]'. Names no index; made by 'make constraints'."; \

@@ -75,6 +75,14 @@ MODELS: dict[str, tuple[int, dict[str, Any]]] = {
     "inception_v3": (96, {}),
     "maxvit_tiny_tf_224": (224, {}),
 }
+HEAD = (
+    "# Predicted beside measured peaks",
+    "",
+    "Made by `make peaks` (scripts/peak_grid.py, resumable, results.jsonl). CPU, fp32, batch 8, random weights, small",
+    "images. Error: the planner's prediction over the peak of two real steps and an evaluation, before verification;",
+    "the last column counts verified plans whose measured peak lay above what was then promised.",
+    "",
+)
 ADAPTERS = ("bias", "bias,prompt", "side", "lora", "full")
 # Of the way from the smallest budget to what the exact plan of the whole batch needs.
 SHARES = (0.0, 0.25, 0.7)
@@ -198,8 +206,9 @@ def summary(rows: list[Row]) -> Table:
 
 
 def markdown(rows: list[Row]) -> str:
-    """Every plan of the grid as a Markdown table."""
-    lines = ["| model | adapter | budget MiB | micro-batch | predicted MiB | measured MiB | error |", "|" + "---|" * 7]
+    """The summary and every plan of the grid as a page in Markdown."""
+    lines = [*HEAD, *_summary_lines(rows), "", "## Every plan", ""]
+    lines += ["| model | adapter | budget MiB | micro-batch | predicted MiB | measured MiB | error |", "|" + "---|" * 7]
     for r in rows:
         if "measured" in r:
             sizes = [f"{r[key] / 2**20:.2f}" for key in ("budget", "predicted", "measured")]
@@ -207,7 +216,17 @@ def markdown(rows: list[Row]) -> str:
                 f"| {r['model']} {r['size']} px | {r['adapter']} | {sizes[0]} | {r['micro_batch']} | {sizes[1]} | "
                 f"{sizes[2]} | {100 * r['error']:+.2f} % |"
             )
+    refused = [f"- {r['model']}, {r['adapter']}: {r['refused']}" for r in rows if "measured" not in r]
+    lines += ["", "## Not measured", "", *refused] if refused else []
     return "\n".join(lines) + "\n"
+
+
+def _summary_lines(rows: list[Row]) -> list[str]:
+    """The summary as a Markdown table."""
+    table = summary(rows)
+    cells = zip(*(list(column.cells) for column in table.columns), strict=True)
+    heads = [str(column.header) for column in table.columns]
+    return ["| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *(map(str, c) for c in cells))]
 
 
 if __name__ == "__main__":
