@@ -1,7 +1,8 @@
-"""Commands about jobs of a service: submit jobs show watch cancel pause resume."""
+"""Commands about jobs of a service: submit jobs show watch cancel pause resume download."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ import typer
 from app.cli import options
 from app.cli.connection import Key, Url, connect
 from app.cli.terminal import Terminal
-from s2a_core.errors import InfeasibleBudget, JobFailed, S2AError
+from s2a_core.errors import InfeasibleBudget, InvalidInput, JobFailed, S2AError
 
 JobId = Annotated[str, typer.Argument(metavar="JOB")]
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
@@ -117,6 +118,33 @@ def resume(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, jso
     """Queue a paused job again."""
     with connect(url, key) as client:
         _show(ctx.obj, client.resume(job))
+
+
+def download(
+    ctx: typer.Context,
+    job: JobId,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Where to; a folder named after the job by default.")
+    ] = None,
+    url: Url = None,
+    key: Key = None,
+    json: options.Json = False,
+) -> None:
+    """Fetch a job's files; s2a predict and s2a export take the folder."""
+    terminal: Terminal = ctx.obj
+    folder = output or Path(job)
+    with connect(url, key) as client:
+        found = client.artifacts(job)
+        if not found:
+            raise InvalidInput(f"{job} has no files: it is {client.job(job)['status']}")
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in found:
+            content = client.artifact(job, file["name"])
+            if hashlib.sha256(content).hexdigest() != file["sha256"]:
+                raise JobFailed(f"{file['name']} arrived with another checksum: try again")
+            (folder / file["name"]).write_bytes(content)
+    terminal.document({"job": job, "folder": str(folder), "items": found})
+    terminal.say(f"{len(found)} files in {folder}: " + ", ".join(file["name"] for file in found))
 
 
 def _show(terminal: Terminal, found: dict[str, Any]) -> None:

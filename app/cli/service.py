@@ -17,7 +17,7 @@ PANEL = "A service"
 def register(app: typer.Typer) -> None:
     """Add every command."""
     commands = (serve, jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.cancel, jobs.pause, jobs.resume)
-    for command in (*commands, resources.devices):
+    for command in (*commands, jobs.download, resources.devices):
         app.command(command.__name__, rich_help_panel=PANEL)(command)
     for name in resources.GROUPS:
         app.add_typer(resources.group(name), name=name, rich_help_panel=PANEL)

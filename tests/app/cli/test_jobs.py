@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -74,3 +75,17 @@ def test_watching_a_failed_job_ends_with_its_reason_and_code(
     assert done.exit_code == exit_code
     assert "training" in done.output
     assert "too small" in done.output
+
+
+def test_a_jobs_files_are_fetched_into_a_folder(
+    run: Run, service: TestClient, submit: Any, scheduler: Any, executor: Any, tmp_path: Path
+) -> None:
+    job = submit()
+    assert run("download", job).exit_code == 2
+    scheduler.tick()
+    url = f"/v1/runner/attempts/{executor.launched[-1]['attempt']}/artifacts/report.json"
+    headers = {"Authorization": f"Bearer {executor.launched[-1]['token']}"}
+    assert service.put(url, content=b'{"accuracy": 1}', headers=headers).status_code == 200
+    told = document(run("download", job, "--output", str(tmp_path / "out"), "--json"))
+    assert (told["job"], [file["name"] for file in told["items"]]) == (job, ["report.json"])
+    assert (tmp_path / "out" / "report.json").read_bytes() == b'{"accuracy": 1}'
