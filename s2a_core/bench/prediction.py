@@ -21,6 +21,7 @@ from s2a_core.planning import Plan
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import run_step, unchanged
 from s2a_core.storage import StoragePolicy
+from s2a_core.train.recipe import resting_modules, training_mode
 
 # Small models of different families, with the image size that keeps a run short.
 MODELS = ("deit_tiny_patch16_224", "convnext_atto", "resnet18", "mobilenetv2_100")
@@ -46,7 +47,7 @@ def total(model: nn.Module, batch: int, policy: StoragePolicy) -> int:
     """What one step takes in all: the constant part, the input, and the peak with its gradients."""
     x, y = images(batch, SIZE, CLASSES, torch.float32)
     with unchanged(model):
-        model.train()
+        training_mode(model, resting_modules(model, str(model.s2a_adapter)))
         run_step(model, x, y, policy, "fp32", is_metered=True)
         peak = run_step(model, x, y, policy, "fp32", is_metered=True).peak_bytes
     return constant_bytes(model) + x.nbytes + peak
