@@ -5,17 +5,19 @@ The tests of test_faults.py that no executor is special to are run again here, w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from app.store import attempts
 from tests.app.executors.cluster import add_node, cluster_of
 from tests.app.executors.contract import skip_without
 from tests.faults.checks import check, database_of
-from tests.faults.service import RunningService
+from tests.faults.service import RunningService, wait_for
 from tests.faults.test_faults import (
     EPOCHS,
     QUICK,
@@ -98,10 +100,15 @@ def test_a_job_whose_node_is_killed_in_the_middle_finishes_elsewhere(
 ) -> None:
     for number in range(rounds):
         job = submit(shared)
-        trains(shared, job)
+        (runner,) = trains(shared, job)
         lost = node_of(shared, job)
         (node,) = [n for n in cluster.worker_nodes if n.node_id == lost]
+        on_it = [runner, *runner.children(recursive=True)]
         cluster.remove_node(node, allow_graceful=False)
+        wait_for(lambda job=job: shared.job(job)["attempts"] == 2, 60, "it is tried again elsewhere")
+        for process in on_it:  # as when the machine goes down: everything on it ends
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         done = check(shared, job, EPOCHS, seconds=100)
         assert done["attempts"] == 2
         reasons = [e["reason"]["code"] for e in shared.events(job) if e["type"] == "queued" and "reason" in e]
