@@ -20,6 +20,7 @@ from s2a_core.planning.search import plan as make_plan
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.types import Profile
+from s2a_core.train.mode import resting_modules, training_mode
 
 MAX_ROUNDS = 3
 
@@ -107,7 +108,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) 
     with unchanged(model):
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=1e-4)
-        _training_mode(model)
+        training_mode(model, resting_modules(model, plan.adapter))
         owned = {
             t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())
         }
@@ -171,11 +172,3 @@ def _micro_batch(images: Tensor, labels: Tensor, samples: int, device: torch.dev
     repeats = -(-samples // max(len(images), 1))
     x, y = images.repeat(repeats, 1, 1, 1)[:samples].clone(), labels.repeat(repeats)[:samples].clone()
     return x.to(device), y.to(device)
-
-
-def _training_mode(model: nn.Module) -> None:
-    """Frozen BatchNorm runs on its statistics, as in training."""
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not (module.affine and module.weight.requires_grad):
-            module.eval()

@@ -21,7 +21,7 @@ from s2a_core.planning import Plan
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import run_step, unchanged
 from s2a_core.storage import StoragePolicy
-from s2a_core.train.recipe import resting_modules, training_mode
+from s2a_core.train.mode import resting_modules, training_mode
 
 # Small models of different families, with the image size that keeps a run short.
 MODELS = ("deit_tiny_patch16_224", "convnext_atto", "resnet18", "mobilenetv2_100")

@@ -16,6 +16,7 @@ from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import Profile
 from s2a_core.storage import FrozenWeights
+from s2a_core.train.mode import resting_modules, training_mode
 
 
 def profile(
@@ -55,8 +56,7 @@ def profile(
     num_trained = sum(p.numel() for p in trained)
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
     with unchanged(model):
-        model.train()
-        _rest_frozen_batch_norm(model)
+        training_mode(model, resting_modules(model, adapter))
         specs = _sites(model, x, precision, image_size)
         baselines = measure_baselines(model, x, y, precision) if has_baselines else ()
         measuring = Measuring(model, x, y, precision, specs, narrow)
@@ -115,10 +115,3 @@ def _batch(
     classes = max(int(getattr(model, "num_classes", 2) or 2), 1)
     x = torch.randn(samples, 3, size, size, generator=generator)
     return x.to(device), torch.randint(0, classes, (samples,), generator=generator).to(device)
-
-
-def _rest_frozen_batch_norm(model: nn.Module) -> None:
-    """Frozen BatchNorm runs on its statistics, as in training."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not (module.affine and module.weight.requires_grad):
-            module.eval()

@@ -29,7 +29,8 @@ from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_ch
 from s2a_core.train.evaluate import evaluate, judge, precision
 from s2a_core.train.images import evaluation_transform, training_transform
 from s2a_core.train.loading import SeededSplit, batches, split_evenly
-from s2a_core.train.recipe import WeightAverage, make_optimizer, resting_modules, schedule, training_mode
+from s2a_core.train.mode import resting_modules, training_mode
+from s2a_core.train.recipe import WeightAverage, make_optimizer, schedule
 from s2a_core.train.types import OnEvent, PauseTraining, TrainConfig, TrainResult
 
 METERED_STEPS = (0, 1, 2)  # the first creates the optimizer's state, the third has it all

@@ -1,4 +1,4 @@
-"""Rates, schedule, decay, frozen statistics and the average of the weights."""
+"""Rates, schedule, decay and the average of the weights."""
 
 import math
 
@@ -14,9 +14,7 @@ from s2a_core.train.recipe import (
     enough_epochs,
     learning_rates,
     make_optimizer,
-    resting_modules,
     schedule,
-    training_mode,
 )
 
 
@@ -48,28 +46,6 @@ def test_the_rate_rises_then_falls_to_zero() -> None:
     assert max(shares) == 1
     assert shares[2:] == sorted(shares[2:], reverse=True)
     assert schedule(20, 20, 0.1) == pytest.approx(0)
-
-
-def test_statistics_and_paths_rest_unless_everything_is_trained_from_random_weights() -> None:
-    for adapter, resting in (("bias", True), ("full", False)):
-        model = timm.create_model("convnext_atto", drop_path_rate=0.1)
-        model.add_module("extra", nn.BatchNorm2d(3))
-        training_mode(model, resting_modules(model, adapter))
-        kinds = [m for m in model.modules() if type(m).__name__ in ("DropPath", "BatchNorm2d")]
-        assert len(kinds) > 2
-        assert all(m.training != resting for m in kinds)
-        assert model.training
-
-
-def test_pretrained_statistics_rest_and_random_ones_are_estimated_to_the_end() -> None:
-    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3))
-    model[1].running_mean.fill_(0.5)
-    for _ in range(2):
-        assert resting_modules(model, "full") == [model[1]]
-        training_mode(model, resting_modules(model, "full"))
-        model(torch.randn(2, 3, 4, 4))
-    assert torch.equal(model[1].running_mean, torch.full((3,), 0.5))
-    assert model[0].running_mean.abs().sum() > 0
 
 
 def test_an_average_follows_the_weights_and_swaps_in_and_out() -> None:
