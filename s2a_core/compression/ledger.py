@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
+from s2a_core.compression.sites import Site
 from s2a_core.kernels import backend_name, native_failure
 from s2a_core.storage import Storage
 
@@ -57,3 +59,22 @@ class Ledger:
     def kept_exact(self) -> tuple[LedgerEntry, ...]:
         """What no code covers, each with its reason."""
         return tuple(entry for entry in self.entries if entry.storage is Storage.EXACT)
+
+
+class LedgerBook:
+    """Takes in what is kept as it is kept: each storage once while it is alive."""
+
+    def __init__(self) -> None:
+        self.entries: list[LedgerEntry] = []
+        self._known: dict[int, StorageWeakRef] = {}
+
+    def enter(self, site: Site, kept: Tensor, storage: Storage, reason: str, original: Tensor | None = None) -> None:
+        """`site` keeps `kept` for backward, as a code of `original` or as it is; reason: why it is exact."""
+        owner = kept.untyped_storage()
+        known = self._known.get(owner._cdata)
+        if known is not None and not known.expired():
+            return
+        self._known[owner._cdata] = StorageWeakRef(owner)
+        seen = kept if original is None else original
+        dtype = str(seen.dtype).removeprefix("torch.")
+        self.entries.append(LedgerEntry(site.name, site.op, storage, owner.nbytes(), tuple(seen.shape), dtype, reason))

@@ -20,7 +20,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.frozen import prepare_frozen_weights
-from s2a_core.compression.ledger import Ledger, LedgerEntry
+from s2a_core.compression.ledger import Ledger, LedgerBook
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.regions import run_region
 from s2a_core.compression.routes import ROUTES, run_norm
@@ -57,8 +57,7 @@ class Session(TorchFunctionMode):
         self._counts: dict[str, int] = {}
         self._site: Site | None = None
         self._func: Any = None
-        self._entries: list[LedgerEntry] = []
-        self._counted: dict[int, StorageWeakRef] = {}
+        self._book = LedgerBook()
         self._shared: dict[tuple[Any, ...], tuple[StorageWeakRef, Tensor, PackedShape]] = {}
         self._owned = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
         self._live_pending: weakref.WeakSet[PendingNorm] = weakref.WeakSet()
@@ -205,12 +204,12 @@ class Session(TorchFunctionMode):
     @property
     def ledger(self) -> Ledger:
         """What has been kept since the session began."""
-        return Ledger.of(self._entries, self.model)
+        return Ledger.of(self._book.entries, self.model)
 
     def _pack(self, tensor: Tensor) -> Any:
         is_owned = tensor.untyped_storage()._cdata in self._owned
         if self.paused or (is_owned and self.watcher is None):
-            return tensor
+            return _outside_graph(tensor)
         site = self._site
         if site is None:
             op = op_name(self._func) if self._func is not None else "unknown"
@@ -227,10 +226,10 @@ class Session(TorchFunctionMode):
             and tuple(tensor.shape) not in site.exact_shapes
         ):
             return self._coded(tensor, site)
-        self._count(
+        self._book.enter(
             site, tensor, Storage.EXACT if site.reason == "" else site.storage, site.reason or _why_exact(site, tensor)
         )
-        return tensor
+        return _outside_graph(tensor)
 
     def _site_of_stock_call(self, op: str, tensor: Tensor) -> Site:
         path = self._path[-1] if self._path else ""
@@ -255,27 +254,13 @@ class Session(TorchFunctionMode):
         finally:
             self.paused -= 1
         self._shared[key] = (StorageWeakRef(storage), payload, packed)
-        self._count(site, payload, site.storage, "", tensor)
+        self._book.enter(site, payload, site.storage, "", tensor)
         return payload, packed, tuple(tensor.shape)
 
-    def _count(self, site: Site, kept: Tensor, storage: Storage, reason: str, original: Tensor | None = None) -> None:
-        owner = kept.untyped_storage()
-        known = self._counted.get(owner._cdata)
-        if known is not None and not known.expired():
-            return
-        self._counted[owner._cdata] = StorageWeakRef(owner)
-        seen = kept if original is None else original
-        self._entries.append(
-            LedgerEntry(
-                site.name,
-                site.op,
-                storage,
-                owner.nbytes(),
-                tuple(seen.shape),
-                str(seen.dtype).removeprefix("torch."),
-                reason,
-            )
-        )
+
+def _outside_graph(tensor: Tensor) -> Tensor:
+    """The same storage without its grad_fn: a node that held its own output would never be freed without backward."""
+    return tensor.detach() if tensor.requires_grad and not tensor.is_leaf else tensor
 
 
 def _unpack(kept: Any) -> Tensor:
