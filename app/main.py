@@ -95,8 +95,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def wire(database: Database, settings: Settings) -> Services:
     """Every service, on one database."""
     datasets_ = DatasetService(database, settings)
-    plans_ = PlanService(database, datasets_, settings.data_roots)
-    jobs_ = JobService(database, settings.data_dir, datasets_, plans_, settings.data_roots)
+    models_ = ModelCatalog(settings.data_dir / "cache")
+    plans_ = PlanService(database, datasets_, models_, settings.data_roots)
+    jobs_ = JobService(database, settings.data_dir, datasets_, models_, plans_, settings.data_roots)
     keys_ = KeyService(database)
     return Services(
         keys=keys_,
@@ -107,7 +108,7 @@ def wire(database: Database, settings: Settings) -> Services:
         plans=plans_,
         datasets=datasets_,
         uploads=UploadService(database, settings),
-        models=ModelCatalog(settings.data_dir / "cache"),
+        models=models_,
         teams=TeamService(database),
         devices=DeviceService(database),
         audit=AuditService(database),

@@ -14,6 +14,7 @@ import psutil
 from app.runner.documents import Answer, reason_of, serve
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planning import Plan, plan
+from s2a_core.planning.choice import AUTO, Candidate, candidates, plan_over
 from s2a_core.profiling.types import Profile
 
 if TYPE_CHECKING:
@@ -37,26 +38,54 @@ PROFILED = (
 
 
 def work(order: dict[str, Any]) -> Answer:
-    """Plan one request. order: {request, profiles: a directory where profiles are kept}."""
+    """Plan one request over the adapters and precisions it leaves open. order: {request, profiles: their directory}."""
+    measuring = _Profiles(order["request"], Path(order["profiles"]))
     request: dict[str, Any] = order["request"]
-    measured, is_known = _profile(request, Path(order["profiles"]))
-    budget, batch_size = int(request["budget_bytes"]), int(request["batch_size"])
     objective = str(request.get("objective") or "accuracy")
-    answer: Answer = {
-        "profile": {"fingerprint": measured.fingerprint, "device": measured.device, "document": measured.to_json()},
-        "is_profile_known": is_known,
-    }
     try:
-        chosen = _checked(request, plan(measured, budget, batch_size, objective), measured)  # type: ignore[arg-type]
+        chosen, source = measuring.plan(int(request["budget_bytes"]), objective)
+        measured = measuring.of(source)
+        chosen = _checked(_asked(request, source), chosen, measured)
     except InfeasibleBudget as error:
-        smallest = _smallest(measured, error, batch_size, objective)
-        return {**answer, "status": "infeasible", "reason": reason_of(error), "smallest": smallest}
+        smallest, measured = _smallest(measuring, error, objective)
+        return {**_told(measured, measuring), "status": "infeasible", "reason": reason_of(error), "smallest": smallest}
     others = [
-        plan(measured, budget, batch_size, other).to_json()  # type: ignore[arg-type]
+        plan(measured, chosen.budget_bytes, chosen.batch_size, other).to_json()  # type: ignore[arg-type]
         for other in OBJECTIVES
         if other != objective
     ]
-    return {**answer, "status": "ready", "plan": chosen.to_json(), "others": others}
+    return {**_told(measured, measuring), "status": "ready", "plan": chosen.to_json(), "others": others}
+
+
+class _Profiles:
+    """The profiles of a request's candidates: read from a directory, or measured and kept there."""
+
+    def __init__(self, request: dict[str, Any], folder: Path) -> None:
+        self.request, self.folder = request, folder
+        self.candidates = candidates(str(request.get("adapter") or AUTO), request.get("precision"))
+        self.are_known = True
+        self._found: dict[Candidate, Profile] = {}
+
+    def plan(self, budget_bytes: int, objective: str) -> tuple[Plan, Candidate]:
+        """The best plan of any candidate, and whose it is."""
+        batch_size = int(self.request["batch_size"])
+        return plan_over(self.candidates, self.of, budget_bytes, batch_size, objective)  # type: ignore[arg-type]
+
+    def of(self, candidate: Candidate) -> Profile:
+        """The profile of one candidate."""
+        if candidate not in self._found:
+            self._found[candidate], is_known = _profile(_asked(self.request, candidate), self.folder)
+            self.are_known = self.are_known and is_known
+        return self._found[candidate]
+
+
+def _asked(request: dict[str, Any], candidate: Candidate) -> dict[str, Any]:
+    return {**request, "adapter": candidate.adapter, "precision": candidate.precision}
+
+
+def _told(measured: Profile, measuring: _Profiles) -> Answer:
+    document = {"fingerprint": measured.fingerprint, "device": measured.device, "document": measured.to_json()}
+    return {"profile": document, "is_profile_known": measuring.are_known}
 
 
 def _checked(request: dict[str, Any], chosen: Plan, measured: Profile) -> Plan:
@@ -93,13 +122,13 @@ def _run_request(request: dict[str, Any]) -> RunRequest:
     )
 
 
-def _smallest(measured: Profile, error: InfeasibleBudget, batch_size: int, objective: str) -> dict[str, Any] | None:
-    """The plan of the smallest budget that fits."""
+def _smallest(measuring: _Profiles, error: InfeasibleBudget, objective: str) -> tuple[dict[str, Any] | None, Profile]:
+    """The plan of the smallest budget that fits, and the profile it is of; without one, the first candidate's."""
     try:
-        found: Plan = plan(measured, error.min_feasible_budget_bytes, batch_size, objective)  # type: ignore[arg-type]
+        found, source = measuring.plan(error.min_feasible_budget_bytes, objective)
     except InfeasibleBudget:
-        return None
-    return found.to_json()
+        return None, measuring.of(measuring.candidates[0])
+    return found.to_json(), measuring.of(source)
 
 
 def _profile(request: dict[str, Any], folder: Path) -> tuple[Profile, bool]:

@@ -11,6 +11,7 @@ from app.errors import Changed, NotFound, WrongState
 from app.models.tables import ENDED, Event, Job, JobStatus
 from app.services.datasets import ID_PREFIX, DatasetService
 from app.services.keys import Caller, require
+from app.services.models import ModelCatalog
 from app.services.placement import require_place
 from app.services.plans import PlanService
 from app.services.sources import weights_source
@@ -79,10 +80,16 @@ class JobService:
     """Everything a key's holder can do with jobs. A job of another team is NotFound."""
 
     def __init__(
-        self, database: Database, data_dir: Path, datasets: DatasetService, plans: PlanService, roots: Sequence[Path]
+        self,
+        database: Database,
+        data_dir: Path,
+        datasets: DatasetService,
+        models: ModelCatalog,
+        plans: PlanService,
+        roots: Sequence[Path],
     ) -> None:
         self.database, self.data_dir = database, data_dir
-        self.datasets, self.plans, self.roots = datasets, plans, roots
+        self.datasets, self.models, self.plans, self.roots = datasets, models, plans, roots
 
     def submit(
         self,
@@ -102,6 +109,7 @@ class JobService:
             wanted, budget_bytes, planned = self._planned(caller, wanted, budget_bytes, plan_id)
         if budget_bytes is None or not wanted.get("data") or not wanted.get("model"):
             raise InvalidInput("a job needs a model, data and a budget, or a plan that has them")
+        self.models.require(wanted["model"])
         asked, source = self.datasets.resolve(caller, wanted["data"])
         wanted.update(data=source, budget_bytes=budget_bytes)
         wanted["weights"] = weights_source(wanted.get("weights"), caller, self.roots)

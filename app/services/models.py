@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import json
 import subprocess
@@ -16,6 +17,7 @@ import structlog
 from app.errors import NotFound
 from app.settings import child_environment
 from app.store import cursors
+from s2a_core.errors import UnknownModel
 
 log = structlog.get_logger("s2a.models")
 
@@ -81,6 +83,12 @@ class ModelCatalog:
         if found is None:
             raise NotFound(f"timm has no model {name[:100]!r}: search with GET /v1/models?q=")
         return found
+
+    def require(self, name: str) -> None:
+        """Raises UnknownModel for a name that timm does not have; while another release is being listed, none."""
+        known = {entry["name"] for entry in self.models()}
+        if self._child is None and name.partition(".")[0] not in known:
+            raise UnknownModel(name[:100], difflib.get_close_matches(name[:100], known, 3, 0.4))
 
     def close(self) -> None:
         """End a listing that is under way."""

@@ -11,6 +11,7 @@ from app.errors import NotFound, WrongState
 from app.models import Plan, PlanStatus
 from app.services.datasets import DatasetService
 from app.services.keys import Caller, require
+from app.services.models import ModelCatalog
 from app.services.sources import weights_source
 from app.store import audit, plans
 from app.store.database import Database
@@ -41,12 +42,15 @@ def document(plan: Plan) -> dict[str, Any]:
 class PlanService:
     """Everything a key's holder can do with plans. A plan of another team is NotFound."""
 
-    def __init__(self, database: Database, datasets: DatasetService, roots: Sequence[Path]) -> None:
-        self.database, self.datasets, self.roots = database, datasets, roots
+    def __init__(
+        self, database: Database, datasets: DatasetService, models: ModelCatalog, roots: Sequence[Path]
+    ) -> None:
+        self.database, self.datasets, self.models, self.roots = database, datasets, models, roots
 
     def ask(self, caller: Caller, request: dict[str, Any], budget_bytes: int) -> dict[str, Any]:
         """Ask for a plan; a worker makes it."""
         require(caller, "write")
+        self.models.require(request["model"])
         kept = {**request, "budget_bytes": budget_bytes}
         kept["weights"] = weights_source(request.get("weights"), caller, self.roots)
         if request.get("data"):

@@ -13,9 +13,9 @@ from app.runner.plans import work
 pytestmark = pytest.mark.slow
 
 
-def order(folder: Path, budget: int) -> dict[str, Any]:
+def order(folder: Path, budget: int, precision: str | None = "fp32") -> dict[str, Any]:
     request = {"model": "s2a_tiny", "num_classes": 4, "budget_bytes": budget, "batch_size": 4, "adapter": "head"}
-    return {"request": request, "profiles": str(folder)}
+    return {"request": {**request, "precision": precision}, "profiles": str(folder)}
 
 
 def test_ready_then_infeasible_from_the_same_profile(tmp_path: Path) -> None:
@@ -28,6 +28,17 @@ def test_ready_then_infeasible_from_the_same_profile(tmp_path: Path) -> None:
     assert (tight["status"], tight["is_profile_known"]) == ("infeasible", True)
     assert tight["reason"]["details"]["min_feasible_budget_bytes"] > 1000
     assert tight["profile"]["fingerprint"] == ready["profile"]["fingerprint"]
+
+
+def test_a_precision_left_open_is_chosen_as_the_command_line_chooses_it(tmp_path: Path) -> None:
+    """Below what fp32 needs the plan is in bf16, and says why."""
+    refused = work(order(tmp_path, 1000))
+    below = int(0.97 * refused["reason"]["details"]["min_feasible_budget_bytes"])
+    assert work(order(tmp_path, below))["status"] == "infeasible"
+    chosen = work(order(tmp_path, below, precision=None))
+    assert (chosen["status"], chosen["plan"]["precision"]) == ("ready", "bf16")
+    assert "fp32 needs at least" in chosen["plan"]["adapter_reason"]
+    assert chosen["profile"]["document"]["precision"] == "bf16"
 
 
 def test_a_plan_that_would_take_long_or_a_neighbours_memory_is_left_to_its_job(

@@ -49,3 +49,12 @@ def test_another_release_of_timm_is_listed_by_a_child(tmp_path: Path, monkeypatc
     assert started[0][1:3] == ["-m", "app.runner.models"]
     assert [entry["name"] for entry in catalog.models()] == ["new_net"]
     catalog.close()
+
+
+def test_a_model_that_timm_does_not_have_is_refused_before_anything_waits(service: TestClient) -> None:
+    wanted = {"model": "deit_tny_patch16_224", "data": "digits", "budget": "1GiB"}
+    for path in ("/v1/jobs", "/v1/plans"):
+        refused = service.post(path, json=wanted)
+        assert (refused.status_code, refused.json()["code"]) == (422, "unknown_model")
+        assert "deit_tiny_patch16_224" in refused.json()["details"]["nearest"]
+    assert service.get("/v1/jobs").json()["items"] == []
