@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -104,7 +105,7 @@ def main() -> None:
     given = parser.parse_args()
     until = time.monotonic() + 60 * given.minutes
     rows = read(given.output)
-    known = {(row["model"], row["adapter"]) for row in rows}
+    known = finished(rows)
     console = Console()
     for model in given.models.split(","):
         for adapter in given.adapters.split():
@@ -121,8 +122,17 @@ def main() -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """The lines of an earlier run."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    """The lines of earlier runs; of one that was cut off, the later ones."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return list({(row["model"], row["adapter"], row.get("share")): row for row in rows}.values())
+
+
+def finished(rows: list[Row]) -> set[tuple[str, str]]:
+    """Models with adapters that have every budget, or were refused."""
+    number = Counter((row["model"], row["adapter"]) for row in rows)
+    return {key for key, of in number.items() if of == len(SHARES)} | {
+        (row["model"], row["adapter"]) for row in rows if "share" not in row
+    }
 
 
 def configuration(model_name: str, adapter: str, precision: str, size: int | None) -> Iterator[Row]:

@@ -21,7 +21,7 @@ from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile
 from s2a_core.storage import FrozenWeights, Storage, StoragePolicy
 
 CHUNK_SAMPLES = 1
-AMONG_S = 6.0
+AMONG_S = 3.0
 MOST_GAIN = 0.5  # of a step's time: what larger chunks are believed to save
 WHOLE = ("region", "block")
 PACKED = (*SMOOTH_ACTIVATIONS, *PIECEWISE_LINEAR, *WHOLE, "layer_norm", "rms_norm", "attention", "dropout")
@@ -83,7 +83,7 @@ class Measuring:
             steps += self._alone(sites)
             found = self._segments(self.batches, steps)
             if way in WHOLE:
-                found = self._in_one_chunk(way, sites, found)
+                found = self._in_one_chunk(way, sites, found, steps[1].seconds)
             for site, of_site in found.items():
                 self.work.setdefault(site, {})[way] = of_site
             for name, storage in sites.items():
@@ -97,11 +97,14 @@ class Measuring:
         self.exact_gradient = gradient(self.model)
 
     def _in_one_chunk(
-        self, way: str, sites: Mapping[str, Storage], found: dict[str, tuple[Segment, ...]]
+        self, way: str, sites: Mapping[str, Storage], found: dict[str, tuple[Segment, ...]], seconds: float
     ) -> dict[str, tuple[Segment, ...]]:
-        """The segments with what larger chunks take, and what they save: the larger batch again as one chunk."""
+        """The segments with what larger chunks take, and what they save: the larger batch again as one chunk.
+
+        seconds: of the same step in chunks of one sample.
+        """
         n = self.batches[1]
-        step, seconds = self.step(sites, n, True, chunk=n), self.step(sites, n).seconds
+        step = self.step(sites, n, True, chunk=n)
         order = {spec.name: None for spec in self.specs}
         saved = max(seconds - step.seconds, 0.0)
         self.chunk_gain_ms[way] = min(saved, MOST_GAIN * seconds) * 1e3 / n
@@ -178,8 +181,8 @@ class Measuring:
                 policy = self._policy(sites)
                 small, large = self.batches
                 twice = torch.cat([self.x, self.x])
-                # The first pass of a new batch size may hold what libraries prepare once.
-                evaluation_peak(self.model, twice, self.precision, policy)
+                if way == "exact":  # the first pass of a new batch size may hold what libraries prepare once
+                    evaluation_peak(self.model, twice, self.precision, policy)
                 peaks = [
                     evaluation_peak(self.model, twice[:n], self.precision, policy) for n in (small, large, 2 * large)
                 ]
