@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from s2a_core.bench import overhead, planner, plots, prediction, scaling, suite, tables
+from s2a_core.bench import budgets, overhead, planner, plots, prediction, scaling, suite, tables
 from s2a_core.bench.results import Results, Row, provenance
 
 log = logging.getLogger("s2a_core.bench")
@@ -48,9 +48,10 @@ def measured(args: argparse.Namespace) -> Results:
         results = dataclasses.replace(results, rows=tuple(rows))
         results.write(args.output / "results.json")
     if not args.no_curves:
-        log.info("curves, planner, predictions, overhead")
+        log.info("curves, planner, predictions, budgets, overhead")
         results = dataclasses.replace(results, curves=tuple(scaling.curves()))
         results = dataclasses.replace(results, planner=tuple(planner.runs()), predictions=tuple(prediction.runs()))
+        results = dataclasses.replace(results, budgets=tuple(budgets.runs()))
         results = dataclasses.replace(results, overhead=tuple(overhead.runs()))
     results.write(args.output / "results.json")
     return results

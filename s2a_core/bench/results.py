@@ -92,6 +92,22 @@ class PredictionRun:
 
 
 @dataclass(frozen=True)
+class BudgetRun:
+    """One training step of a plan inside a budget, and what full fine-tuning would need for the same batch."""
+
+    model: str
+    batch: int
+    full_bytes: int
+    budget_bytes: int
+    micro_batch: int
+    mean_bits: float
+    predicted_bytes: int
+    measured_bytes: int
+    gradient_cosine: float
+    step_ratio_to_bias: Spread
+
+
+@dataclass(frozen=True)
 class OverheadRun:
     """Step time of a way of storing over stock bias tuning's; and milliseconds of a step by operator, largest first."""
 
@@ -114,6 +130,7 @@ class Results:
     curves: tuple[Curve, ...] = ()
     planner: tuple[PlannerRun, ...] = ()
     predictions: tuple[PredictionRun, ...] = ()
+    budgets: tuple[BudgetRun, ...] = ()
     overhead: tuple[OverheadRun, ...] = ()
     floors: dict[str, dict[str, int]] = field(default_factory=dict)
     version: int = VERSION
@@ -136,6 +153,10 @@ class Results:
         )
         raw["planner"] = tuple(PlannerRun(**run) for run in raw["planner"])
         raw["predictions"] = tuple(PredictionRun(**run) for run in raw.get("predictions", ()))
+        raw["budgets"] = tuple(
+            BudgetRun(**{**run, "step_ratio_to_bias": Spread(**run["step_ratio_to_bias"])})
+            for run in raw.get("budgets", ())
+        )
         raw["overhead"] = tuple(
             OverheadRun(**{**run, "ratio": Spread(**run["ratio"])}) for run in raw.get("overhead", ())
         )

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from s2a_core.bench import details
 from s2a_core.bench.contestants import OURS, PUBLISHED
+from s2a_core.bench.details import megabytes
 from s2a_core.bench.ours import CHUNK
 from s2a_core.bench.results import Results, Row
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 GOOD_COSINE = 0.99
 BUDGETS_GIB = (4, 8, 16, 24)
-
-
-def megabytes(count: int | None) -> str:
-    """MB (10^6 bytes) with two digits, as the literature reports per sample."""
-    return "-" if count is None else f"{count / 1e6:.2f}"
 
 
 def cell_name(row: Row) -> str:
@@ -106,6 +103,7 @@ def section(results: Results) -> str:
             "",
             "![Peak memory per sample of every contestant on the first model](docs/bench/peak.svg)",
             "",
+            *_budgets(results),
             *_curves(results),
             "† written by us from the paper, not the authors' program. The probe and the side network train nothing "
             "inside the backbone, so they are shown, not ranked. Random weights make some errors look smaller "
@@ -119,6 +117,13 @@ def section(results: Results) -> str:
             END,
         ]
     )
+
+
+def _budgets(results: Results) -> list[str]:
+    """The table of budgets, where there is one."""
+    if not results.budgets:
+        return []
+    return [f"s2a inside a budget. {details.BUDGETS_SAY}", "", details.budgets(results), ""]
 
 
 def _curves(results: Results) -> list[str]:
@@ -182,60 +187,8 @@ def document(results: Results) -> str:
             for name, f in results.floors.items()
         ]
         parts += ["## The floor: what no method goes below", "\n".join(lines)]
-    if results.planner:
-        parts += ["## The planner: time, and optimal against greedy and uniform at equal bytes", planner(results)]
-    if results.predictions:
-        parts += [
-            "## The peak of a training step as each predictor says it",
-            "Whole peak (weights, AdamW's states, gradients, input, activations); in brackets the error. Two-point "
-            "fit: the line through the measured peaks of batches 2 and 4. MemTracker does not know s2a's "
-            "storages.",
-            predictions(results),
-        ]
-    if results.overhead:
-        parts += [
-            "## Where a step's time goes",
-            "Step over stock bias tuning's in pairs, and the largest operators of one step, in milliseconds.",
-            overhead(results),
-        ]
+    parts += details.sections(results)
     return "\n\n".join(parts) + "\n"
-
-
-def planner(results: Results) -> str:
-    """Time and errors of the planner on growing problems."""
-    lines = ["| sites | seconds | gap | error, optimal | greedy on codes | uniform |", "|--:|--:|--:|--:|--:|--:|"]
-    lines += [
-        f"| {r.num_sites} | {r.seconds:.2f} | {r.gap:.1e} | {r.error_optimal:.3f} | {r.error_greedy:.3f} "
-        f"| {r.error_uniform:.3f} |"
-        for r in results.planner
-    ]
-    return "\n".join(lines)
-
-
-def predictions(results: Results) -> str:
-    """Predicted beside measured peaks."""
-
-    def said(count: int | None, measured: int) -> str:
-        return "-" if count is None else f"{megabytes(count)} ({100 * (count / measured - 1):+.1f} %)"
-
-    lines = [
-        "| model | way | batch | measured MB | s2a | two-point fit | MemTracker |",
-        "|---|---|--:|--:|--:|--:|--:|",
-    ]
-    for r in results.predictions:
-        cells = [said(n, r.measured_bytes) for n in (r.ours_bytes, r.two_point_bytes, r.mem_tracker_bytes)]
-        lines.append(f"| {r.model} | {r.way} | {r.batch} | {megabytes(r.measured_bytes)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def overhead(results: Results) -> str:
-    """Step time of ways of storing, and its operators."""
-    lines = ["| model | way | batch | step / bias | operators, ms |", "|---|---|--:|--:|---|"]
-    for r in results.overhead:
-        named = ", ".join(f"{name} {ms:.0f}" for name, ms in r.operators_ms.items())
-        ratio = f"{r.ratio.median:.3f} ({r.ratio.low:.3f}..{r.ratio.high:.3f})"
-        lines.append(f"| {r.model} | {r.way} | {r.batch} | {ratio} | {named} |")
-    return "\n".join(lines)
 
 
 def fill(readme: Path, results: Results) -> None:

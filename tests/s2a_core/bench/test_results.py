@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from s2a_core.bench.results import Curve, PlannerRun, Results, Row, Spread, provenance
+from s2a_core.bench.results import BudgetRun, Curve, PlannerRun, Results, Row, Spread, provenance
 
 
 def example() -> Results:
@@ -32,6 +32,7 @@ def example() -> Results:
         **provenance("make bench", "cpu", 2),
         rows=rows,
         curves=(Curve("m", "s2a bias", "fp32", "batch", (1, 2), (10, 20), (1.0, 2.0)),),
+        budgets=(BudgetRun("m", 16, 2**28, 2**26, 8, 4.2, 2**26 - 5, 2**26 - 9, 0.999, Spread(1.2, 1.1, 1.3, 3)),),
         planner=(PlannerRun(10, 0.1, 0.0, 0.1, 0.2, 0.3),),
         floors={"m fp32": {"weight_bytes": 5, "forward_working_bytes": 6}},
     )
