@@ -13,6 +13,12 @@ from s2a_core.bench.results import Results, Row
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 GOOD_COSINE = 0.99
+SHALLOW = ("head only (linear probe)", "LST-like side network")
+FLOOR_SAYS = (
+    "Weights, the temporaries of one sample's forward pass, and for every sample of the batch the fewest bytes that "
+    "any method here holds at a gradient cosine of at least 0.99. s2a: the whole peak of the row that needs least, "
+    "weights included; it is above the floor by what its backward pass works on."
+)
 BUDGETS_GIB = (4, 8, 16, 24)
 
 
@@ -55,14 +61,15 @@ def detail(results: Results, model: str, precision: str) -> str:
     )
 
 
+def is_deep(row: Row) -> bool:
+    """Whether it was measured, trains the whole depth and has a good enough gradient."""
+    is_good = row.gradient_cosine is None or row.gradient_cosine >= GOOD_COSINE
+    return row.peak_bytes_per_sample is not None and is_good and row.contestant not in SHALLOW
+
+
 def best(rows: Iterable[Row]) -> Row | None:
-    """The row with the smallest peak per sample among those whose gradient is good enough."""
-    good = [
-        r
-        for r in rows
-        if r.peak_bytes_per_sample is not None and (r.gradient_cosine is None or r.gradient_cosine >= GOOD_COSINE)
-    ]
-    return min(good, key=lambda r: r.peak_bytes_per_sample or 0, default=None)
+    """The row with the smallest peak per sample among those that train the whole depth well enough."""
+    return min(filter(is_deep, rows), key=lambda r: r.peak_bytes_per_sample or 0, default=None)
 
 
 def overview(results: Results) -> str:
@@ -74,10 +81,9 @@ def overview(results: Results) -> str:
     for model, precision in cases(results):
         rows = [r for r in results.rows if (r.model, r.precision) == (model, precision)]
         by_name = {r.contestant: r for r in rows}
-        shallow = ("head only (linear probe)", "LST-like side network")
         ours = best(r for r in rows if r.kind == OURS)
-        other = best(r for r in rows if r.kind != OURS and r.contestant not in shallow)
-        named = ("full fine-tuning", "bias", "bias + checkpointing", shallow[0])
+        other = best(r for r in rows if r.kind != OURS)
+        named = ("full fine-tuning", "bias", "bias + checkpointing", SHALLOW[0])
         cells = [megabytes(by_name[n].peak_bytes_per_sample) if n in by_name else "-" for n in named]
         verdict = "-"
         if ours and other and ours.peak_bytes_per_sample is not None and other.peak_bytes_per_sample:
@@ -181,14 +187,30 @@ def document(results: Results) -> str:
             largest_batches(results, model, precision),
         ]
     if results.floors:
-        lines = ["| model | weights MB | forward working set of one sample MB |", "|---|--:|--:|"]
-        lines += [
-            f"| {name} | {megabytes(f['weight_bytes'])} | {megabytes(f['forward_working_bytes'])} |"
-            for name, f in results.floors.items()
-        ]
-        parts += ["## The floor: what no method goes below", "\n".join(lines)]
+        parts += ["## The floor", FLOOR_SAYS, floors(results)]
     parts += details.sections(results)
     return "\n\n".join(parts) + "\n"
+
+
+def floors(results: Results) -> str:
+    """The floor of each model at the larger batch, and how near the best of s2a comes."""
+    lines = [
+        "| model | batch | weights MB | forward, one sample MB | fewest held MB/sample | floor MB | s2a MB "
+        "| s2a / floor |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for model, precision in cases(results):
+        parts = results.floors[f"{model} {precision}"]
+        rows = [r for r in results.rows if (r.model, r.precision) == (model, precision) and is_deep(r)]
+        held = min((r.held_bytes_per_sample or 0 for r in rows), default=0)
+        ours = min((r for r in rows if r.kind == OURS), key=lambda r: r.peak_bytes or 0, default=None)
+        batch = results.rows[0].batches[1] if ours is None else ours.batches[1]
+        floor = parts["weight_bytes"] + parts["forward_working_bytes"] + batch * held
+        whole = None if ours is None else (ours.peak_bytes or 0) + (ours.model_bytes or 0)
+        ratio = "-" if whole is None else f"{whole / floor:.2f}"
+        sizes = (parts["weight_bytes"], parts["forward_working_bytes"], held, floor, whole)
+        lines.append(f"| {model} {precision} | {batch} | {' | '.join(map(megabytes, sizes))} | {ratio} |")
+    return "\n".join(lines)
 
 
 def fill(readme: Path, results: Results) -> None:

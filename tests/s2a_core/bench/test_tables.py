@@ -30,6 +30,11 @@ def test_the_document_shows_every_contestant_and_why_one_is_missing() -> None:
     assert "written for plain ViTs" in text
 
 
+def test_the_floor_counts_what_the_leanest_method_holds() -> None:
+    # 5 + 6 + 4 samples of 5 bytes; the peak of 5,000,000 and a model of 100
+    assert tables.floors(example()).endswith(f"| {5_000_100 / 31:.2f} |")
+
+
 def test_the_largest_batch_follows_the_slope_and_is_zero_when_the_weights_do_not_fit() -> None:
     row = example().rows[1]
     assert tables.largest_batch(row, 101_000_000) == 99
