@@ -17,7 +17,8 @@ COPY --from=build /opt/s2a /opt/s2a
 WORKDIR /srv/s2a
 COPY alembic ./alembic
 COPY alembic.ini* ./
-ENV PATH=/opt/s2a/bin:$PATH PYTHONUNBUFFERED=1 S2A_DATA_DIR=/var/lib/s2a
+# Jobs, plans and the look at datasets need the method: the worker image does them.
+ENV PATH=/opt/s2a/bin:$PATH PYTHONUNBUFFERED=1 S2A_DATA_DIR=/var/lib/s2a S2A_RUN_SCHEDULER=false S2A_RUN_WORKERS=false
 USER s2a
 VOLUME /var/lib/s2a
 EXPOSE 8000

@@ -52,3 +52,19 @@ def test_compose_sets_only_settings_that_exist() -> None:
         if name.startswith("S2A_")
     }
     assert names <= set(Settings.model_fields)
+
+
+def test_what_needs_the_method_runs_in_an_image_that_has_it() -> None:
+    """Plans, datasets and jobs are work of a service unless it is told to leave them."""
+    services = compose()["services"]
+    for name in ("api", "scheduler", "ray-scheduler"):
+        environment = services[name].get("environment", {})
+        is_worker = environment.get("S2A_RUN_WORKERS") != "false" or environment.get("S2A_RUN_SCHEDULER") != "false"
+        assert is_worker == services[name]["build"]["dockerfile"].endswith("worker.Dockerfile"), name
+    image = (ROOT / "docker" / "api.Dockerfile").read_text()
+    assert "S2A_RUN_SCHEDULER=false S2A_RUN_WORKERS=false" in image
+
+
+def test_a_container_that_is_made_again_keeps_the_name_of_its_devices() -> None:
+    services = compose()["services"]
+    assert [name for name in ("scheduler", "ray-head") if "hostname" not in services[name]] == []

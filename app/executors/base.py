@@ -30,7 +30,8 @@ class Look:
 
 @dataclass(frozen=True)
 class DeviceReading:
-    """Memory that attempts share. used_by_pid: bytes per process as the device itself counts them; empty on a CPU.
+    """Memory that attempts share. used_by_pid: bytes per process as the device itself counts them; empty on a CPU,
+    and 0 of a process where the driver names it but not its bytes (WSL, some MIG set-ups).
 
     context_bytes: what a process costs before its first tensor.
     """
@@ -42,6 +43,13 @@ class DeviceReading:
     context_bytes: int = 0
     used_bytes: int = 0
     used_by_pid: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def unclaimed_bytes(self) -> int:
+        """Used bytes that no process accounts for; 0 where the driver does not say how much each of them uses."""
+        if not all(self.used_by_pid.values()):
+            return 0
+        return max(0, self.used_bytes - sum(self.used_by_pid.values()))
 
 
 class Executor(Protocol):

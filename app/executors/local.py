@@ -86,9 +86,9 @@ class LocalExecutor:
             self.kill(handle, 0.0)
 
     def look(self, handle: dict[str, Any]) -> Look:
-        """Whether that very process runs; collects it when it is ours and has ended."""
-        if handle.get("boot") not in (None, boot_id()) and handle.get("worker") in (None, self.worker):
-            return Look(Life.HOST_GONE)
+        """Whether that very process runs; collects it when it is ours and has ended. Unknown on another machine."""
+        if handle.get("boot") not in (None, boot_id()):
+            return Look(Life.HOST_GONE if handle.get("worker") in (None, self.worker) else Life.UNKNOWN)
         self.collect()
         pid = int(handle["pid"])
         if _is_same(pid, float(handle["started"])):
@@ -104,8 +104,11 @@ class LocalExecutor:
                     self._exit_codes[pid] = child.returncode
 
     def kill(self, handle: dict[str, Any], grace_s: float) -> bool:
-        """TERM to every process of the attempt, KILL after the grace; whether nothing of it remains."""
-        if self.look(handle).life == Life.HOST_GONE:
+        """TERM to every process of the attempt, KILL after the grace; whether nothing of it remains.
+
+        One of another machine is left to itself: it holds no memory here, and ends at the first refusal of its words.
+        """
+        if self.look(handle).life in (Life.HOST_GONE, Life.UNKNOWN):
             return True
         seen: set[int] = set()
         deadline = time.monotonic() + grace_s

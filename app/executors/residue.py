@@ -29,7 +29,7 @@ class Residue:
         deadline = time.monotonic() + self.patience_s
         while True:
             reading = self._reading(str(place))
-            if reading is None or not (left := self._left(reading, pid)):
+            if reading is None or not (left := self._left(reading, pid, attempt.reserved_bytes)):
                 return None
             if time.monotonic() > deadline:
                 message = f"{format_bytes(left)} of an ended attempt are still in use after {self.patience_s:.0f} s"
@@ -43,20 +43,15 @@ class Residue:
     def note(self) -> None:
         """Take what devices hold besides processes as their baseline, where none is known."""
         for reading in self.executor.devices():
-            self._baseline.setdefault(f"{reading.worker}/{reading.name}", _nobodys(reading))
+            self._baseline.setdefault(f"{reading.worker}/{reading.name}", reading.unclaimed_bytes)
 
     def _reading(self, place: str) -> DeviceReading | None:
         return next((r for r in self.executor.devices() if f"{r.worker}/{r.name}" == place), None)
 
-    def _left(self, reading: DeviceReading, pid: int | None) -> int:
+    def _left(self, reading: DeviceReading, pid: int | None, reserved_bytes: int) -> int:
         """Bytes that should have come back."""
         if pid is not None and pid in reading.used_by_pid:
-            return reading.used_by_pid[pid]
-        baseline = self._baseline.setdefault(f"{reading.worker}/{reading.name}", _nobodys(reading))
-        extra = _nobodys(reading) - baseline
+            return reading.used_by_pid[pid] or reserved_bytes
+        baseline = self._baseline.setdefault(f"{reading.worker}/{reading.name}", reading.unclaimed_bytes)
+        extra = reading.unclaimed_bytes - baseline
         return extra if extra > SLACK_BYTES else 0
-
-
-def _nobodys(reading: DeviceReading) -> int:
-    """Used bytes that no process accounts for; nothing on a device that does not count by process."""
-    return max(0, reading.used_bytes - sum(reading.used_by_pid.values())) if reading.used_bytes else 0

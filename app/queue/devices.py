@@ -49,7 +49,7 @@ def _new(reading: DeviceReading, now: float) -> Device:
         kind=reading.kind,
         name=reading.name,
         capacity_bytes=reading.capacity_bytes,
-        baseline_bytes=nobodys(reading),
+        baseline_bytes=reading.unclaimed_bytes,
         seen_at=now,
         state=DeviceState.READY,
     )
@@ -83,19 +83,14 @@ def _returned(device: Device, reading: DeviceReading) -> bool:
         return False
     pid = (reason.get("details") or {}).get("pid")
     is_held = pid is not None and int(pid) in reading.used_by_pid
-    return not is_held and nobodys(reading) <= device.baseline_bytes + SLACK_BYTES
-
-
-def nobodys(reading: DeviceReading) -> int:
-    """Used bytes that no process accounts for."""
-    return max(0, reading.used_bytes - sum(reading.used_by_pid.values()))
+    return not is_held and reading.unclaimed_bytes <= device.baseline_bytes + SLACK_BYTES
 
 
 def others_bytes(reading: DeviceReading, lives: Iterable[Attempt]) -> int:
-    """Used bytes that are not our attempts': each has what its process uses, or its reservation if that is unseen."""
+    """Used bytes that are not our attempts': each has what its process uses, or its reservation if that is unknown."""
     ours = 0
     for attempt in lives:
         pid = (attempt.handle or {}).get("pid")
         by_pid: Mapping[int, int] = reading.used_by_pid
-        ours += by_pid[int(pid)] if pid is not None and int(pid) in by_pid else attempt.reserved_bytes
+        ours += by_pid.get(int(pid or -1), 0) or attempt.reserved_bytes
     return max(0, reading.used_bytes - ours)

@@ -107,8 +107,7 @@ class Ledger:
 
     def waiting(self, session: Session, rows: Sequence[DeviceRow]) -> list[Waiting]:
         """Queued jobs. One that names no kind of device runs on a GPU where there is one."""
-        kinds = {row.kind for row in rows if row.state != DeviceState.GONE}
-        default = CUDA if CUDA in kinds else None
+        default = default_kind(rows)
         return [waiting_of(row, self.run_s(row.team_id, row.model), default) for row in queue.waiting(session)]
 
     def run_s(self, team_id: str, model: str) -> float:
@@ -134,7 +133,12 @@ class Ledger:
         self._runs = {key: statistics.median(values) for key, values in times.items()}
 
 
-def waiting_of(row: Job | Row[Any], runs_s: float, default_kind: str | None) -> Waiting:
+def default_kind(rows: Sequence[DeviceRow]) -> str | None:
+    """The kind of device for a job that names none: a GPU where there is one, any otherwise."""
+    return CUDA if any(row.kind == CUDA and row.state != DeviceState.GONE for row in rows) else None
+
+
+def waiting_of(row: Job | Row[Any], runs_s: float, default: str | None) -> Waiting:
     """A job, or the columns of one, as the policy sees it. Without a plan its peak is its budget."""
     planned = row.planned_peak_bytes
     peak = row.budget_bytes if planned is None else min(row.budget_bytes, int(planned * (1 + MARGIN)))
@@ -146,5 +150,5 @@ def waiting_of(row: Job | Row[Any], runs_s: float, default_kind: str | None) -> 
         row.budget_bytes,
         runs_s,
         row.priority,
-        row.device or default_kind,
+        row.device or default,
     )

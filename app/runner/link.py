@@ -61,7 +61,8 @@ class Link:
         self.fence_s, self.give_up_s = float("inf"), GIVE_UP_S
         self.is_refused = False
         self.is_training = False  # the loop runs: it can stop at a step, with a checkpoint
-        self.is_stopping = False  # the loop was asked to
+        self.is_stopping = False  # a signal asked it to
+        self.is_pausing = False  # a heartbeat's answer asked it to
         self._sending = threading.Lock()
         self._last_contact = self._last_progress = time.monotonic()
 
@@ -93,12 +94,14 @@ class Link:
         return job
 
     def heartbeat(self) -> bool:
-        """One try to say that the process lives; True when the service wants it to stop."""
+        """One try to say that the process lives; True when it should end at once."""
         idle_s = time.monotonic() - self._last_progress
         try:
-            return bool(self._call("POST", "heartbeat", give_up_s=0.0, json={"idle_s": idle_s}).get("stop"))
+            answer = self._call("POST", "heartbeat", give_up_s=0.0, json={"idle_s": idle_s})
         except TimeoutError:
             return False
+        self.is_pausing = bool(answer.get("pause"))
+        return bool(answer.get("stop")) or (self.is_pausing and not self.is_training)
 
     def say(self, event: dict[str, Any]) -> None:
         """Keep an event to be sent; called by the loop, so it is progress."""

@@ -119,7 +119,7 @@ def tell(link: Link, output: Path, event: dict[str, Any]) -> None:
     if kind == "phase":
         link.is_training = event.get("name") == "training"
     link.say(event)
-    if kind in ("step", "epoch") and link.is_stopping:
+    if kind in ("step", "epoch") and (link.is_stopping or link.is_pausing):
         raise PauseTraining
     if kind == "log" and "step" in event and str(event.get("message", "")).startswith("resumed"):
         link.say({"type": "resumed", "step": event["step"], "epoch": event.get("epoch")})

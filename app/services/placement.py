@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NoDeviceFits
 from app.models import Device, DeviceState, Job
-from app.queue.ledger import Ledger, waiting_of
+from app.queue.ledger import Ledger, default_kind, waiting_of
 from app.queue.policy import Rules
 from app.queue.policy.feasibility import could_ever_run, largest_for
 from app.store import plans, queue
@@ -24,7 +24,7 @@ def require_place(session: Session, job: Job) -> None:
     rows = [device for device in queue.devices(session) if device.state != DeviceState.GONE]
     if not rows:
         return
-    wanted, devices = waiting_of(job, 0.0, None), Ledger(Rules()).devices(rows)
+    wanted, devices = waiting_of(job, 0.0, default_kind(rows)), Ledger(Rules()).devices(rows)
     if could_ever_run(wanted, devices):
         return
     largest = largest_for(wanted, devices)

@@ -78,12 +78,16 @@ class RunService:
     def heartbeat(
         self, attempt_id: str, token: str | None, epoch: int | None = None, idle_s: float | None = None
     ) -> dict[str, Any]:
-        """Say that the process lives, and since when its loop did nothing; the answer says whether it should stop."""
+        """Say that the process lives, and since when its loop did nothing; the answer says whether it should end.
+
+        stop: at once. pause: at its next step, with a checkpoint, from which the job goes on.
+        """
         with self.database.transaction() as session:
             job, attempt = self._current(session, attempt_id, token, epoch)
             if idle_s is not None:
                 attempt.progress_at = time.time() - max(0.0, idle_s)
-            return {"stop": job.status in STOP, "lease_s": self.settings.lease_s}
+            stop, pause = job.status == JobStatus.CANCELLING, job.status == JobStatus.PAUSING
+            return {"stop": stop, "pause": pause, "lease_s": self.settings.lease_s}
 
     def events(
         self, attempt_id: str, token: str | None, first: int, batch: list[dict[str, Any]], epoch: int | None = None

@@ -46,6 +46,16 @@ def test_a_process_of_an_earlier_start_of_the_machine_went_down_with_it() -> Non
     assert executor.kill(handle, 0.0)
 
 
+def test_a_process_of_another_machine_is_left_to_its_lease_and_nothing_here_is_killed_for_it(tmp_path: Path) -> None:
+    executor = LocalExecutor(worker="here")
+    ours = executor.launch("att_h", [sys.executable, "-c", "import time; time.sleep(90)"], "t", tmp_path / "l", None, 0)
+    theirs = {**ours, "attempt": "att_there", "worker": "there", "boot": "another"}
+    assert executor.look(theirs).life == Life.UNKNOWN
+    assert executor.kill(theirs, 0.0)
+    assert executor.look(ours).life == Life.RUNNING
+    assert executor.kill(ours, 0.0)
+
+
 def test_the_signal_that_ended_a_process_is_known(tmp_path: Path) -> None:
     executor = LocalExecutor(worker="here")
     code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"

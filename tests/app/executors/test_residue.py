@@ -46,3 +46,16 @@ def test_memory_that_stays_is_a_reason_with_its_size() -> None:
     reason = residue.after(attempt())
     assert reason is not None
     assert reason["details"]["bytes"] == 2 * GIB
+
+
+def test_where_the_driver_names_processes_without_their_bytes_a_neighbour_is_no_residue() -> None:
+    executor = PretendExecutor()
+    executor.readings = [reading(GIB)]
+    residue = Residue(executor, 0.2)
+    residue.note()
+    executor.readings = [reading(9 * GIB, p6=0)]
+    assert residue.after(attempt()) is None
+    executor.readings = [reading(9 * GIB, p5=0, p6=0)]
+    reason = residue.after(attempt())
+    assert reason is not None
+    assert reason["details"]["bytes"] == attempt().reserved_bytes

@@ -57,6 +57,10 @@ def test_other_processes_memory_is_counted_and_ours_is_not() -> None:
     assert others_bytes(gpu(3 * GIB), [attempt(7, 4 * GIB)]) == 0
 
 
+def test_an_attempt_whose_bytes_the_driver_does_not_tell_counts_with_its_reservation() -> None:
+    assert others_bytes(gpu(10 * GIB, p7=0, p8=0), [attempt(7, 4 * GIB)]) == 6 * GIB
+
+
 def test_a_stranger_on_the_device_is_written_down(session: Session) -> None:
     one(session, gpu(used=GIB))
     device = one(session, gpu(21 * GIB, p99=20 * GIB))
@@ -69,6 +73,7 @@ def test_quarantine_ends_when_the_memory_is_back_and_not_before(session: Session
     device.reason = {"code": "memory_not_returned", "message": "", "details": {"pid": 7}}
     assert one(session, gpu(4 * GIB, p7=4 * GIB)).state == DeviceState.QUARANTINED
     assert one(session, gpu(4 * GIB)).state == DeviceState.QUARANTINED
+    assert one(session, gpu(5 * GIB, p7=0)).state == DeviceState.QUARANTINED
     assert one(session, gpu(0)).state == DeviceState.READY
     assert device.reason is None
 

@@ -126,3 +126,13 @@ def test_a_file_is_sent_whole_again_after_a_try_that_failed(tmp_path: Path) -> N
     spool = Spool(tmp_path / "spool.jsonl")
     Link("http://service", "att_1", "t", spool, transport=httpx.MockTransport(answer)).upload(path)
     assert sent == [path.read_bytes()] * 2
+
+
+def test_a_pause_waits_for_the_next_step_where_the_loop_runs(tmp_path: Path) -> None:
+    runner = link(tmp_path, lambda _: httpx.Response(200, json={"stop": False, "pause": True}))
+    runner.is_training = True
+    assert not runner.heartbeat()
+    assert runner.is_pausing
+    assert not runner.is_stopping  # a signal that follows is the first one
+    runner.is_training = False
+    assert runner.heartbeat()

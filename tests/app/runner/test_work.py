@@ -31,7 +31,7 @@ class PretendLink:
     def __init__(self, request: dict[str, Any], **job: Any) -> None:
         self.job = {"request": request, "resume": False, **job}
         self.said: list[dict[str, Any]] = []
-        self.is_training = self.is_stopping = False
+        self.is_training = self.is_stopping = self.is_pausing = False
 
     def request(self) -> dict[str, Any]:
         """What to run."""

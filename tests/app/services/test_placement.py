@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.executors.base import DeviceReading
 from app.models import Plan, PlanStatus
 from app.queue.scheduler import Scheduler
+from app.settings import Settings
 
 MIB = 2**20
 
@@ -59,3 +61,16 @@ def test_a_known_plan_says_which_budget_comes_nearest(
     else:
         assert details["nearest_budget_bytes"] == nearest * MIB
         assert details["nearest_plan"]["peak_bytes"] == nearest * MIB - 1
+
+
+def test_a_job_that_names_no_device_is_measured_by_the_gpus_where_there_are_some(
+    service: TestClient, submit: Any, scheduler: Scheduler
+) -> None:
+    executor: Any = scheduler.executor
+    executor.readings = [
+        DeviceReading("w", "cpu", "cpu", 8192 * MIB),
+        DeviceReading("w", "cuda", "cuda:0", 2048 * MIB),
+    ]
+    scheduler.tick()
+    assert refused(service, budget="4GiB")["details"]["largest_bytes"] == 2048 * MIB - Settings().cuda_reserve_bytes
+    submit(budget="4GiB", device="cpu")
