@@ -16,15 +16,17 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from app.executors.base import DeviceReading, Life, Look
 from app.executors.ray_actor import AttemptActor
+from app.executors.ray_gauge import Gauge, Gauges
 
 log = logging.getLogger(__name__)
 NAMESPACE = "s2a"
-PREFIX, WORKER_PREFIX = "s2a:", "s2a-worker:"
+PREFIX, WORKER_PREFIX, GPU = "s2a:", "s2a-worker:", "s2a:cuda"
 UNIT_BYTES = 2**20  # a unit of a device's resource
 START_S = 60.0
 ANSWER_S = 5.0
@@ -43,7 +45,7 @@ def _own_signals() -> Iterator[None]:
 class RayExecutor:
     """Speaks to a cluster at `address`; Ray's token authentication is taken from RAY_AUTH_MODE and RAY_AUTH_TOKEN."""
 
-    def __init__(self, address: str = "auto") -> None:
+    def __init__(self, address: str = "auto", gauge: type[Any] = Gauge) -> None:
         import ray
 
         self.ray: Any = ray  # Ray annotates a part of its functions only
@@ -51,6 +53,7 @@ class RayExecutor:
             with _own_signals():
                 ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
         self._actor = self.ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=4)(AttemptActor)
+        self._gauges = Gauges(ray, gauge)
         self._known: dict[str, Any] = {}
 
     def launch(
@@ -167,16 +170,27 @@ class RayExecutor:
             self.ray.kill(sweeper, no_restart=True)
 
     def devices(self) -> list[DeviceReading]:
-        """The custom resources of the nodes that are alive."""
+        """The custom resources of the nodes that are alive; GPUs with what their node measures, once it has."""
+        nodes = {str(node["NodeID"]): node for node in self.ray.nodes() if node["Alive"]}
+        with_gpus = [key for key, node in nodes.items() if any(name.startswith(GPU) for name in node["Resources"])]
+        measured = self._gauges.readings(with_gpus)
         found = []
-        for node in self.ray.nodes():
-            if not node["Alive"]:
-                continue
+        for key, node in nodes.items():
             resources: dict[str, float] = node["Resources"]
-            names = [key.removeprefix(WORKER_PREFIX) for key in resources if key.startswith(WORKER_PREFIX)]
+            names = [name.removeprefix(WORKER_PREFIX) for name in resources if name.startswith(WORKER_PREFIX)]
             worker = names[0] if names else str(node["NodeManagerHostname"])
-            for key, units in sorted(resources.items()):
-                if key.startswith(PREFIX):
-                    name = key.removeprefix(PREFIX)
-                    found.append(DeviceReading(worker, name.partition(":")[0], name, int(units) * UNIT_BYTES))
+            for resource, units in sorted(resources.items()):
+                is_known = key in measured or not resource.startswith(GPU)
+                if resource.startswith(PREFIX) and is_known:
+                    name = resource.removeprefix(PREFIX)
+                    declared = DeviceReading(worker, name.partition(":")[0], name, int(units) * UNIT_BYTES)
+                    found.append(_measured(declared, measured.get(key, {}).get(name)))
         return found
+
+
+def _measured(declared: DeviceReading, seen: DeviceReading | None) -> DeviceReading:
+    """A declared device with what is used of it; it never has more than the hardware."""
+    if seen is None:  # a node without NVML: the declaration is all that is known
+        return declared
+    capacity = min(declared.capacity_bytes, seen.capacity_bytes)
+    return replace(declared, capacity_bytes=capacity, used_bytes=seen.used_bytes, used_by_pid=seen.used_by_pid)

@@ -57,6 +57,20 @@ def cluster() -> Iterator[Any]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(cluster: Any) -> Iterator[None]:
+    """After each test the cluster has no attempt's actor and every unit of its devices back."""
+    yield
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address=cluster.address, namespace="watcher", log_to_driver=False, configure_logging=False)
+    wait_for(lambda: not ray.util.list_named_actors(all_namespaces=True), 30, "no actor is left")
+    devices = {name: units for name, units in ray.cluster_resources().items() if name.startswith("s2a:")}
+    free = lambda: {name: ray.available_resources().get(name) for name in devices}  # noqa: E731
+    wait_for(lambda: free() == devices, 30, f"every device is free: {free()} of {devices}")
+
+
 @pytest.fixture(scope="module")
 def shared(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     running = RunningService(tmp_path_factory.mktemp("ray") / "s2a", **on(cluster)).start()

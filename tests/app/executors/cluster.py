@@ -45,9 +45,12 @@ def cluster_of(nodes: int) -> Iterator[Any]:
         cluster.shutdown()
 
 
-def add_node(cluster: Any, name: str) -> Any:
-    """A node with one device, `cpu`, of NODE_MIB. On a busy machine Ray gives up on one after 30 s: so it has tries."""
-    resources = {"s2a:cpu": NODE_MIB, f"s2a-worker:{name}": 1}
+def add_node(cluster: Any, name: str, **devices: int) -> Any:
+    """A node with one device, `cpu`, of NODE_MIB, and with others, of so many MiB.
+
+    On a busy machine Ray gives up on one after 30 s: so it has tries.
+    """
+    resources = {"s2a:cpu": NODE_MIB, f"s2a-worker:{name}": 1, **{f"s2a:{key}": size for key, size in devices.items()}}
     for tried in range(TRIES):
         try:
             return cluster.add_node(num_cpus=1, resources=resources, object_store_memory=80 * 2**20)

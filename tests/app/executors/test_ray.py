@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from app.executors.base import Executor, Life
+from app.executors.base import DeviceReading, Executor, Life
 from app.executors.ray import RayExecutor
 from tests.app.executors.cluster import NODE_MIB, add_node, cluster_of
 from tests.app.executors.contract import POLITE, STUBBORN, ExecutorContract, is_running, skip_without, until, words
 
+MIB = 2**20
 pytestmark = [pytest.mark.slow, skip_without("ray"), pytest.mark.timeout(120)]
 
 
@@ -92,6 +93,38 @@ def test_an_actor_that_was_killed_takes_its_process_with_it(executor: RayExecuto
     assert executor.kill(handle, 0.0)
     assert not is_running(int(handle["pid"]))
     assert not is_running(child)
+
+
+class PretendGauge:
+    """Measures a GPU that a stranger uses, and one that nobody offered."""
+
+    def read(self) -> list[DeviceReading]:
+        return [
+            DeviceReading("", "cuda", "cuda:0", 1000 * MIB, used_bytes=300 * MIB, used_by_pid={7: 200 * MIB}),
+            DeviceReading("", "cuda", "cuda:1", 1000 * MIB),
+        ]
+
+
+def test_a_node_tells_what_others_use_of_its_gpus(cluster: Any) -> None:
+    node = add_node(cluster, "w8", **{"cuda:0": 2000})
+    cluster.wait_for_nodes()
+    executor = RayExecutor(cluster.address, PretendGauge)
+    deadline = time.monotonic() + 60
+    while not (found := [d for d in executor.devices() if d.kind == "cuda"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert found == [
+        DeviceReading("w8", "cuda", "cuda:0", 1000 * MIB, used_bytes=300 * MIB, used_by_pid={7: 200 * MIB})
+    ]
+    plain = RayExecutor(cluster.address)
+    while not (found := [d for d in plain.devices() if d.kind == "cuda"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert found == [DeviceReading("w8", "cuda", "cuda:0", 2000 * MIB)]  # there is no NVML: what was declared
+    cluster.remove_node(node, allow_graceful=False)
+    while any(d.worker == "w8" for d in executor.devices()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_an_attempt_whose_node_was_killed_went_down_with_it(
