@@ -88,6 +88,8 @@ def jobs(
         found = list(islice(client.jobs(status), limit))
     terminal.document({"items": found})
     terminal.say(tables.jobs(found) if found else "no job yet: s2a submit s2a_tiny --data digits --budget 16MiB")
+    for line in tables.reasons(found):
+        terminal.say(line)
 
 
 def show(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, json: options.Json = False) -> None:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from app.cli import waits
 from s2a_core.sizes import format_bytes
 
 Document = Mapping[str, Any]
@@ -56,7 +57,7 @@ def age(at: float | None, now: float | None = None) -> str:
 
 
 def jobs(found: Iterable[Document]) -> Table:
-    """Jobs, one a line, with the reason of those that wait or failed."""
+    """Jobs, one a line."""
     rows = table("job", "status", "model", "data", "peak", "budget", "accuracy", "age", right=("peak", "budget", "age"))
     for job in found:
         report = job.get("report") or {}
@@ -74,6 +75,16 @@ def jobs(found: Iterable[Document]) -> Table:
     return rows
 
 
+def reasons(found: Iterable[Document]) -> list[str]:
+    """A line for each job that waits or failed."""
+    lines = []
+    for job in found:
+        if job["status"] in ("queued", "failed") and job.get("reason"):
+            place = f"number {job['position']} in the queue, " if job.get("position") else ""
+            lines.append(f"[name]{job['id']}[/]  {place}{escape(str(job['reason']['message']))}")
+    return lines
+
+
 def job(found: Document) -> RenderableType:
     """One job with its reason, phases, memory and what to do next."""
     request, report = found["request"], found.get("report") or {}
@@ -84,8 +95,7 @@ def job(found: Document) -> RenderableType:
     ]
     if found.get("reason") and found["status"] != "succeeded":
         lines.append(f"  {escape(str(found['reason']['message']))}")
-    if found.get("position"):
-        lines.append(f"  position {found['position']} in the queue")
+    lines += waits.lines(found)
     phases = [phase["name"] for phase in found.get("phases") or []]
     if phases:
         lines.append(f"  phases     {' > '.join(phases)}")
@@ -125,8 +135,9 @@ def devices(found: Iterable[Document]) -> RenderableType:
         free, capacity = format_bytes(device["free_bytes"]), format_bytes(device["capacity_bytes"])
         place = escape(f"{device['kind']} on {device['worker']}")
         parts.append(f"[name]{escape(device['name'])}[/]  {place}: {free} free of {capacity}{state}")
-        machine = device["reserve_bytes"] + device["baseline_bytes"] + device["used_by_others_bytes"]
-        pieces = [("machine", machine)] if machine else []
+        machine = ("reserve and driver", device["reserve_bytes"] + device["baseline_bytes"])
+        others = ("other processes", device["used_by_others_bytes"])
+        pieces = [piece for piece in (machine, others) if piece[1]]
         pieces += [(str(j["job_id"] or "another team"), j["reserved_bytes"]) for j in device["jobs"]]
         parts.append(bar(pieces, device["capacity_bytes"]))
         for number, (name, size) in enumerate(pieces):

@@ -44,3 +44,20 @@ def test_ages_have_one_unit() -> None:
 
 def test_devices_and_plans_say_when_there_is_nothing() -> None:
     assert "no device has reported" in text(tables.devices([]))
+
+
+def test_jobs_that_wait_or_failed_say_why_and_others_nothing() -> None:
+    waits = {**JOB, "status": "queued", "position": 3, "reason": {"message": "needs [x] 2 GiB"}}
+    lost = {**JOB, "status": "failed", "position": None, "reason": {"message": "out of memory"}}
+    assert [text(line).strip() for line in tables.reasons([JOB, waits, lost])] == [
+        "job_1  number 3 in the queue, needs [x] 2 GiB",
+        "job_1  out of memory",
+    ]
+
+
+def test_a_device_tells_the_machines_share_from_that_of_strangers() -> None:
+    sizes = {"reserve_bytes": 2**29, "baseline_bytes": 0, "used_by_others_bytes": 2**30, "capacity_bytes": 2**32}
+    device = {"name": "cuda:0", "kind": "cuda", "worker": "w", "state": "ready", "free_bytes": 2**31, "jobs": []}
+    shown = text(tables.devices([{**device, **sizes, "reason": None}]))
+    assert "reserve and driver  512 MiB" in shown
+    assert "other processes  1,024 MiB" in shown
