@@ -8,10 +8,13 @@ interleaves teams by weight however deep it is read.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from app.queue.policy.facts import Live, Rules, Team, Waiting
+
+BY_AGE = attrgetter("created_at", "job_id")
 
 
 def effective_class(job: Waiting, now: float, rules: Rules) -> int:
@@ -30,19 +33,22 @@ def committed(lives: Iterable[Live], now: float) -> dict[str, float]:
 
 def queues(waiting: Sequence[Waiting], now: float, rules: Rules) -> dict[str, list[tuple[int, Waiting]]]:
     """Each team's jobs, next first, as (minus effective class, job)."""
-    by_class: dict[tuple[str, int], list[tuple[int, Waiting]]] = {}
-    top, aging_s = rules.top_class, rules.aging_s
-    for job in sorted(waiting, key=attrgetter("created_at", "job_id")):
-        own = job.priority
-        rank = -own if own >= top else -min(top, own + int((now - job.created_at) / aging_s))
-        key = (job.team_id, rank)
-        if key in by_class:
-            by_class[key].append((rank, job))
-        else:
-            by_class[key] = [(rank, job)]
+    submitted: dict[tuple[str, int], list[Waiting]] = {}
+    for job in waiting:
+        submitted.setdefault((job.team_id, job.priority), []).append(job)
+    by_class: dict[tuple[str, int], list[Waiting]] = {}
+    for (team, _), jobs in submitted.items():
+        jobs.sort(key=BY_AGE)
+        start = 0
+        while start < len(jobs):  # of one class as submitted, so the older ones stand in the higher classes: in runs
+            rank = -effective_class(jobs[start], now, rules)
+            end = bisect_right(jobs, rank, start, key=lambda job: -effective_class(job, now, rules))
+            by_class.setdefault((team, rank), []).extend(jobs[start:end])
+            start = end
     found: dict[str, list[tuple[int, Waiting]]] = {}
     for team, rank in sorted(by_class):
-        found.setdefault(team, []).extend(by_class[team, rank])
+        by_class[team, rank].sort(key=BY_AGE)
+        found.setdefault(team, []).extend([(rank, job) for job in by_class[team, rank]])
     return found
 
 
