@@ -1,7 +1,11 @@
-"""Whatever happens in whatever order: no device is overbooked, no job runs twice, none is lost, none starves."""
+"""Whatever happens in whatever order: no device is overbooked, no job runs twice, none is lost, none starves.
+
+S2A_TEST_EXAMPLES stories of 25 steps each, ten by default, on each kind of database.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +30,7 @@ MIB = 2**20
 CAPACITIES = {"cpu": 100 * MIB, "cuda:0": 64 * MIB, "cuda:1": 64 * MIB}
 RULES = Rules(preempt_after_s=0, min_run_s=0, front_s=0.05)
 STRANGER = 99_999
+EXAMPLES = int(os.environ.get("S2A_TEST_EXAMPLES", "10"))
 
 
 class Queue(RuleBasedStateMachine):
@@ -202,10 +207,10 @@ def machine(database_url: str, tmp_path: Path) -> Iterator[Callable[[], Queue]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(540)
+@pytest.mark.timeout(60 + 48 * EXAMPLES)
 def test_the_ledger_holds_whatever_happens(machine: Callable[[], Queue]) -> None:
     limits = settings(
-        max_examples=10,
+        max_examples=EXAMPLES,
         stateful_step_count=25,
         deadline=None,
         derandomize=True,
