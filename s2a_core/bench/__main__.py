@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import logging
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -37,14 +38,16 @@ def measured(args: argparse.Namespace) -> Results:
     weights = {name: Path(path) for name, _, path in (item.partition("=") for item in args.weights)}
     wanted = [c for c in (suite.FULL if args.full else suite.QUICK) if not args.models or c.model in args.models]
     command = " ".join(["python -m s2a_core.bench", *args.given])
-    repeats = args.repeats or (7 if args.full else 3)
+    repeats = args.repeats or (7 if args.full else 2)
+    contestants = suite.CONTESTANTS if args.full else suite.QUICK_CONTESTANTS
     results = Results(**provenance(command, "cpu", torch.get_num_threads()))
     rows: list[Row] = []
+    began = time.monotonic()
     for case in wanted:
         model, _ = suite.create(case, weights, "cpu")
         x = torch.zeros(1, 3, case.image_size, case.image_size, dtype=suite.DTYPES[case.precision])
         results.floors[f"{case.model} {case.precision}"] = suite.floor(model, x)
-        rows += suite.run(case, weights=weights, repeats=repeats)
+        rows += suite.run(case, contestants, weights=weights, repeats=repeats)
         results = dataclasses.replace(results, rows=tuple(rows))
         results.write(args.output / "results.json")
     if not args.no_curves:
@@ -53,6 +56,7 @@ def measured(args: argparse.Namespace) -> Results:
         results = dataclasses.replace(results, planner=tuple(planner.runs()), predictions=tuple(prediction.runs()))
         results = dataclasses.replace(results, budgets=tuple(budgets.runs()))
         results = dataclasses.replace(results, overhead=tuple(overhead.runs()))
+    results = dataclasses.replace(results, seconds=round(time.monotonic() - began, 1))
     results.write(args.output / "results.json")
     return results
 

@@ -120,7 +120,7 @@ class OverheadRun:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything one run measured."""
+    """Everything one run measured. seconds: the whole run's."""
 
     command: str
     date: str
@@ -133,6 +133,7 @@ class Results:
     budgets: tuple[BudgetRun, ...] = ()
     overhead: tuple[OverheadRun, ...] = ()
     floors: dict[str, dict[str, int]] = field(default_factory=dict)
+    seconds: float = 0.0
     version: int = VERSION
 
     def write(self, path: Path) -> None:

@@ -15,7 +15,7 @@ from s2a_core.bench.results import Curve
 from s2a_core.meter import PeakMeter
 
 MODEL = "deit_tiny_patch16_224"
-BATCHES, SIZES, DEPTHS = (2, 4, 8, 16, 24), (96, 160, 224, 288), (3, 6, 9, 12)
+BATCHES, SIZES, DEPTHS = (2, 4, 8, 12, 16), (96, 160, 224, 288), (3, 6, 9, 12)
 SHOWN = ("full fine-tuning", "bias", "bias + checkpointing", "s2a bias, regions 4 bit")
 
 

@@ -98,6 +98,7 @@ def overview(results: Results) -> str:
 def section(results: Results) -> str:
     """What stands in the README between the two markers."""
     versions = ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items()))
+    took = f", {results.seconds / 60:.0f} minutes" if results.seconds else ""
     return "\n".join(
         [
             BEGIN,
@@ -116,7 +117,7 @@ def section(results: Results) -> str:
             "than they are. All contestants: [docs/bench/tables.md](docs/bench/tables.md).",
             "",
             f"Measured {results.date} on {results.machine['device']}, {results.machine['num_threads']} threads, with "
-            f"{versions}; `{results.command}`. **Not run on a GPU.**"
+            f"{versions}; `{results.command}`{took}. **Not run on a GPU.**"
             if results.machine["device"] == "cpu"
             else f"Measured {results.date} on {results.machine['device']} with {versions}; `{results.command}`.",
             "",
