@@ -33,6 +33,7 @@ from app.store.database import Database
 
 log = logging.getLogger(__name__)
 LEADER = "scheduler"
+REASONS = 200  # that a pass writes
 EXPLAIN_S = 5.0  # a reason whose numbers move is written again after so long
 
 
@@ -156,13 +157,20 @@ class Scheduler:
             jobs.add_event(session, job, "preempted", {"reason": job.reason})
 
     def _explain(self, session: Session, waits: Mapping[str, Wait], now: float) -> None:
-        """Write what changed: code, message and position at once, numbers that move every EXPLAIN_S."""
-        found = []
+        """Write what changed: code, message and position at once, numbers that move every EXPLAIN_S.
+
+        At most REASONS a pass, those that were written longest ago first, so that a pass stays short.
+        """
+        due = []
         for job_id, wait in waits.items():
             old = self._written.get(job_id)
             is_same = old is not None and old[:3] == (wait.code, wait.message, wait.position)
-            if is_same and old is not None and now - old[3] < EXPLAIN_S:
-                continue
+            if not (is_same and old is not None and now - old[3] < EXPLAIN_S):
+                due.append((old[3] if old is not None else 0.0, job_id))
+        due.sort(key=lambda pair: pair[0])
+        found = []
+        for _, job_id in due[:REASONS]:
+            wait = waits[job_id]
             self._written[job_id] = (wait.code, wait.message, wait.position, now)
             reason = {
                 "code": wait.code,

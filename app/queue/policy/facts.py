@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,13 +131,21 @@ class Preempt:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Why a job waits. position: 1 is next. eta_at: when it is expected to start, None when nothing can say."""
+    """Why a job waits. position: 1 is next. eta_at: when it is expected to start, None when nothing can say.
+
+    The details are made when they are asked for: most of a pass' reasons are as they were and are not written.
+    """
 
     code: str
     message: str
-    details: Mapping[str, Any]
+    make_details: Callable[[], Mapping[str, Any]]
     position: int | None
     eta_at: float | None
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """What is short on which device and who holds it."""
+        return self.make_details()
 
 
 @dataclass(frozen=True, slots=True)

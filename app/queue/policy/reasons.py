@@ -7,8 +7,9 @@ The ETA places the waiting jobs in order on the estimated ends of the live ones,
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from app.queue.policy.facts import Device, Preempt, Rules, Team, Wait, Waiting
@@ -74,16 +75,19 @@ def explain(
         else:
             position += 1
             at, place = _eta(entry, timelines), position
-        details = {
-            **entry.details,
-            "needs_bytes": min(entry.job.limit_bytes, entry.job.peak_bytes),
-            "devices": _per_device(entry.job, packing, shown[entry.job.team_id]),
-        }
-        if entry.code == "preempting":
-            details["num_stopped"] = len(preempts)
+        details = partial(_details, entry, packing, shown[entry.job.team_id], len(preempts))
         message = entry.message or _message(entry, packing, details)
         waits[entry.job.job_id] = Wait(entry.code, message, details, place, at)
     return waits
+
+
+def _details(entry: Held, packing: Packing, shown: Mapping[str, dict[str, Any]], num_stopped: int) -> dict[str, Any]:
+    found = {
+        **entry.details,
+        "needs_bytes": min(entry.job.limit_bytes, entry.job.peak_bytes),
+        "devices": _per_device(entry.job, packing, shown),
+    }
+    return {**found, "num_stopped": num_stopped} if entry.code == "preempting" else found
 
 
 def _timelines(packing: Packing) -> list[_Timeline]:
@@ -144,13 +148,14 @@ def _per_device(job: Waiting, packing: Packing, shown: Mapping[str, dict[str, An
     return found
 
 
-def _message(entry: Held, packing: Packing, details: Mapping[str, Any]) -> str:
-    needs = format_bytes(details["needs_bytes"])
+def _message(entry: Held, packing: Packing, make_details: Callable[[], Mapping[str, Any]]) -> str:
+    needs = format_bytes(min(entry.job.limit_bytes, entry.job.peak_bytes))
     if entry.code == "preempting":
-        return f"needs {needs}; {details['num_stopped']} jobs of a lower class are being stopped for it"
+        return f"needs {needs}; {make_details()['num_stopped']} jobs of a lower class are being stopped for it"
     if entry.code == "held_for_head":
         return "fits, but would delay a job that comes before it"
     if entry.code == "no_device":
+        details = make_details()
         if not details["devices"]:
             return f"no device is {entry.job.kind!r}"
         states = ", ".join(
@@ -159,5 +164,6 @@ def _message(entry: Held, packing: Packing, details: Mapping[str, Any]) -> str:
             for d in details["devices"]
         )
         return f"needs {needs} on one device; {states}"
-    free = max((d["free_bytes"] for d in details["devices"]), default=0)
+    free = max((free for key, free in packing.free.items() if entry.job.accepts(packing.devices[key])), default=0)
+    free = max(0, free)
     return f"needs {needs}, {format_bytes(free)} are free on one device"
