@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     runner_command: list[str] = []  # what an attempt runs; this Python's app.runner if empty
     executor: Literal["local", "ray"] = "local"
     ray_address: str = "auto"
+    ray_require_token: bool = True  # without Ray's token authentication whoever reaches the cluster runs what he likes
     run_workers: bool = True
     max_body_bytes: int = 2 * 2**20
     max_part_bytes: int = 32 * 2**20
@@ -79,6 +80,11 @@ class ClientSettings(BaseSettings):
 
     url: str = "http://127.0.0.1:8000"
     api_key: str = ""
+
+
+def has_ray_token() -> bool:
+    """Whether Ray's token authentication is on in this process."""
+    return os.environ.get("RAY_AUTH_MODE") == "token"
 
 
 def child_environment() -> dict[str, str]:

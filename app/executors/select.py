@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from app.executors.base import Executor
 from app.executors.local import LocalExecutor
-from app.settings import Settings
+from app.settings import Settings, has_ray_token
 from s2a_core.errors import InvalidInput
 
 
 def executor_of(settings: Settings) -> Executor:
-    """LocalExecutor, or RayExecutor when S2A_EXECUTOR=ray. Raises InvalidInput without the extra s2a[ray]."""
+    """LocalExecutor, or RayExecutor when S2A_EXECUTOR=ray. Raises InvalidInput without a token or Ray itself."""
     if settings.executor == "local":
         return LocalExecutor(settings.capacity_bytes)
+    if settings.ray_require_token and not has_ray_token():
+        raise InvalidInput(
+            "S2A_EXECUTOR=ray needs token authentication: set RAY_AUTH_MODE=token and the same RAY_AUTH_TOKEN here and "
+            "on every node, or S2A_RAY_REQUIRE_TOKEN=false in a network where nobody else is"
+        )
     try:
         from app.executors.ray import RayExecutor
 

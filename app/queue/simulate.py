@@ -18,6 +18,8 @@ from app.queue.policy import Device, Front, Live, Rules, Team, Waiting, decide
 from app.queue.policy.facts import decayed, expected_end
 
 GIB = 2**30
+PARTS = (0.1, 0.2, 0.33, 0.5, 0.95)  # of a device's memory
+MIX = (20, 30, 25, 17, 8)
 SWITCHING = 0.05  # of a shared device's speed
 
 
@@ -65,14 +67,22 @@ class Outcome:
 
 
 def trace(
-    num_jobs: int, teams: Sequence[Team], seed: int, arrive_within_s: float, device_bytes: int = 80 * GIB
+    num_jobs: int,
+    teams: Sequence[Team],
+    seed: int,
+    arrive_within_s: float,
+    device_bytes: int = 80 * GIB,
+    mix: Sequence[float] = MIX,
 ) -> list[TraceJob]:
-    """Jobs with log-normal run times (median 20 min), sizes from a tenth to all of a device, in order of arrival."""
+    """Jobs with log-normal run times (median 20 min), sizes of a tenth to all of a device, in order of arrival.
+
+    mix: how many jobs have each of the sizes PARTS.
+    """
     rng = random.Random(seed)
     found = []
     for index in range(num_jobs):
         work_s = min(12 * 3600.0, 1200 * math.exp(rng.gauss(0, 1)))
-        part = rng.choices((0.1, 0.2, 0.33, 0.5, 0.95), (20, 30, 25, 17, 8))[0]
+        part = rng.choices(PARTS, mix)[0]
         found.append(
             TraceJob(
                 id=f"job{index:05d}",

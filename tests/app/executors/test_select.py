@@ -1,4 +1,4 @@
-"""The settings name where attempts run; without Ray installed the message says what to install."""
+"""The settings name where attempts run; without Ray or its token the message says what to do."""
 
 from __future__ import annotations
 
@@ -21,4 +21,10 @@ def test_local_is_the_default_with_the_declared_capacity() -> None:
 def test_ray_has_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InvalidInput, match=r"pip install 's2a\[ray\]'"):
+        executor_of(Settings(executor="ray", ray_require_token=False))
+
+
+def test_ray_without_its_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(InvalidInput, match="set RAY_AUTH_MODE=token"):
         executor_of(Settings(executor="ray"))
