@@ -12,7 +12,7 @@ from app.runner.spool import LAST_WORD, read_spool
 from app.services.jobs import job_folder
 from app.store import attempts
 from app.store.database import Database
-from tests.faults.service import ENDED, RunningService, processes_of, wait_for
+from tests.faults.service import ENDED, RunningService, command_of, processes_of, wait_for
 from tests.faults.stub_runner import STEPS
 
 
@@ -35,7 +35,8 @@ def num_reserved(service: RunningService) -> int:
 def strays(service: RunningService) -> list[psutil.Process]:
     """Processes of attempts and what they started."""
     own = {p.pid for p in service.processes()}
-    return [p for p in processes_of(service.folder) if p.pid not in own and "serve" not in " ".join(p.cmdline())]
+    found = [p for p in processes_of(service.folder) if p.pid not in own and "serve" not in command_of(p)]
+    return [p for p in found if p.is_running()]
 
 
 def check(service: RunningService, job: str, epochs: int, status: str = "succeeded", seconds: float = 60) -> Any:

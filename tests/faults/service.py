@@ -38,6 +38,14 @@ def wait_for(true: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty once it has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
 def processes_of(folder: Path) -> list[psutil.Process]:
     """Every other process whose command line or environment names the folder: service, runners, their children."""
     found = []
@@ -137,8 +145,8 @@ class RunningService:
         if self.process is None or self.process.poll() is not None:
             return []
         own = psutil.Process(self.process.pid)
-        return [own, *(p for p in own.children(recursive=True) if "--attempt" not in p.cmdline())]
+        return [own, *(p for p in own.children(recursive=True) if "--attempt" not in command_of(p))]
 
     def runners(self) -> list[psutil.Process]:
         """The processes of attempts."""
-        return [p for p in processes_of(self.folder) if "--attempt" in p.cmdline()]
+        return [p for p in processes_of(self.folder) if "--attempt" in command_of(p)]

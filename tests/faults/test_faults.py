@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests.faults.checks import check, strays
-from tests.faults.service import ENDED, RunningService, wait_for
+from tests.faults.service import ENDED, RunningService, command_of, wait_for
 
 ROUNDS = int(os.environ.get("S2A_TEST_FAULT_ROUNDS", "1"))
 STUB = [sys.executable, "-m", "tests.faults.stub_runner"]
@@ -166,7 +166,7 @@ def test_a_service_that_is_away_past_the_fence_loses_nothing(
         trains(service, job, 2)
         service.kill()
         time.sleep(2 * QUICK["fence_s"])
-        assert [p for p in strays(service) if "--attempt" in p.cmdline()]
+        assert [p for p in strays(service) if "--attempt" in command_of(p)]
         service.start()
         done = check(service, job, EPOCHS)
         assert done["attempts"] == 1
