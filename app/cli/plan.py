@@ -50,6 +50,7 @@ def plan(
     from app.cli.profiles import cached_profile, known_margin, profile_cache
     from s2a_core.outputs.atomic import plain, write_text
     from s2a_core.planning.choice import Candidate, candidates, plan_over
+    from s2a_core.planning.trace import predicted_course
     from s2a_core.profiling import Profile
     from s2a_core.sizes import parse_bytes
 
@@ -79,13 +80,16 @@ def plan(
             **{**wanted, "adapter": candidate.adapter, "precision": candidate.precision},
         )
 
+    profiles: dict[Candidate, Profile] = {}
+
     def profile_of(candidate: Candidate) -> Profile:
         known = cached_profile(model, **{**wanted, "adapter": candidate.adapter, "precision": candidate.precision})
-        if known is not None:
-            return known
-        from s2a_core import pipeline
+        if known is None:
+            from s2a_core import pipeline
 
-        return pipeline.make_profile(request_for(candidate))
+            known = pipeline.make_profile(request_for(candidate))
+        profiles[candidate] = known
+        return known
 
     made, source = plan_over(
         candidates(adapter, precision), profile_of, budget_bytes, batch_size, objective,
@@ -100,7 +104,7 @@ def plan(
         write_text(save, json_format.dumps(document, indent=2) + "\n")
         terminal.note(f"plan written to {save}")
     if plot is not None:
-        plot_plan(document, plot)
+        plot_plan(document, plot, predicted_course(profiles[source], made))
         terminal.note(f"plot written to {plot}")
     terminal.document(document)
     terminal.say(explain_plan(document))

@@ -1,9 +1,9 @@
-"""`s2a plan --plot`: the frontier and the parts of the peak as a PNG or as a page."""
+"""`s2a plan --plot`: the frontier, the parts of the peak and the course of a step as a PNG or as a page."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,18 @@ from typing import Any
 from s2a_core.errors import InvalidInput
 from s2a_core.outputs.atomic import replacing, write_text
 from s2a_core.outputs.charts import Line, line_chart
-from s2a_core.outputs.memory_sections import baselines_section, budget_section, mebibytes, parts_of, storage_section
+from s2a_core.outputs.memory_sections import (
+    baselines_section,
+    budget_section,
+    mebibytes,
+    parts_of,
+    storage_section,
+    timeline_section,
+)
+from s2a_core.planning.trace import Point
 
 Document = Mapping[str, Any]
+PREDICTED_WORDS = "Most bytes alive in each site's turn of a step and of an evaluation, as predicted"
 
 
 def check_plot_name(path: Path) -> None:
@@ -22,20 +31,21 @@ def check_plot_name(path: Path) -> None:
         raise InvalidInput(f"--plot takes FILE.png or FILE.html, not {path}")
 
 
-def plot_plan(plan: Document, path: Path) -> None:
-    """Draw a plan document to `path`."""
+def plot_plan(plan: Document, path: Path, course: Sequence[Point] = ()) -> None:
+    """Draw a plan document to `path`. course: of `predicted_course`, left out where empty."""
     if path.suffix.lower() == ".png":
-        _draw_png(plan, path)
+        _draw_png(plan, path, course)
     else:
-        write_text(path, plan_page(plan))
+        write_text(path, plan_page(plan, course))
 
 
-def plan_page(plan: Document) -> str:
-    """A page that opens offline: budget bar, frontier, baselines, storage per site."""
+def plan_page(plan: Document, course: Sequence[Point] = ()) -> str:
+    """A page that opens offline: budget bar, memory over a step, frontier, baselines, storage per site."""
     report = {
         "budget_bytes": plan.get("budget_bytes"),
         "predicted_peak_bytes": (plan.get("predicted") or {}).get("peak_bytes"),
         "adapter": plan.get("adapter"),
+        "memory_timeline": [{"t": i, "bytes": p.num_bytes, "phase": p.phase} for i, p in enumerate(course)],
     }
     points = frontier_points(plan)
     chart = line_chart(
@@ -52,6 +62,7 @@ def plan_page(plan: Document) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width,initial-scale=1"><title>{title}</title><style>{style}</style></head><body><main>'
         f'<p class="kicker">s2a plan</p><h1>{title}</h1>{budget_section(report, plan)}'
+        f"{timeline_section(report, PREDICTED_WORDS)}"
         "<section><h2>Frontier</h2><p class='sub'>The smallest gradient error that each amount of memory allows.</p>"
         f"{chart}</section>{baselines_section(report, plan)}{storage_section(plan)}</main></body></html>\n"
     )
@@ -67,11 +78,12 @@ def frontier_points(plan: Document) -> list[tuple[float, float]]:
     return sorted(points)
 
 
-def _draw_png(plan: Document, path: Path) -> None:
+def _draw_png(plan: Document, path: Path, course: Sequence[Point]) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    bar, front = figure.subplots(1, 2, width_ratios=(1, 2))
+    figure = Figure(figsize=(15 if course else 11, 4.2), layout="constrained")
+    axes = figure.subplots(1, 3 if course else 2, width_ratios=(1, 2, 2) if course else (1, 2))
+    bar, front = axes[0], axes[-1]
     floor = 0.0
     predicted = plan.get("predicted") or {}
     for name, size, _ in parts_of(predicted.get("breakdown") or {}):
@@ -81,6 +93,8 @@ def _draw_png(plan: Document, path: Path) -> None:
     bar.axhline(limit, color="crimson", label="budget")
     bar.set_ylabel("MiB")
     bar.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    if course:
+        _draw_course(axes[1], course, limit)
     points = frontier_points(plan)
     front.plot([x / 2**20 for x, _ in points], [y for _, y in points], marker="o")
     front.axvline(limit, color="crimson")
@@ -89,3 +103,16 @@ def _draw_png(plan: Document, path: Path) -> None:
     front.set_title(str(plan.get("model")))
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=140)
+
+
+def _draw_course(axes: Any, course: Sequence[Point], limit: float) -> None:
+    """Bytes over the turns of a step, the phases named below."""
+    axes.fill_between(range(len(course)), [p.num_bytes / 2**20 for p in course], step="mid", alpha=0.4)
+    axes.axhline(limit, color="crimson")
+    axes.set_ylim(bottom=0)
+    first: dict[str, int] = {}
+    for i, point in enumerate(course):
+        first.setdefault(point.phase, i)
+    names = [name for name in first if name != "optimizer"]  # its one turn lies beside the evaluation's
+    axes.set_xticks([first[name] for name in names], names, fontsize=8)
+    axes.set_title("memory over a step, MiB")

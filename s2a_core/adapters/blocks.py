@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from s2a_core.errors import InvalidInput
+
 
 def repeated_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """(name, module) of the members of the model's ModuleLists and Sequentials whose members are of one large class.
@@ -41,7 +43,10 @@ class Place:
 
 @torch.no_grad()
 def places(model: nn.Module, image_size: int) -> list[Place]:
-    """The repeated blocks in the order they run, those only that take and give tokens or maps of samples."""
+    """The repeated blocks in the order they run, those only that take and give tokens or maps of samples.
+
+    Raises InvalidInput for an image size the model refuses.
+    """
     blocks = {module: name for name, module in repeated_blocks(model)}
     found: list[Place] = []
 
@@ -61,6 +66,8 @@ def places(model: nn.Module, image_size: int) -> list[Place]:
     parameter = next(model.parameters())
     try:
         model.eval()(torch.zeros(1, 3, image_size, image_size, device=parameter.device, dtype=parameter.dtype))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise InvalidInput(f"the model refuses images of {image_size} pixels: {error}") from error
     finally:
         model.train(was_training)
         for hook in hooks:

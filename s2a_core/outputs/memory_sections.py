@@ -24,6 +24,7 @@ PARTS = (
     ("context", "c6"),
     ("margin", "c6"),
 )
+MEASURED_WORDS = "Bytes alive at every allocation and release of a real training step"
 STORAGE_WORDS = {
     "exact": "as PyTorch keeps it",
     "mask": "1 bit, exact gradient",
@@ -82,8 +83,8 @@ def budget_section(report: Document, plan: Document) -> str:
     )
 
 
-def timeline_section(report: Document) -> str:
-    """Memory in use over one measured step, under the budget line."""
+def timeline_section(report: Document, words: str = MEASURED_WORDS) -> str:
+    """Memory in use over one step, under the budget line. words: what the points are."""
     points, spans = _timeline(report.get("memory_timeline") or [])
     if not points:
         return ""
@@ -101,9 +102,8 @@ def timeline_section(report: Document) -> str:
         height=320,
     )
     return (
-        "<section><h2>Memory over one step</h2><p class='sub'>Bytes alive at every allocation and release of a real "
-        "training step: weights, gradients, optimizer state, held activations and temporaries.</p>"
-        f"{chart}</section>"
+        f"<section><h2>Memory over one step</h2><p class='sub'>{html.escape(words)}: weights, gradients, optimizer "
+        f"state, held activations and temporaries.</p>{chart}</section>"
     )
 
 

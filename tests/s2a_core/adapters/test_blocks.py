@@ -1,8 +1,10 @@
 """Blocks are found in transformers and convolutional networks."""
 
+import pytest
 import timm
 
 from s2a_core.adapters.blocks import places, repeated_blocks
+from s2a_core.errors import InvalidInput
 from s2a_core.models import load_model
 
 
@@ -26,3 +28,8 @@ def test_maps_are_told_apart_by_where_their_channels_are() -> None:
     resnet = places(timm.create_model("resnet18"), 64)
     assert {p.channels_first for p in resnet} == {True}
     assert [(p.in_shape, p.out_shape) for p in resnet][2] == ((64, 16, 16), (128, 8, 8))
+
+
+def test_an_image_size_that_the_model_refuses_is_bad_input() -> None:
+    with pytest.raises(InvalidInput, match="refuses images of 100 pixels"):
+        places(timm.create_model("levit_128s"), 100)

@@ -89,6 +89,7 @@ def test_budgets_that_cannot_be_read_are_refused(text: str) -> None:
         ({"model": "s2a_tiny", "batch_size": 0}, InvalidInput),
         ({"model": "s2a_tiny", "adapter": "magic"}, BadAdapter),
         ({"model": "levit_128s", "image_size": 100, "adapter": "bias"}, InvalidInput),
+        ({"model": "levit_128s", "image_size": 100, "adapter": "auto"}, InvalidInput),
         ({"model": "vgg11", "image_size": 64, "adapter": "prompt"}, BadAdapter),
     ],
 )
