@@ -63,6 +63,8 @@ class ReplayMode(TorchFunctionMode):
             self.last_unread = -1
         if func in _MATCHED:
             args, kwargs = _matched_call(func, args, kwargs)
+        if func is F.batch_norm:
+            return _batch_norm(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -74,6 +76,23 @@ class ReplayMode(TorchFunctionMode):
         if torch.is_autocast_enabled(input.device.type):
             return F.linear(input, weight, bias)
         return F.linear(input.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype))
+
+
+def wide(*scales: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Scales and shifts per channel beside fp32 statistics: batch norm takes them in fp32 alone, whatever its input."""
+    return tuple(s.float() if s is not None and s.dtype in (torch.bfloat16, torch.float16) else s for s in scales)
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *rest: Any,
+    **more: Any,
+) -> Tensor:
+    return F.batch_norm(input, running_mean, running_var, *wide(weight, bias), *rest, **more)
 
 
 def _matched_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

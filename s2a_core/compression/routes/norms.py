@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from s2a_core.compression.replay import wide
 from s2a_core.compression.routes.calls import bound, check, keeps_something, packed, stock
 from s2a_core.compression.sites import Site, options_of
 from s2a_core.ops import FrozenBatchNormFunction
@@ -77,9 +78,7 @@ def batch_norm(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[
     """F.batch_norm."""
     names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
     given = bound(names, {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}, args, kwargs)
-    x, weight, bias = given["input"], given["weight"], given["bias"]
-    if weight is not None and bias is not None and weight.dtype != bias.dtype:
-        weight, bias = weight.float(), bias.float()
+    x, (weight, bias) = given["input"], wide(given["weight"], given["bias"])
     if not keeps_something(x, weight, bias):
         return func(x, given["running_mean"], given["running_var"], weight, bias, *(given[n] for n in names[5:]))
     site = session.site("batch_norm")

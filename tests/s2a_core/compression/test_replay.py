@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -40,3 +41,18 @@ def test_narrow_weights_meet_wide_biases() -> None:
     bias = torch.randn(3, requires_grad=True)
     with ReplayMode():
         assert F.linear(x, weight, bias).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias_dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("is_training", [False, True])
+def test_batch_norm_takes_narrow_scales_beside_wide_statistics(
+    dtype: torch.dtype, bias_dtype: torch.dtype, is_training: bool
+) -> None:
+    x, mean, var = torch.randn(2, 3, 4, 4), torch.zeros(3), torch.ones(3)
+    weight, bias = torch.rand(3).bfloat16(), torch.randn(3).to(bias_dtype)
+    expected = F.batch_norm(x, mean.clone(), var.clone(), weight.float(), bias.float(), is_training)
+    with ReplayMode():
+        y = F.batch_norm(x.to(dtype), mean, var, weight, bias, is_training)
+    assert y.dtype == dtype
+    assert_close(y.float(), expected, rel=1e-2)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from s2a_core.compression import compress
+from s2a_core.compression import compress, prepare_frozen_weights
 from s2a_core.storage import Storage, StoragePolicy
 from tests.assertions import assert_close
 
@@ -33,3 +34,17 @@ def test_a_norm_over_two_dimensions_stays_stock() -> None:
     model, x = nn.Sequential(nn.LayerNorm((4, 8))), torch.randn(2, 4, 8)
     with compress(model, StoragePolicy(default=Storage.B4)):
         assert_close(model(x), nn.functional.layer_norm(x, (4, 8)), rel=1e-6)
+
+
+@pytest.mark.parametrize("trains_bias", [False, True])
+@pytest.mark.parametrize("is_training", [False, True])
+def test_batch_norm_runs_with_frozen_scales_in_bf16(trains_bias: bool, is_training: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).train(is_training)
+    model.requires_grad_(False)
+    model[0].bias.requires_grad_(True)
+    model[1].bias.requires_grad_(trains_bias)
+    prepare_frozen_weights(model, "bf16")
+    with torch.autocast("cpu", torch.bfloat16), compress(model, StoragePolicy(default=Storage.B4)):
+        y = model(torch.randn(2, 3, 4, 4))
+    y.float().sum().backward()
+    assert bool(torch.isfinite(model[0].bias.grad).all())
