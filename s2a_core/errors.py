@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from s2a_core.sizes import format_bytes
+from s2a_core.sizes import format_at_least, format_bytes
 
 
 class S2AError(Exception):
@@ -120,7 +120,8 @@ class InfeasibleBudget(S2AError):
     ) -> None:
         super().__init__(
             f"nothing fits {format_bytes(budget_bytes)}: the smallest budget that does is "
-            f"{format_bytes(min_feasible_budget_bytes)}; the largest part is {binding} ({format_bytes(binding_bytes)})",
+            f"{format_at_least(min_feasible_budget_bytes)}; the largest part is {binding} "
+            f"({format_bytes(binding_bytes)})",
             details={
                 "budget_bytes": budget_bytes,
                 "min_feasible_budget_bytes": min_feasible_budget_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 
 _UNITS = {
     "": 1,
@@ -16,11 +17,11 @@ _UNITS = {
     "GB": 10**9,
     "TB": 10**12,
 }
-_PATTERN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_PATTERN = re.compile(r"\s*((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
 def parse_bytes(text: str | int) -> int:
-    """Bytes from `4GiB`, `4096MiB`, `4GB`, `1.5GiB` or a plain number of bytes.
+    """Bytes from `4GiB`, `4096MiB`, `1,024 MiB`, `4GB`, `1.5GiB` or a plain number of bytes.
 
     Raises BadBudget for anything else, and for amounts that are not positive.
     """
@@ -33,7 +34,8 @@ def parse_bytes(text: str | int) -> int:
             f"cannot read {text!r} as an amount of memory; write 4GiB, 4096MiB, 4GB or a number of bytes",
             details={"value": str(text), "units": [u for u in _UNITS if u]},
         )
-    amount = int(float(match.group(1)) * unit) if "." in match.group(1) else int(match.group(1)) * unit
+    number = match.group(1).replace(",", "")
+    amount = int(float(number) * unit) if "." in number else int(number) * unit
     if amount <= 0:
         raise BadBudget(f"the amount of memory must be positive, not {text!r}", details={"value": str(text)})
     return amount
@@ -48,3 +50,11 @@ def format_bytes(num_bytes: int) -> str:
     if abs(num_bytes) >= 2**10:
         return f"{num_bytes / 2**10:.0f} KiB"
     return f"{num_bytes} B"
+
+
+def format_at_least(num_bytes: int) -> str:
+    """As `format_bytes`, rounded up: typed back as a budget it is never less than what was meant."""
+    for least, step in ((10 * 2**20, 2**20), (2**20, 2**20 / 10), (2**10, 2**10)):
+        if num_bytes >= least:
+            return format_bytes(ceil(ceil(num_bytes / step) * step))
+    return format_bytes(num_bytes)

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from s2a_core.sizes import format_bytes
+from s2a_core.sizes import format_at_least, format_bytes
 
 Document = Mapping[str, Any]
 PARTS = {
@@ -206,7 +206,7 @@ def _sections(plan: Document) -> list[RenderableType]:
         parts.append(f"why {adapter_words(plan)} in {plan.get('precision')}: {escape(str(reason))}")
     smallest = plan.get("min_feasible_budget_bytes")
     if smallest:
-        parts.append(f"the smallest budget that fits is {format_bytes(int(smallest))}")
+        parts.append(f"the smallest budget that fits is {format_at_least(int(smallest))}")
     if solver:
         gap = _number(solver.get("gap"), "{:.1e}")
         parts.append(

@@ -78,9 +78,9 @@ class ReplayMode(TorchFunctionMode):
         return F.linear(input.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype))
 
 
-def wide(*scales: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Scales and shifts per channel beside fp32 statistics: batch norm takes them in fp32 alone, whatever its input."""
-    return tuple(s.float() if s is not None and s.dtype in (torch.bfloat16, torch.float16) else s for s in scales)
+def wide(scale: Tensor | None) -> Tensor | None:
+    """A scale or shift per channel beside fp32 statistics: batch norm takes it in fp32 alone, whatever its input."""
+    return scale.float() if scale is not None and scale.dtype in (torch.bfloat16, torch.float16) else scale
 
 
 def _batch_norm(
@@ -92,7 +92,7 @@ def _batch_norm(
     *rest: Any,
     **more: Any,
 ) -> Tensor:
-    return F.batch_norm(input, running_mean, running_var, *wide(weight, bias), *rest, **more)
+    return F.batch_norm(input, running_mean, running_var, wide(weight), wide(bias), *rest, **more)
 
 
 def _matched_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
