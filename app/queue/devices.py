@@ -20,8 +20,8 @@ def refresh(
 ) -> list[Device]:
     """Write down what was measured; every known device comes back.
 
-    A device that is no longer reported is gone; one that is reported again, or whose memory came back while it was in
-    quarantine for that, is ready.
+    A device that is no longer reported is gone; one that is reported again is what it was. One in quarantine for memory
+    that did not come back is ready once it has.
     """
     known = {(device.worker, device.name): device for device in queue.devices(session)}
     held: dict[str, list[Attempt]] = {}
@@ -38,8 +38,9 @@ def refresh(
         _measure(device, reading, held.get(device.id, []), settings, now)
     for key, device in known.items():
         if key not in seen and device.state != DeviceState.GONE:
+            kept = {"quarantine": device.reason} if device.state == DeviceState.QUARANTINED else {}
             device.state = DeviceState.GONE
-            device.reason = {"code": "gone", "message": "its worker does not report it any more", "details": {}}
+            device.reason = {"code": "gone", "message": "its worker does not report it any more", "details": kept}
     return [known[key] for key in sorted(known)]
 
 
@@ -69,10 +70,10 @@ def _measure(device: Device, reading: DeviceReading, lives: Sequence[Attempt], s
             setattr(device, name, value)
     if now - device.seen_at > 5.0 or device.state == DeviceState.GONE:
         device.seen_at = now
-    is_back = device.state == DeviceState.GONE or (
-        device.state == DeviceState.QUARANTINED and _returned(device, reading)
-    )
-    if is_back:
+    if device.state == DeviceState.GONE:
+        quarantine = ((device.reason or {}).get("details") or {}).get("quarantine")
+        device.state, device.reason = DeviceState.QUARANTINED if quarantine else DeviceState.READY, quarantine
+    if device.state == DeviceState.QUARANTINED and _returned(device, reading):
         device.state, device.reason = DeviceState.READY, None
 
 

@@ -89,3 +89,15 @@ def test_a_device_that_is_not_reported_is_gone_until_it_is_again(session: Sessio
     (device,) = refresh(session, [], [], Settings(), 1)
     assert (device.state, (device.reason or {})["code"]) == (DeviceState.GONE, "gone")
     assert one(session, gpu(), 2).state == DeviceState.READY
+
+
+def test_a_device_that_comes_back_is_in_quarantine_still(session: Session) -> None:
+    device = one(session, gpu())
+    why = {"code": "memory_not_returned", "message": "", "details": {"pid": 7}}
+    device.state, device.reason = DeviceState.QUARANTINED, why
+    refresh(session, [], [], Settings(), 1)
+    assert device.state == DeviceState.GONE
+    assert one(session, gpu(4 * GIB, p7=4 * GIB), 2).state == DeviceState.QUARANTINED
+    assert device.reason == why
+    refresh(session, [], [], Settings(), 3)
+    assert one(session, gpu(), 4).state == DeviceState.READY
