@@ -52,7 +52,8 @@ class Outcome:
 
     longest_front_s: the longest that a job was its team's next one before it started.
     most_passed_over: of all jobs, the most that later jobs of its own team with its class or a lower one started first.
-    shares: byte-seconds delivered per team while every team had jobs waiting, as a part of all; window_s: for how long.
+    shares: byte-seconds delivered per team, as a part of all, while every team had jobs waiting that would fill its
+    share of the memory; window_s: for how long. A team that asks for less than its share gets less, under any policy.
     """
 
     ended_at: float = 0.0
@@ -73,12 +74,13 @@ def trace(
     arrive_within_s: float,
     device_bytes: int = 80 * GIB,
     mix: Sequence[float] = MIX,
+    is_by_weight: bool = False,
 ) -> list[TraceJob]:
     """Jobs with log-normal run times (median 20 min), sizes of a tenth to all of a device, in order of arrival.
 
-    mix: how many jobs have each of the sizes PARTS.
+    mix: how many jobs have each of the sizes PARTS. is_by_weight: a team of more weight has more jobs.
     """
-    rng = random.Random(seed)
+    rng, weights = random.Random(seed), [team.weight for team in teams]
     found = []
     for index in range(num_jobs):
         work_s = min(12 * 3600.0, 1200 * math.exp(rng.gauss(0, 1)))
@@ -86,7 +88,7 @@ def trace(
         found.append(
             TraceJob(
                 id=f"job{index:05d}",
-                team_id=teams[rng.randrange(len(teams))].id,
+                team_id=(rng.choices(teams, weights)[0] if is_by_weight else teams[rng.randrange(len(teams))]).id,
                 arrives_at=rng.uniform(0, arrive_within_s),
                 num_bytes=int(part * device_bytes * rng.uniform(0.8, 1.0)),
                 work_s=work_s,
@@ -131,6 +133,9 @@ class Replay:
         self.waiting: dict[str, Waiting] = {}
         self.queued: dict[str, dict[str, TraceJob]] = {team.id: {} for team in teams}
         self.used: dict[str, float] = {team.id: 0.0 for team in teams}  # decayed to self.now
+        self.wanted: dict[str, int] = dict.fromkeys(self.used, 0)  # bytes of its waiting jobs
+        whole, weights = sum(device.capacity_bytes for device in devices), sum(team.weight for team in teams)
+        self.fair = {team.id: team.weight / weights * whole for team in teams}
         self.fronts: Mapping[str, Front] = {}
         self.passed: dict[str, int] = {}
         self.delivered: dict[str, float] = dict.fromkeys(self.used, 0.0)
@@ -163,7 +168,7 @@ class Replay:
         """Go to `until`; the memory of jobs that end on the way is free from the next pass on."""
         step = until - self.now
         fade = 2 ** (-step / self.rules.half_life_s)
-        is_window = all(self.queued.values())
+        is_window = all(self.wanted[team] >= fair for team, fair in self.fair.items())
         for team in self.used:
             self.used[team] *= fade
         for runs in self.running.values():
@@ -193,6 +198,7 @@ class Replay:
         wanted = Waiting(job.id, job.team_id, job.arrives_at, job.num_bytes, job.num_bytes, job.guessed_s, job.priority)
         self.waiting[job.id] = wanted
         self.queued[job.team_id][job.id] = job
+        self.wanted[job.team_id] += job.num_bytes
 
     def _facts(self) -> tuple[list[Device], list[Live], list[Waiting], dict[str, Team]]:
         lives = []
@@ -223,6 +229,7 @@ class Replay:
     def _start(self, job_id: str, device_id: str) -> None:
         wanted = self.waiting.pop(job_id)
         job = self.queued[wanted.team_id].pop(job_id)
+        self.wanted[job.team_id] -= job.num_bytes
         live = Live(job.id, job.team_id, device_id, job.num_bytes, self.now, self.now + job.guessed_s, job.priority)
         self.running[device_id][job.id] = Running(job, live, job.work_s)
         reserved = sum(run.live.num_bytes for run in self.running[device_id].values()) / self._whole(device_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from app.queue.policy import Device, Rules, Team
@@ -29,8 +31,20 @@ def test_a_trace_is_the_same_for_a_seed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(540)
-def test_ten_thousand_jobs_share_16_devices_in_time_fairly_and_without_starvation() -> None:
-    jobs = trace(10_000, TEAMS, seed=1, arrive_within_s=10 * 3600)
+@pytest.mark.parametrize(
+    ("seed", "hours", "changes"),
+    [
+        pytest.param(1, 10, {}, id="soon"),
+        pytest.param(2, 0.1, {}, id="at-once"),
+        pytest.param(3, 60, {}, id="over-days"),
+        pytest.param(4, 60, {"is_by_weight": True}, id="more-from-large-teams"),
+        pytest.param(5, 10, {"mix": (8, 17, 30, 30, 15)}, id="large-jobs"),
+    ],
+)
+def test_ten_thousand_jobs_share_16_devices_in_time_fairly_and_without_starvation(
+    seed: int, hours: float, changes: dict[str, Any]
+) -> None:
+    jobs = trace(10_000, TEAMS, seed, hours * 3600, **changes)
     outcome = Replay(jobs, TEAMS, DEVICES, Rules(depth=100), pass_every_s=180).run()
     alone = exclusive_end(jobs, len(DEVICES))
     wanted = {team.id: team.weight / sum(WEIGHTS) for team in TEAMS}
