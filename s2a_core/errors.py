@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from s2a_core.sizes import format_at_least, format_bytes
+from s2a_core.sizes import format_apart, format_bytes
 
 
 class S2AError(Exception):
@@ -118,10 +118,10 @@ class InfeasibleBudget(S2AError):
         binding_bytes: int,
         details: Mapping[str, Any] | None = None,
     ) -> None:
+        budget, smallest = format_apart(budget_bytes, min_feasible_budget_bytes)
         super().__init__(
-            f"nothing fits {format_bytes(budget_bytes)}: the smallest budget that does is "
-            f"{format_at_least(min_feasible_budget_bytes)}; the largest part is {binding} "
-            f"({format_bytes(binding_bytes)})",
+            f"nothing fits {budget}: the smallest budget that does is {smallest}; "
+            f"the largest part is {binding} ({format_bytes(binding_bytes)})",
             details={
                 "budget_bytes": budget_bytes,
                 "min_feasible_budget_bytes": min_feasible_budget_bytes,

@@ -58,3 +58,15 @@ def format_at_least(num_bytes: int) -> str:
         if num_bytes >= least:
             return format_bytes(ceil(ceil(num_bytes / step) * step))
     return format_bytes(num_bytes)
+
+
+def format_apart(less: int, more: int) -> tuple[str, str]:
+    """A budget and a larger one that is needed, with as many digits as tell them apart; `more` is rounded up."""
+    if format_bytes(less) != format_at_least(more):
+        return format_bytes(less), format_at_least(more)
+    for digits in (1, 2, 3):
+        up = ceil(more / 2**20 * 10**digits) / 10**digits
+        texts = f"{less / 2**20:,.{digits}f} MiB", f"{up:,.{digits}f} MiB"
+        if texts[0] != texts[1]:
+            return texts
+    return f"{less} B", f"{more} B"
