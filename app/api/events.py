@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio
@@ -21,7 +22,15 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 MAX_SEQ = 2**31 - 1
 RETRY_MS = 1000
 STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
-Answer = tuple[list[dict[str, Any]], bool]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a stream sends next. frames: events as they are sent; last: the seq of the newest one, or where it began."""
+
+    frames: bytes
+    last: int
+    has_ended: bool
 
 
 @router.get(
@@ -49,32 +58,42 @@ async def list_events(
     nothing twice. It ends with an event `end`; a comment is sent every few seconds while nothing happens.
     """
     start = last_event_id if last_event_id is not None else after
-    found = await anyio.to_thread.run_sync(wired.jobs.events, caller, job_id, start, limit)
+    events, has_ended = await anyio.to_thread.run_sync(wired.jobs.events, caller, job_id, start, limit)
     if "text/event-stream" not in request.headers.get("accept", ""):
-        return JSONResponse({"items": found[0], "has_ended": found[1]})
+        return JSONResponse({"items": events, "has_ended": has_ended})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(_stream(wired, caller, job_id, start, found), headers=headers)
+    stream = _stream(wired, caller, job_id, start, _framed(events, has_ended, start))
+    return EventSourceResponse(stream, headers=headers)
 
 
-async def _stream(wired: Services, caller: Caller, job_id: str, start: int, found: Answer) -> AsyncIterator[bytes]:
+def _framed(events: list[dict[str, Any]], has_ended: bool, start: int) -> Look:
+    frames = [
+        format_sse_event(data_str=json.dumps(event), event=event["type"], id=str(event["seq"])) for event in events
+    ]
+    return Look(b"".join(frames), events[-1]["seq"] if events else start, has_ended)
+
+
+async def _stream(wired: Services, caller: Caller, job_id: str, start: int, found: Look) -> AsyncIterator[bytes]:
     """The events after `start`; `found` is the first look."""
     yield format_sse_event(retry=RETRY_MS, comment=f"events of {job_id} after {start}")
     seen, spoke_at = start, time.monotonic()
+
+    def look() -> Look:
+        return _framed(*wired.jobs.events(caller, job_id, seen), seen)
+
     while True:
-        events, has_ended = found
-        for event in events:
-            seen = event["seq"]
-            yield format_sse_event(data_str=json.dumps(event), event=event["type"], id=str(seen))
-            spoke_at = time.monotonic()
-        if has_ended and not events:
+        if found.frames:
+            yield found.frames
+            seen, spoke_at = found.last, time.monotonic()
+        elif found.has_ended:
             yield format_sse_event(data_str=json.dumps({"last": seen}), event="end")
             return
         if wired.feed.is_closed:
             yield format_sse_event(comment="the service stops: reconnect")
             return
-        if not events:
+        if not found.frames:
             await wired.feed.wait(wired.stream_heartbeat_s)
             if time.monotonic() - spoke_at >= wired.stream_heartbeat_s:
                 yield format_sse_event(comment="alive")
                 spoke_at = time.monotonic()
-        found = await anyio.to_thread.run_sync(wired.jobs.events, caller, job_id, seen)
+        found = await wired.feed.shared((job_id, seen), look)

@@ -29,6 +29,7 @@ STYLES = {
 }
 COLOURS = ("blue", "green", "magenta", "cyan", "yellow", "red")
 BAR_WIDTH = 48
+PLAIN = ("running", "succeeded")  # what these jobs do is said by their phases and numbers
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -93,7 +94,7 @@ def job(found: Document) -> RenderableType:
         f"  {escape(str(request.get('model')))} on {escape(str(request.get('data')))}, "
         f"{escape(str(request.get('adapter', 'auto')))}, {request.get('epochs')} epochs",
     ]
-    if found.get("reason") and found["status"] != "succeeded":
+    if found.get("reason") and found["status"] not in PLAIN:
         lines.append(f"  {escape(str(found['reason']['message']))}")
     lines += waits.lines(found)
     phases = [phase["name"] for phase in found.get("phases") or []]
@@ -111,6 +112,8 @@ def job(found: Document) -> RenderableType:
         lines.append(Text("  ") + bar([("measured", measured)], budget))
     if report.get("accuracy") is not None:
         lines.append(f"  accuracy   {100 * report['accuracy']:.1f} %")
+    if found["status"] == "succeeded":
+        lines.append(f"  next: s2a download {found['id']}, then s2a predict {found['id']} IMAGE...")
     return Group(*lines)
 
 

@@ -11,7 +11,21 @@ from app.schemas.fields import Budget, Label, Labels, Page, Reason, Request, Tex
 from s2a_core.sizes import parse_bytes
 
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
+Objective = Literal["accuracy", "speed", "balanced"]
 EXAMPLE: JsonDict = {"model": "vit_base_patch16_224", "data": "digits", "budget": "4GiB", "weights": "pretrained"}
+
+
+WORDS = {
+    "model": "A timm name, or `s2a_tiny`, the small ViT that ships with s2a. `GET /v1/models?q=` finds names.",
+    "data": "A dataset's id, `digits`, `torchvision:NAME`, `hf:owner/name`, or an absolute path on the service's disk.",
+    "weights": "`pretrained`, or a safetensors file of the service's machine; random weights where it is left out.",
+    "adapter": "What is trained: `auto`, `full`, `lora`, or any of head, bias, norm, prompt, side joined by commas.",
+    "objective": "What to optimise inside the budget: the gradient's error, the step's time, or both.",
+    "batch_size": "Images per optimizer step. How many are in memory at once is the plan's choice.",
+    "image_size": "Pixels; the model's own size where it is left out.",
+    "precision": "The plan's choice where it is left out.",
+    "device": "Any kind of device where it is left out.",
+}
 
 
 class PlanRequest(Request):
@@ -19,18 +33,18 @@ class PlanRequest(Request):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
-    model: Text = Field(min_length=1, max_length=200)
+    model: Text = Field(min_length=1, max_length=200, description=WORDS["model"])
     budget: Budget
-    data: Text | None = Field(None, min_length=1, max_length=1000)
+    data: Text | None = Field(None, min_length=1, max_length=1000, description=WORDS["data"])
     num_classes: int | None = Field(None, ge=2, le=1_000_000)
-    weights: Text | None = Field(None, max_length=1000)
-    adapter: Text = Field("auto", max_length=100)
-    objective: Literal["accuracy", "speed", "balanced"] = "accuracy"
-    batch_size: int = Field(64, ge=1, le=65536)
+    weights: Text | None = Field(None, max_length=1000, description=WORDS["weights"])
+    adapter: Text = Field("auto", max_length=100, description=WORDS["adapter"])
+    objective: Objective = Field("accuracy", description=WORDS["objective"])
+    batch_size: int = Field(64, ge=1, le=65536, description=WORDS["batch_size"])
     seed: int = Field(0, ge=0, le=2**31 - 1)
-    image_size: int | None = Field(None, ge=8, le=4096)
-    precision: Literal["fp32", "bf16"] | None = None
-    device: Literal["cpu", "cuda"] | None = None
+    image_size: int | None = Field(None, ge=8, le=4096, description=WORDS["image_size"])
+    precision: Literal["fp32", "bf16"] | None = Field(None, description=WORDS["precision"])
+    device: Literal["cpu", "cuda"] | None = Field(None, description=WORDS["device"])
 
     @property
     def budget_bytes(self) -> int:
@@ -39,29 +53,26 @@ class PlanRequest(Request):
 
 
 class JobRequest(Request):
-    """What to fine-tune on what within how much memory: everything here, or a plan and what it leaves open.
-
-    data: a dataset's id, an absolute path, `digits`, `torchvision:NAME` or `hf:owner/name`.
-    """
+    """What to fine-tune on what within how much memory: everything here, or a plan and what it leaves open."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE, {"plan": "plan_0123456789ab"}]})
 
-    plan: Text | None = Field(None, max_length=100)
-    model: Text | None = Field(None, min_length=1, max_length=200)
-    data: Text | None = Field(None, min_length=1, max_length=1000)
+    plan: Text | None = Field(None, max_length=100, description="The id of a plan that is ready.")
+    model: Text | None = Field(None, min_length=1, max_length=200, description=WORDS["model"])
+    data: Text | None = Field(None, min_length=1, max_length=1000, description=WORDS["data"])
     budget: Budget | None = None
-    weights: Text | None = Field(None, max_length=1000)
-    adapter: Text | None = Field(None, max_length=100)
-    objective: Literal["accuracy", "speed", "balanced"] | None = None
-    batch_size: int | None = Field(None, ge=1, le=65536)
+    weights: Text | None = Field(None, max_length=1000, description=WORDS["weights"])
+    adapter: Text | None = Field(None, max_length=100, description=WORDS["adapter"])
+    objective: Objective | None = Field(None, description=WORDS["objective"])
+    batch_size: int | None = Field(None, ge=1, le=65536, description=WORDS["batch_size"])
     epochs: int = Field(3, ge=1, le=10000)
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
-    image_size: int | None = Field(None, ge=8, le=4096)
-    precision: Literal["fp32", "bf16"] | None = None
-    device: Literal["cpu", "cuda"] | None = None
+    image_size: int | None = Field(None, ge=8, le=4096, description=WORDS["image_size"])
+    precision: Literal["fp32", "bf16"] | None = Field(None, description=WORDS["precision"])
+    device: Literal["cpu", "cuda"] | None = Field(None, description=WORDS["device"])
     priority: Literal["low", "normal", "high"] = "normal"
     name: Label = ""
-    metadata: Labels = Field(default_factory=dict)
+    metadata: Labels = Field(default_factory=dict, description="Up to 16 labels of your own.")
 
     @model_validator(mode="after")
     def _is_whole(self) -> JobRequest:
@@ -85,32 +96,66 @@ class JobRequest(Request):
 class Phase(BaseModel):
     """A part of a run with its times."""
 
-    name: str
+    name: str = Field(description="validating, profiling, planning, verifying, training or reporting.")
     started_at: Time
     ended_at: Time | None = None
 
 
+JOB_EXAMPLE: JsonDict = {
+    "id": "job_0123456789ab",
+    "name": "photos, second try",
+    "metadata": {"owner": "ana"},
+    "status": "queued",
+    "priority": "normal",
+    "request": {**EXAMPLE, "adapter": "auto", "objective": "accuracy", "batch_size": 64, "epochs": 3, "seed": 0},
+    "plan_id": None,
+    "device": None,
+    "budget_bytes": 4294967296,
+    "planned_peak_bytes": None,
+    "reason": {
+        "code": "waiting_for_memory",
+        "message": "needs 4.0 GiB; gpu-0 has 1.5 GiB free, job_ba9876543210 holds 6.0 GiB",
+        "details": {"position": 1, "eta_at": 1767229200.0},
+    },
+    "phases": [],
+    "report": None,
+    "position": 1,
+    "estimated_start_at": 1767229200.0,
+    "estimated_finish_at": None,
+    "attempts": 0,
+    "version": 1,
+    "created_at": 1767225600.0,
+    "started_at": None,
+    "ended_at": None,
+}
+
+
 class JobOut(BaseModel):
-    """A job. reason: always there while it waits and when it failed. version: what ETag and If-Match carry."""
+    """A job. `reason` is always there: why it waits with numbers, what it does, or how it ended."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [JOB_EXAMPLE]})
 
     id: str
     name: str
     metadata: dict[str, Any]
     status: Status
-    priority: str
-    request: dict[str, Any]
-    plan_id: str | None
-    device: str | None
+    priority: str = Field(description="low, normal or high.")
+    request: dict[str, Any] = Field(description="What was asked for, with the values of what was left out.")
+    plan_id: str | None = Field(description="The plan it was made from.")
+    device: str | None = Field(description="The kind of device that was asked for; null for any.")
     budget_bytes: int
-    planned_peak_bytes: int | None
-    reason: Reason | None
-    phases: list[dict[str, Any]]
-    report: dict[str, Any] | None
-    position: int | None
+    planned_peak_bytes: int | None = Field(description="The predicted peak, once there is a plan.")
+    reason: Reason
+    phases: list[Phase] = Field(description="Parts of the run in order, over all attempts.")
+    report: dict[str, Any] | None = Field(
+        description="What came of it: `accuracy`, `predicted_peak_bytes`, `measured_peak_bytes`, ... Long parts are "
+        "only in the artifact report.json; `left_out` names them."
+    )
+    position: int | None = Field(description="Its place in the queue while it waits, from 1.")
     estimated_start_at: Time | None
-    estimated_finish_at: Time | None
-    attempts: int
-    version: int
+    estimated_finish_at: Time | None = Field(description="While it trains, from its steps so far; never in a list.")
+    attempts: int = Field(description="Processes that were started for it.")
+    version: int = Field(description="Counts its changes; what ETag and If-Match carry.")
     created_at: Time
     started_at: Time | None
     ended_at: Time | None
@@ -125,7 +170,10 @@ class JobPage(Page):
 class EventPage(BaseModel):
     """Events in order. has_ended: the job has ended; when the page is empty too, no event will follow."""
 
-    items: list[dict[str, Any]]
+    items: list[dict[str, Any]] = Field(
+        description="Each has `seq`, `type`, `at`, `attempt` and the fields of its type.",
+        examples=[[{"seq": 7, "type": "step", "at": 1767225600.0, "attempt": 1, "step": 12, "loss": 0.93}]],
+    )
     has_ended: bool
 
 

@@ -19,8 +19,8 @@ class Alternative(BaseModel):
     objective: str
     budget_bytes: int
     peak_bytes: int
-    gradient_error: float
-    relative_step_time: float
+    gradient_error: float = Field(description="Relative L2 error of the trainable gradient; 0 is exact.")
+    relative_step_time: float = Field(description="Of a step, 1 where everything is kept exact.")
     summary: str
 
 

@@ -1,15 +1,21 @@
-"""Wakes the event streams: one query a tick for all of them says whether any job has said something."""
+"""Wakes the event streams: one query a tick for all of them says whether any job has said something.
+
+Streams that follow the same job from the same place share what is read, so that ten watchers cost what one does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import structlog
 
 TICK_S = 0.2
 RECHECK_S = 1.0  # a stream looks for itself this often: on PostgreSQL a number may be committed after a higher one
+Answer = TypeVar("Answer")
 log = structlog.get_logger("s2a.feed")
 
 
@@ -21,6 +27,7 @@ class EventFeed:
         self._waiters: set[asyncio.Event] = set()
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._shared: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
         self.is_closed = False
 
     def start(self) -> None:
@@ -40,6 +47,17 @@ class EventFeed:
         finally:
             self._waiters.discard(waiter)
 
+    async def shared(self, key: Hashable, load: Callable[[], Answer]) -> Answer:
+        """load() in a thread, once for all who ask under the same key before the next event or the next tick."""
+        now = time.monotonic()
+        started_at, task = self._shared.get(key, (0.0, None))
+        if task is None or now - started_at > TICK_S:
+            self._shared = {known: found for known, found in self._shared.items() if now - found[0] <= TICK_S}
+            task = asyncio.create_task(asyncio.to_thread(load))
+            self._shared[key] = (now, task)
+        answer: Answer = await asyncio.shield(task)  # one that is cut off takes nothing from the others
+        return answer
+
     async def _run(self) -> None:
         seen = -1
         while not self.is_closed:
@@ -56,6 +74,7 @@ class EventFeed:
                 self._wake()
 
     def _wake(self) -> None:
+        self._shared.clear()
         for waiter in tuple(self._waiters):
             waiter.set()
 

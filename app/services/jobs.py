@@ -18,6 +18,7 @@ from app.services.sources import weights_source
 from app.store import audit, jobs
 from app.store.database import Database
 from s2a_core.errors import InvalidInput
+from s2a_core.sizes import format_bytes
 
 PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
@@ -46,7 +47,7 @@ def document(job: Job) -> dict[str, Any]:
         "device": job.device,
         "budget_bytes": job.budget_bytes,
         "planned_peak_bytes": job.planned_peak_bytes,
-        "reason": job.reason,
+        "reason": job.reason or plain_reason(job),
         "phases": job.phases,
         "report": job.report,
         "position": job.position,
@@ -58,6 +59,20 @@ def document(job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "ended_at": job.ended_at,
     }
+
+
+def plain_reason(job: Job) -> dict[str, Any]:
+    """Why a job is as it is where nothing else was written: what it does, or how it ended."""
+    phase = next((phase for phase in reversed(job.phases or []) if not phase.get("ended_at")), None)
+    details: dict[str, Any] = {}
+    message = f"is {job.status}"
+    if job.status == JobStatus.RUNNING:
+        details = {"phase": phase["name"] if phase else None}
+        message = f"is {phase['name']}" if phase else "its process starts"
+    elif measured := (job.report or {}).get("measured_peak_bytes"):
+        details = {"measured_peak_bytes": measured, "budget_bytes": job.budget_bytes}
+        message = f"needed {format_bytes(measured)} of its budget of {format_bytes(job.budget_bytes)}"
+    return {"code": str(job.status), "message": message, "details": details}
 
 
 def event_document(event: Event) -> dict[str, Any]:

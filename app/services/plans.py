@@ -18,7 +18,7 @@ from app.store.database import Database
 from s2a_core.sizes import format_bytes
 
 LEASE_S = 30.0
-SAME = "the same memory, the same gradient error, the same time"
+EXACT = 1e-5  # a gradient error below is what rounding causes
 
 
 def document(plan: Plan) -> dict[str, Any]:
@@ -161,16 +161,18 @@ class PlanDesk:
 def alternatives(
     best: dict[str, Any] | None, others: Sequence[dict[str, Any]], *, has_plan: bool
 ) -> list[dict[str, Any]]:
-    """What other objectives and budgets would give, with one line each on what they trade against the plan."""
+    """What other objectives and budgets would give, with one line each on what they trade against the plan.
+
+    What is no better than the plan in memory, error or time is left out.
+    """
     if best is None:
         return []
     base = best["predicted"]
-    found = []
+    found, first = [], []
     if not has_plan:
-        found.append(
-            {**_row("smallest budget", best["budget_bytes"], best["predicted"]), "objective": best["objective"]}
-        )
-        found[0]["summary"] = f"the smallest budget that fits: {format_bytes(best['budget_bytes'])}"
+        row = _row("smallest budget", best["budget_bytes"], base)
+        words = f"the smallest budget that fits: {format_bytes(best['budget_bytes'])}"
+        first = [{**row, "objective": best["objective"], "summary": words}]
     for other in others:
         row = _row(f"objective {other['objective']}", other["budget_bytes"], other["predicted"])
         found.append({**row, "objective": other["objective"], "summary": trade(base, row)})
@@ -178,7 +180,14 @@ def alternatives(
         if point["budget_bytes"] != best["budget_bytes"]:
             row = _row(f"budget {format_bytes(point['budget_bytes'])}", point["budget_bytes"], point)
             found.append({**row, "objective": best["objective"], "summary": trade(base, row)})
-    return [row for row in found if row["summary"] != SAME]
+    return [*first, *(row for row in found if is_better(row, base))]
+
+
+def is_better(row: dict[str, Any], base: dict[str, Any]) -> bool:
+    """Whether a plan takes less memory than another, or has a smaller error or a faster step that one would notice."""
+    old, new = max(base["gradient_error"], EXACT), max(row["gradient_error"], EXACT)
+    is_faster = row["relative_step_time"] < 0.995 * base["relative_step_time"]
+    return bool(row["peak_bytes"] < base["peak_bytes"] or new < 0.99 * old or is_faster)
 
 
 def _row(name: str, budget_bytes: int, values: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +205,9 @@ def trade(base: dict[str, Any], other: dict[str, Any]) -> str:
     memory = other["peak_bytes"] - base["peak_bytes"]
     parts = [f"{format_bytes(abs(memory))} {'more' if memory > 0 else 'less'} memory" if memory else "the same memory"]
     old, new = base["gradient_error"], other["gradient_error"]
-    if abs(new - old) < 1e-9:
+    if max(new, old) < EXACT:
+        parts.append("exact gradients")
+    elif abs(new - old) < 1e-9:
         parts.append("the same gradient error")
     else:
         parts.append(f"gradient error {new:.3g} instead of {old:.3g}")

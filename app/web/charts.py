@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.web.formats import EXACT
 from app.web.formats import size as format_bytes
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
 from s2a_core.outputs.memory_sections import PARTS, mebibytes
@@ -79,6 +80,12 @@ def compare_bar(num_bytes: int, top: int, budget: int, label: str) -> Markup:
     return memory_bar([Piece(label, num_bytes, css)], top, words, [("budget", budget)], height=16)
 
 
+def method_word(name: str) -> str:
+    """A baseline as people say it."""
+    words = {"full": "full fine-tuning", "lora": "LoRA", "bias": "biases, stock PyTorch"}
+    return words.get(name, name.replace("_", " "))
+
+
 def storage_word(storage: str) -> str:
     """A storage as people say it."""
     words = {"exact": "exact", "mask": "1 bit", "recompute": "rebuilt", "none": "nothing"}
@@ -123,6 +130,9 @@ def frontier(plan: Document, others: Sequence[Document]) -> Markup:
     )
     if len(points) < 2:
         return Markup('<p class="empty">One plan only: more memory would buy nothing.</p>')
+    if points[0][1] < 100 * EXACT:
+        words = f"Exact from the smallest budget on ({mebibytes(points[0][0])}): more memory buys no better gradient."
+        return Markup(f'<p class="empty">{words}</p>')
     drawn = line_chart(
         [Line("gradient error", points, "c1", is_area=True)],
         title="Gradient error against predicted peak memory",
@@ -140,6 +150,8 @@ def step_times(plan: Document, others: Sequence[Document]) -> Markup:
     points = sorted({(float(p["peak_bytes"]), float(p["relative_step_time"])) for p in rows})
     if len(points) < 2:
         return Markup("")
+    if max(y for _, y in points) - min(y for _, y in points) < 0.005:
+        return Markup(f'<p class="empty">{points[0][1]:.3g}× at every budget: more memory buys no faster step.</p>')
     drawn = line_chart(
         [Line("step time", points, "c2", is_area=True)],
         title="Relative step time against predicted peak memory",

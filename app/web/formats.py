@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeGuard
 
 UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+EXACT = 1e-5  # a gradient error below is what rounding causes
 PARTS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -95,4 +96,4 @@ def gradient_error(value: float | None) -> str:
     """A relative gradient error in percent; what only rounding causes is called exact."""
     if not is_number(value):
         return "–"
-    return "exact" if value < 1e-5 else f"{100 * value:.2g} %"
+    return "exact" if value < EXACT else f"{100 * value:.2g} %"

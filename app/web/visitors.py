@@ -60,7 +60,7 @@ def guest_or_visitor(request: Request, wired: Wired) -> Visitor | None:
 Guest = Annotated[Visitor | None, Depends(guest_or_visitor)]
 
 
-def signed_in(request: Request, found: Guest) -> Visitor:
+async def signed_in(request: Request, found: Guest) -> Visitor:
     """The session's holder; everybody else is sent to sign in, and comes back."""
     if found is None:
         back = request.url.path if request.method == "GET" else "/"

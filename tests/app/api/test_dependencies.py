@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from app.api.dependencies import bearer
@@ -11,4 +13,4 @@ from app.api.dependencies import bearer
     ("header", "token"), [(None, None), ("", None), ("Basic x", None), ("Bearer", None), ("bearer  x ", "x")]
 )
 def test_bearer(header: str | None, token: str | None) -> None:
-    assert bearer(header) == token
+    assert asyncio.run(bearer(header)) == token

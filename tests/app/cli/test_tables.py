@@ -30,6 +30,7 @@ def test_jobs_show_memory_accuracy_and_names_as_they_are() -> None:
     assert "[m]" in shown
     assert "50.0 %" in shown
     assert "+100.0 %" in text(tables.job(JOB))
+    assert "next: s2a download job_1" in text(tables.job(JOB))
 
 
 def test_ages_have_one_unit() -> None:

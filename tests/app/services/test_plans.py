@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from app.services.plans import PlanDesk, trade
+from app.services.plans import PlanDesk, is_better, trade
 
 ASK = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB", "batch_size": 8, "epochs": 2}
 PREDICTED = {"peak_bytes": 50 * 2**20, "gradient_error": 0.1, "relative_step_time": 1.0}
@@ -82,3 +82,14 @@ def test_a_plan_whose_worker_died_is_taken_again(service: TestClient) -> None:
 def test_what_another_plan_trades() -> None:
     more = {"peak_bytes": 60 * 2**20, "gradient_error": 0.05, "relative_step_time": 0.9}
     assert trade(PREDICTED, more) == "10 MiB more memory, gradient error 0.05 instead of 0.1, 10 % faster"
+
+
+def test_what_buys_nothing_is_no_alternative() -> None:
+    larger = {"peak_bytes": 60 * 2**20, "gradient_error": 0.1, "relative_step_time": 1.0}
+    assert not is_better(larger, PREDICTED)
+    assert is_better({**larger, "gradient_error": 0.05}, PREDICTED)
+    assert is_better({**larger, "relative_step_time": 0.9}, PREDICTED)
+    assert is_better({**larger, "peak_bytes": 2**20, "gradient_error": 0.5}, PREDICTED)
+    exact = {**PREDICTED, "gradient_error": 3e-7}
+    assert not is_better({**larger, "gradient_error": 1e-7}, exact)
+    assert trade(exact, {**larger, "gradient_error": 1e-7}) == "10 MiB more memory, exact gradients, the same time"

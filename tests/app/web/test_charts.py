@@ -58,7 +58,11 @@ def test_frontiers_timelines_and_spreads_draw_or_say_what_is_missing() -> None:
     row = {"peak_bytes": 2**20, "gradient_error": 0.1, "relative_step_time": 1.0}
     assert "more memory would buy nothing" in charts.frontier({}, [row])
     assert "<svg" in charts.frontier({"frontier": [row]}, [{**row, "peak_bytes": 2**21}])
-    assert "<svg" in charts.step_times({}, [row, {**row, "peak_bytes": 2**21}])
+    slower = {**row, "peak_bytes": 2**21, "relative_step_time": 1.2}
+    assert "<svg" in charts.step_times({}, [row, slower])
+    assert "no faster step" in charts.step_times({}, [row, {**row, "peak_bytes": 2**21}])
+    exact = {**row, "gradient_error": 1e-7}
+    assert "no better gradient" in charts.frontier({}, [exact, {**exact, "peak_bytes": 2**21}])
     assert charts.step_times({}, [row]) == ""
     assert "budget" in charts.predicted_timeline([(0, 5), (10, 3)], 100, 200, 115)
     assert charts.predicted_timeline([], 100, 200, 115) == ""
@@ -83,5 +87,9 @@ def test_parts_bindings_comparisons_and_storages_have_words() -> None:
         "1 bit",
         "3 bit",
         "rebuilt",
+    ]
+    assert [charts.method_word(n) for n in ("full", "bias + checkpointing")] == [
+        "full fine-tuning",
+        "bias + checkpointing",
     ]
     assert "aria-label" in charts.meter(0, 0, "none")

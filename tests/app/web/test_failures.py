@@ -12,7 +12,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 def test_a_browser_sees_a_page_and_a_program_a_problem(pages: TestClient, path: str) -> None:
     seen = pages.get(path, headers=BROWSER)
     assert (seen.status_code, seen.headers["content-type"]) == (404, "text/html; charset=utf-8")
-    assert "There is no such page." in seen.text
+    assert "There is no page of this address." in seen.text
     assert "default-src 'none'" in seen.headers["content-security-policy"]
     for accept in ("*/*", "application/json"):
         answer = pages.get(path, headers={"Accept": accept})

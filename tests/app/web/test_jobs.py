@@ -40,7 +40,7 @@ def test_an_unknown_action_and_another_teams_job_are_pages_of_their_own(pages: T
     pages.post("/sign-in", data={"key": key})
     answer = pages.get(job)
     assert answer.status_code == 404
-    assert "<h1>Not Found</h1>" in answer.text
+    assert "<h1>Nothing is here</h1>" in answer.text
     assert "New job" not in pages.get("/").text
     assert send("/jobs", **FIELDS).status_code == 422
 
