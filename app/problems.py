@@ -104,7 +104,7 @@ async def _malformed(request: Request, error: Exception) -> JSONResponse:
     for found in error.errors():
         where, kind = pointer(tuple(found["loc"]))
         named = "pointer" if kind == "body" else "parameter"
-        errors.append({named: where, "in": kind, "detail": found["msg"]})
+        errors.append({named: where, "in": kind, "detail": found["msg"].removeprefix("Value error, ")})
     first = errors[0] if errors else {"detail": "the request is malformed"}
     place = first.get("pointer") or first.get("parameter")
     title = f"{place}: {first['detail']}" if place else str(first["detail"])

@@ -15,7 +15,7 @@ from s2a_core.sizes import format_bytes
 
 def export(
     ctx: typer.Context,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `s2a train`.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `s2a train` or `s2a download`.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write, such as model.safetensors.")],
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="FILE", help="The base weights, if they have moved.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def predict(
     ctx: typer.Context,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `s2a train`.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `s2a train` or `s2a download`.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or directories of them.")],
     top: Annotated[int, typer.Option("--top", min=1, help="Classes per image.")] = 3,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 32,

@@ -205,6 +205,7 @@ def group(name: str) -> typer.Typer:
     found = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
     lister, commands = GROUPS[name]
     found.callback(invoke_without_command=True, help=lister.__doc__)(lister)
+    found.command("list", help="The same as without a command.")(lister)
     for word, command in commands.items():
         found.command(word)(command)
     return found

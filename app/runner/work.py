@@ -97,8 +97,6 @@ def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
 
     known = pipeline.RunRequest.__dataclass_fields__
     wanted = {k: v for k, v in job["request"].items() if k in known and v is not None}
-    if wanted.get("weights") == "none":
-        del wanted["weights"]
     if isinstance(wanted.get("plan"), Mapping):
         wanted["plan"] = Plan.from_json(wanted["plan"])
     wanted |= {"output": output, "resume": bool(job["resume"]) and (output / CHECKPOINT).is_file()}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 MAX_BYTES = 2**60
 
@@ -22,6 +30,15 @@ def _flat(labels: dict[str, Any]) -> dict[str, Any]:
     return labels
 
 
+def _amount(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """One message for what is neither of the two that a budget may be."""
+    try:
+        return check(given)
+    except ValidationError as error:
+        shown = repr(given)[:60]
+        raise ValueError(f"memory is a number of bytes, or text such as 4GiB, 512MiB or 4GB, not {shown}") from error
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, Field(min_length=1, max_length=100, examples=["photos"])]
 Label = Annotated[Text, Field(max_length=500)]
@@ -32,6 +49,7 @@ Labels = Annotated[
 ]
 Budget = Annotated[
     Annotated[int, Field(ge=1, le=MAX_BYTES)] | Annotated[str, Field(max_length=40, pattern=r"^[0-9]")],
+    WrapValidator(_amount),
     Field(description="Memory: bytes, or text such as 4GiB, 512MiB or 4GB.", examples=["4GiB", 536870912]),
 ]
 Time = Annotated[float, Field(description="Unix seconds.", examples=[1767225600.0])]

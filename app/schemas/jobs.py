@@ -18,7 +18,7 @@ EXAMPLE: JsonDict = {"model": "vit_base_patch16_224", "data": "digits", "budget"
 WORDS = {
     "model": "A timm name, or `s2a_tiny`, the small ViT that ships with s2a. `GET /v1/models?q=` finds names.",
     "data": "A dataset's id, `digits`, `torchvision:NAME`, `hf:owner/name`, or an absolute path on the service's disk.",
-    "weights": "`pretrained`, or a safetensors file of the service's machine; random weights where it is left out.",
+    "weights": "`pretrained` where it is left out, `none` for random ones, or a safetensors file of the service.",
     "adapter": "What is trained: `auto`, `full`, `lora`, or any of head, bias, norm, prompt, side joined by commas.",
     "objective": "What to optimise inside the budget: the gradient's error, the step's time, or both.",
     "batch_size": "Images per optimizer step. How many are in memory at once is the plan's choice.",
@@ -89,7 +89,8 @@ class JobRequest(Request):
     def run_request(self) -> dict[str, Any]:
         """What a run is asked for, with the values that hold where nothing was said."""
         found = self.model_dump(exclude={"plan", "budget", "priority", "name", "metadata"}, exclude_none=True)
-        defaults = {} if self.plan else {"adapter": "auto", "objective": "accuracy", "batch_size": 64, "seed": 0}
+        adapter = "full" if self.weights == "none" else "auto"  # in a random network there is nothing to adapt
+        defaults = {} if self.plan else {"adapter": adapter, "objective": "accuracy", "batch_size": 64, "seed": 0}
         return {**defaults, **found}
 
 
@@ -144,7 +145,7 @@ class JobOut(BaseModel):
     plan_id: str | None = Field(description="The plan it was made from.")
     device: str | None = Field(description="The kind of device that was asked for; null for any.")
     budget_bytes: int
-    planned_peak_bytes: int | None = Field(description="The predicted peak, once there is a plan.")
+    planned_peak_bytes: int | None = Field(description="The predicted peak of the plan it was made from.")
     reason: Reason
     phases: list[Phase] = Field(description="Parts of the run in order, over all attempts.")
     report: dict[str, Any] | None = Field(

@@ -111,7 +111,7 @@ class KeyService:
         """Who holds this key; NotAuthorized for none, a malformed, a wrong, an expired or a revoked one."""
         parts = (text or "").split("_")
         if len(parts) != 3 or parts[0] != "s2a" or not text or "\0" in text:
-            raise NotAuthorized("send your key as `Authorization: Bearer s2a_...`")
+            raise NotAuthorized("no API key of the form s2a_<id>_<secret>: send it as `Authorization: Bearer s2a_...`")
         now = time.time()
         with self.database.reading() as session:
             key = keys.find(session, parts[1])

@@ -14,6 +14,7 @@ BUILT_IN = frozenset({"digits"})
 HUB = re.compile(r"(?:hf:|hfds/)?([A-Za-z0-9][\w-]*(?:\.[\w-]+)*/[\w-]+(?:\.[\w-]+)*)")
 TORCHVISION = re.compile(r"(?:torchvision:|tv:|torch/)([A-Za-z0-9_-]{1,60})")
 WORD = re.compile(r"[A-Za-z0-9_-]{1,60}")
+PRETRAINED = "pretrained"
 NO_WEIGHTS = re.compile(r"none|pretrained|builtin:[a-z0-9_]+")
 
 
@@ -42,9 +43,11 @@ def data_source(text: str, caller: Caller, roots: Sequence[Path]) -> str:
     )
 
 
-def weights_source(text: str | None, caller: Caller, roots: Sequence[Path]) -> str | None:
-    """None, `none`, `pretrained`, or an allowed safetensors file."""
-    if text is None or NO_WEIGHTS.fullmatch(text):
+def weights_source(text: str | None, caller: Caller, roots: Sequence[Path]) -> str:
+    """`none`, `pretrained`, or an allowed safetensors file. Fine-tuning means pretrained, where nothing was said."""
+    if text is None:
+        return PRETRAINED
+    if NO_WEIGHTS.fullmatch(text):
         return text
     if "\0" in text or not is_path(text):
         raise InvalidInput(f"weights are `pretrained`, `none` or an absolute path of a safetensors file, not {text!r}")

@@ -41,8 +41,6 @@ OBJECTIVES = {
 def read(kind: type[Request], fields: Mapping[str, str]) -> tuple[Request | None, Errors]:
     """(the request, {}) or (None, what is wrong by field). Fields that are empty are left out; `` is for the whole."""
     given: dict[str, Any] = {name: value for name, value in fields.items() if value and name in kind.model_fields}
-    if given.get("weights") == "none":
-        del given["weights"]
     try:
         return kind.model_validate(given), {}
     except ValidationError as error:

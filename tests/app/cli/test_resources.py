@@ -16,6 +16,8 @@ __all__ = ["run"]
 def test_groups_without_a_command_list(run: Run) -> None:
     for name in ("datasets", "plans", "devices"):
         assert document(run(name, "--json")) == {"items": []}
+    for name in ("datasets", "plans"):
+        assert document(run(name, "list", "--json")) == {"items": []}
     assert "no dataset yet" in run("datasets").stdout
     assert len(document(run("keys", "--json"))["items"]) == 2  # the first key, and this one
 

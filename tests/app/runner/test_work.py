@@ -96,7 +96,7 @@ def test_a_later_attempt_keeps_the_plan_and_a_tightened_one_its_adapter(
 
     monkeypatch.setattr("s2a_core.planning.Plan.from_json", lambda _: Made)
     job: dict[str, Any] = {"request": {"model": "m", "weights": "none", "adapter": "auto"}, "resume": True}
-    assert work.options(job, output) == {"model": "m", "adapter": "auto", "output": output, "resume": False}
+    assert work.options(job, output) == {**job["request"], "output": output, "resume": False}
     (output / work.CHECKPOINT).write_bytes(b"state")
     assert work.options(job, output)["plan"] is Made
     tightened = work.options({**job, "is_tightened": True}, output)

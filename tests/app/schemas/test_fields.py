@@ -15,8 +15,9 @@ def test_budgets(value: int | str) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 2**61, "lots", "", None, 1.5])
 def test_what_is_no_budget(value: object) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="4GiB, 512MiB or 4GB, not ") as caught:
         TypeAdapter(Budget).validate_python(value)
+    assert caught.value.error_count() == 1
 
 
 def test_nul_is_not_stored() -> None:

@@ -49,8 +49,9 @@ def test_paths_under_a_root_and_links_out_of_it(tmp_path: Path) -> None:
 
 
 def test_weights(tmp_path: Path) -> None:
-    for text in (None, "none", "pretrained", "builtin:s2a_tiny"):
+    for text in ("none", "pretrained", "builtin:s2a_tiny"):
         assert weights_source(text, USER, []) == text
+    assert weights_source(None, USER, []) == "pretrained"
     with pytest.raises(InvalidInput):
         weights_source("model.safetensors", USER, [])
     with pytest.raises(NotAllowed):
