@@ -88,6 +88,7 @@ ADAPTERS = ("bias", "bias,prompt", "side", "lora", "full")
 # Of the way from the smallest budget to what the exact plan of the whole batch needs.
 SHARES = (0.0, 0.25, 0.7)
 BATCH = 8
+BROKEN = ("RuntimeError", "ValueError")
 
 Row = dict[str, Any]
 
@@ -124,15 +125,21 @@ def main() -> None:
 def read(path: Path) -> list[Row]:
     """The lines of earlier runs; of one that was cut off, the later ones."""
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    rows = [row for row in rows if not is_broken(row)]
     return list({(row["model"], row["adapter"], row.get("share")): row for row in rows}.values())
 
 
 def finished(rows: list[Row]) -> set[tuple[str, str]]:
-    """Models with adapters that have every budget, or were refused."""
-    number = Counter((row["model"], row["adapter"]) for row in rows)
+    """Models with adapters that have every budget, or were refused with a reason; what broke is run again."""
+    number = Counter((row["model"], row["adapter"]) for row in rows if "share" in row)
     return {key for key, of in number.items() if of == len(SHARES)} | {
-        (row["model"], row["adapter"]) for row in rows if "share" not in row
+        (row["model"], row["adapter"]) for row in rows if "share" not in row and not is_broken(row)
     }
+
+
+def is_broken(row: Row) -> bool:
+    """Whether a row tells of an error that is nobody's refusal."""
+    return str(row.get("refused", "")).startswith(BROKEN)
 
 
 def configuration(model_name: str, adapter: str, precision: str, size: int | None) -> Iterator[Row]:

@@ -139,7 +139,7 @@ class RegionFunction(torch.autograd.Function):
                 ):
                     call.generator_states[-1] = None  # nothing random inside
                 if len(chunks) == 1:
-                    out = y
+                    out = _changeable(y, x)
                 else:
                     if out is None:
                         out = y.new_empty((x.shape[0], *y.shape[1:]))
@@ -189,6 +189,15 @@ class RegionFunction(torch.autograd.Function):
                         totals[j] = grad.float() if known is None else known.add_(grad)
                 del grads
         return dx, None, None, *totals
+
+
+def _changeable(y: Tensor, x: Tensor) -> Tensor:
+    """y as no view, in the same memory unless that is x's: what follows a module may change its output in place."""
+    if not y._is_view():
+        return y
+    if y.untyped_storage()._cdata == x.untyped_storage()._cdata:
+        return y.clone()
+    return y.new_empty(0).set_(y.untyped_storage(), y.storage_offset(), y.shape, y.stride())
 
 
 def _generator_state(x: Tensor) -> Tensor:

@@ -91,3 +91,35 @@ def test_trainable_weights_inside_a_region_get_their_gradients() -> None:
     with compress(model, _policy(model, x, "region", chunk_samples=1)):
         y = model(x)
     assert_close(gradients(model, y), expected, rel=0.03)
+
+
+class _Sliced(nn.Module):
+    """Returns a part of what it computes, as GhostNet's modules do, or its input."""
+
+    def __init__(self, is_identity: bool) -> None:
+        super().__init__()
+        self.wide, self.is_identity = nn.Linear(16, 32), is_identity
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(x.shape) if self.is_identity else self.wide(x)[..., :16]
+
+
+@pytest.mark.parametrize("chunk", [0, 1])
+@pytest.mark.parametrize("is_identity", [False, True])
+def test_an_output_that_is_a_view_may_be_changed_in_place(chunk: int, is_identity: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.inside, self.last = nn.LayerNorm(16), _Sliced(is_identity), nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.inside(self.norm(x))
+            y += x
+            return self.last(y)
+
+    model, x = bias_only(Net()), torch.randn(2, 5, 16)
+    expected = gradients(model, model(x))
+    with compress(model, StoragePolicy(sites={"inside:region": Storage.B8}, chunk_samples=chunk)):
+        y = model(x)
+    assert_close(y, model(x), rel=1e-5)
+    assert_close(gradients(model, y), expected, rel=0.03)
