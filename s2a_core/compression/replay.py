@@ -79,7 +79,7 @@ class ReplayMode(TorchFunctionMode):
 
 
 def wide(scale: Tensor | None) -> Tensor | None:
-    """A scale or shift per channel beside fp32 statistics: batch norm takes it in fp32 alone, whatever its input."""
+    """A scale or shift per channel in fp32, which batch and group norms take beside any input, unlike narrower ones."""
     return scale.float() if scale is not None and scale.dtype in (torch.bfloat16, torch.float16) else scale
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s2a_core.compression.routes.calls import Route
 from s2a_core.compression.routes.generic import hooked
-from s2a_core.compression.routes.norms import batch_norm, layer_norm, rms_norm, run_norm
+from s2a_core.compression.routes.norms import batch_norm, group_norm, layer_norm, rms_norm, run_norm
 from s2a_core.compression.routes.pointwise import activation, dropout, piecewise
 from s2a_core.compression.routes.pooling import avg_pool2d, max_pool2d
 from s2a_core.compression.routes.products import attention, conv, linear
@@ -48,7 +48,7 @@ ROUTES: dict[Any, Route] = {
     F.max_pool2d: max_pool2d,
     F.avg_pool2d: avg_pool2d,
     F.dropout: dropout,
-    F.group_norm: hooked("group_norm"),
+    F.group_norm: group_norm,
     F.normalize: hooked("normalize"),
     F.softmax: hooked("softmax"),
     torch.softmax: hooked("softmax"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from s2a_core.compression.replay import wide
 from s2a_core.compression.routes.calls import bound, check, keeps_something, packed, stock
+from s2a_core.compression.routes.generic import hooked
 from s2a_core.compression.sites import Site, options_of
 from s2a_core.ops import FrozenBatchNormFunction
 from s2a_core.ops.norm import NormCall, packed_norm
@@ -72,6 +73,17 @@ def _norm(
         session.record(site, x)
     call = NormCall(kind, given["eps"], given["weight"], given["bias"], site.name)
     return session.defer(x, call) if session.defers_norms else run_norm(session, x, call)
+
+
+def group_norm(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """F.group_norm: stock, what it keeps coded by the hook."""
+    names = ("input", "num_groups", "weight", "bias", "eps")
+    given = bound(names, {"weight": None, "bias": None, "eps": 1e-5}, args, kwargs)
+    scales = wide(given["weight"]), wide(given["bias"])
+    return _hooked_group_norm(session, func, (given["input"], given["num_groups"], *scales, given["eps"]), {})
+
+
+_hooked_group_norm = hooked("group_norm")
 
 
 def batch_norm(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -38,8 +40,9 @@ def test_a_norm_over_two_dimensions_stays_stock() -> None:
 
 @pytest.mark.parametrize("trains_bias", [False, True])
 @pytest.mark.parametrize("is_training", [False, True])
-def test_batch_norm_runs_with_frozen_scales_in_bf16(trains_bias: bool, is_training: bool) -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).train(is_training)
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.GroupNorm(1, 4)])
+def test_norms_of_maps_run_with_frozen_scales_in_bf16(norm: nn.Module, trains_bias: bool, is_training: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), copy.deepcopy(norm), nn.Conv2d(4, 2, 1)).train(is_training)
     model.requires_grad_(False)
     model[0].bias.requires_grad_(True)
     model[1].bias.requires_grad_(trains_bias)
