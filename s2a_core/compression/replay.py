@@ -78,9 +78,14 @@ class ReplayMode(TorchFunctionMode):
         return F.linear(input.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype))
 
 
-def wide(scale: Tensor | None) -> Tensor | None:
-    """A scale or shift per channel in fp32, which batch and group norms take beside any input, unlike narrower ones."""
-    return scale.float() if scale is not None and scale.dtype in (torch.bfloat16, torch.float16) else scale
+def wide(scale: Tensor | None, statistics: Tensor | None = None) -> Tensor | None:
+    """A scale or shift per channel in fp32 unless its statistics are narrow too.
+
+    Batch norm takes scales in the dtype of its statistics alone; group norm takes wide ones beside any input.
+    """
+    if scale is None or (statistics is not None and statistics.dtype == scale.dtype):
+        return scale
+    return scale.float() if scale.dtype in (torch.bfloat16, torch.float16) else scale
 
 
 def _batch_norm(
@@ -92,7 +97,8 @@ def _batch_norm(
     *rest: Any,
     **more: Any,
 ) -> Tensor:
-    return F.batch_norm(input, running_mean, running_var, wide(weight), wide(bias), *rest, **more)
+    weight, bias = wide(weight, running_mean), wide(bias, running_mean)
+    return F.batch_norm(input, running_mean, running_var, weight, bias, *rest, **more)
 
 
 def _matched_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

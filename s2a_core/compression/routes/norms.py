@@ -90,7 +90,8 @@ def batch_norm(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[
     """F.batch_norm."""
     names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
     given = bound(names, {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}, args, kwargs)
-    x, weight, bias = given["input"], wide(given["weight"]), wide(given["bias"])
+    x, mean = given["input"], given["running_mean"]
+    weight, bias = wide(given["weight"], mean), wide(given["bias"], mean)
     if not keeps_something(x, weight, bias):
         return func(x, given["running_mean"], given["running_var"], weight, bias, *(given[n] for n in names[5:]))
     site = session.site("batch_norm")
