@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-FrozenWeights = Literal["keep", "bf16", "int8"]
+FrozenWeights = Literal["keep", "bf16"]
 
 
 class Storage(StrEnum):
