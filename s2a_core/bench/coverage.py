@@ -181,6 +181,12 @@ def relative_error(actual: dict[str, Tensor], exact: dict[str, Tensor]) -> float
     return float((squared / max(total, 1e-300)) ** 0.5)
 
 
+def ordered(names: Iterable[str]) -> list[str]:
+    """Names in the order of the families, others after them."""
+    place = {name: i for i, name in enumerate(SMALLEST.values())}
+    return sorted(names, key=lambda name: place.get(name, len(place)))
+
+
 def table(rows: Iterable[Coverage]) -> str:
     """The rows as Markdown."""
     lines = [
@@ -204,9 +210,12 @@ def table(rows: Iterable[Coverage]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0 if every model is good, else 1; rows already in the result file are kept, so it can be resumed."""
+    """Exit status 0 if every model is good, else 1.
+
+    Rows already in the result file are kept, so it can be resumed; models that are named are measured again.
+    """
     parser = argparse.ArgumentParser(prog="python -m s2a_core.bench.coverage", description=__doc__)
-    parser.add_argument("models", nargs="*", help="timm names (default: one of every family)")
+    parser.add_argument("models", nargs="*", help="timm names (default: one of every family that the file lacks)")
     parser.add_argument("--image-size", type=int, default=IMAGE_SIZE)
     parser.add_argument("--output", type=Path, default=Path("docs/bench/coverage.json"))
     parser.add_argument("--fresh", action="store_true", help="measure again what the file has")
@@ -215,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     known = {} if args.fresh or not args.output.exists() else json.loads(args.output.read_text())["models"]
     names = args.models or list(SMALLEST.values())
     for name in names:
-        if name not in known:
+        if args.models or name not in known:
             row = check(name, args.image_size)
             log.info("%-36s %s", name, row.failure or ("good" if row.is_good else f"differs: {row}"))
             known[name] = dataclasses.asdict(row) | {"is_good": row.is_good}
@@ -224,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
             args.output.write_text(json.dumps(document, indent=1) + "\n")
             gc.collect()
     fields = {field.name for field in dataclasses.fields(Coverage)}
-    rows = [Coverage(**{k: v for k, v in known[n].items() if k in fields}) for n in names]
+    rows = [Coverage(**{k: v for k, v in known[n].items() if k in fields}) for n in ordered(known)]
     args.output.with_suffix(".md").write_text(table(rows))
     good = sum(row.is_good for row in rows)
     log.info("%d of %d models of %d families are good", good, len(rows), len({row.family for row in rows}))

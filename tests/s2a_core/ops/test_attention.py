@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from s2a_core.ops import AttentionFunction
-from tests.assertions import assert_close
+from s2a_core.ops.attention import finer_bits
+from tests.assertions import assert_close, relative_rms
 
 
 def _operands() -> list[torch.Tensor]:
@@ -48,3 +49,24 @@ def test_dropout_inside_attention_is_replayed() -> None:
         torch.autograd.grad(packed, operands, dy), torch.autograd.grad(stock, operands, dy), strict=True
     ):
         assert_close(got, expected, rel=0.05)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_q_and_k_are_kept_finer_where_the_logits_are_scaled_up(bits: int) -> None:
+    dy, q, k, v = torch.randn(4, 2, 2, 33, 64).unbind(0)
+    errors, sizes = [], []
+    for operands, scale in (((q, k, v), None), ((q / 8, k, v), 1.0)):  # the same logits
+        operands = tuple(t.detach().requires_grad_() for t in operands)
+        expected = torch.autograd.grad(F.scaled_dot_product_attention(*operands, scale=scale), operands, dy)
+        held: list[torch.Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, held=held: held.append(t) or t, lambda t: t):  # type: ignore[misc]
+            packed = AttentionFunction.apply(*operands, None, {"scale": scale}, bits, None)
+        sizes.append(sum(t.nbytes for t in held if t.dtype == torch.uint8))
+        found = torch.autograd.grad(packed, operands, dy)
+        errors.append([relative_rms(a, b) for a, b in zip(found, expected, strict=True)])
+    assert all(fine < 0.7 * plain for plain, fine in zip(*errors, strict=True)), errors
+    assert sizes[1] - sizes[0] == 2 * (2 * 2 * 33 * 64 * 3 // 8 + 2 * 2 * 64 * 4)
+
+
+def test_only_an_unusual_scale_costs_more_bits() -> None:
+    assert [finer_bits(64, scale) for scale in (None, 0.125, 0.1, 0.0, 1.0, 0.25, 1e9)] == [0, 0, 0, 0, 3, 1, 6]
