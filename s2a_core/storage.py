@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 FrozenWeights = Literal["keep", "bf16"]
 
@@ -35,12 +35,32 @@ CODES = (Storage.B8, Storage.B6, Storage.B5, Storage.B4, Storage.B3, Storage.B2,
 
 
 @dataclass(frozen=True)
+class FittedTable:
+    """Derivative values of one activation site at one width, fitted to its inputs: 2^bits levels between borders."""
+
+    site: str
+    bits: int
+    borders: tuple[float, ...]
+    levels: tuple[float, ...]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> FittedTable:
+        """The table `dataclasses.asdict` and JSON made a document of."""
+        borders, levels = tuple(map(float, document["borders"])), tuple(map(float, document["levels"]))
+        bits = int(document["bits"])
+        if len(levels) != 1 << bits or len(borders) != len(levels) - 1:
+            raise ValueError(f"a table of {bits} bits has {1 << bits} levels, not {len(levels)}")
+        return cls(str(document["site"]), bits, borders, levels)
+
+
+@dataclass(frozen=True)
 class StoragePolicy:
     """Which storage each site uses, and how regions run.
 
     sites: site name -> storage; default: storage of the sites it does not name.
     chunk_samples: samples per chunk in regions and blocks, 0 runs them whole.
     frozen_weights: how frozen weights are kept; stochastic, seed: stochastic rounding of codes.
+    tables: of activation sites that have one of their own; the others use the universal one.
     """
 
     sites: Mapping[str, Storage] = field(default_factory=dict)
@@ -49,6 +69,7 @@ class StoragePolicy:
     frozen_weights: FrozenWeights = "keep"
     stochastic: bool = False
     seed: int = 0
+    tables: tuple[FittedTable, ...] = ()
 
     def storage(self, site: str) -> Storage:
         """Storage of a site."""

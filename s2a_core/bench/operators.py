@@ -1,8 +1,9 @@
 """Error of each operator at each width beside its target: `python -m s2a_core.bench.operators WEIGHTS PHOTOS.tar`.
 
 Real part: DeiT-tiny's ImageNet weights, biases trained with a random head, 32 photos; cosine and relative L2 of all
-bias gradients against exact ones, with one kind of operator coded and every other exact. The targets are what a
-prototype reached on the same weights with 32 photos of the same folder. Synthetic part: relative RMS error of the codes
+bias gradients against exact ones, with one kind of operator coded and every other exact. Fitted tables come from 8
+other photos. The targets are what a prototype reached on the same weights with 32 photos of the same folder; `--draw`
+takes other photos and another head. Synthetic part: relative RMS error of the codes
 of N(0, 1) tensors; the targets are those of a uniform quantiser over the full range, as in every published system.
 """
 
@@ -25,11 +26,13 @@ from torch.nn import functional
 
 from s2a_core import kernels
 from s2a_core.compression import compress, discover
-from s2a_core.kernels import DerivativeTable, Histogram, fit_table
 from s2a_core.models import load_model
-from s2a_core.storage import Storage, StoragePolicy
+from s2a_core.profiling.fitted import fitted_tables
+from s2a_core.storage import FittedTable, Storage, StoragePolicy
 
 NUM_PHOTOS = 32
+NUM_CALIBRATION = 8
+PHOTOS_APART = 16  # of each class, from one draw to the next
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as DeiT was trained
 CODED = ("layer_norm", "attention", "gelu")
 # (what is coded, bits): (cosine, relative L2) of the prototype
@@ -82,15 +85,18 @@ def _reaches(value: float, target: float) -> bool:
     return round(value, digits) >= target
 
 
-def photos(archive: Path, count: int = NUM_PHOTOS) -> tuple[Tensor, Tensor]:
-    """The first photos of each class of an ImageFolder tar in turn, [count, 3, 224, 224], and labels [count]."""
+def photos(archive: Path, count: int = NUM_PHOTOS, skip: int = 0) -> tuple[Tensor, Tensor]:
+    """Photos of each class of an ImageFolder tar in turn, [count, 3, 224, 224], and labels [count].
+
+    skip: photos of each class that come before them.
+    """
     with tarfile.open(archive) as folder:
         names = sorted(m.name for m in folder.getmembers() if "/train/" in m.name and m.name.endswith(".jpg"))
         classes = sorted({name.split("/")[-2] for name in names})
         images, labels = [], []
         for i in range(count):
             label = i % len(classes)
-            name = [n for n in names if n.split("/")[-2] == classes[label]][i // len(classes)]
+            name = [n for n in names if n.split("/")[-2] == classes[label]][skip + i // len(classes)]
             stream = folder.extractfile(name)
             assert stream is not None
             picture = Image.open(stream).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)
@@ -100,10 +106,10 @@ def photos(archive: Path, count: int = NUM_PHOTOS) -> tuple[Tensor, Tensor]:
     return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1), torch.tensor(labels)
 
 
-def network(weights: Path, classes: int) -> nn.Module:
+def network(weights: Path, classes: int, seed: int = 0) -> nn.Module:
     """DeiT-tiny with its pretrained weights, a seeded head, and nothing but biases and the head trained."""
     model = load_model("deit_tiny_patch16_224", weights=weights, num_classes=classes).train()
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.endswith(".bias") or name.startswith("head"))
         if name == "head.weight":
@@ -120,49 +126,32 @@ class Measurement:
         self.sites: dict[str, list[str]] = {}
         for spec in discover(model, x[:2]):
             self.sites.setdefault(spec.op, []).append(spec.name)
-        self.exact = self.gradient(StoragePolicy(), {})
+        self.exact = self.gradient(StoragePolicy())
 
-    def gradient(self, policy: StoragePolicy, tables: dict[tuple[str, int], DerivativeTable]) -> Tensor:
+    def gradient(self, policy: StoragePolicy) -> Tensor:
         """All bias gradients, float64, flat."""
         self.model.zero_grad(set_to_none=True)
-        session = compress(self.model, policy)
-        session.tables.update(tables)
-        with session:
+        with compress(self.model, policy):
             loss = functional.cross_entropy(self.model(self.x), self.y)
         loss.backward()
         named = self.model.named_parameters()
         return torch.cat([p.grad.flatten() for n, p in named if n.endswith(".bias") and p.grad is not None]).double()
 
-    def errors(
-        self, names: list[str], bits: int, tables: dict[tuple[str, int], DerivativeTable] | None = None
-    ) -> tuple[float, float]:
+    def errors(self, names: list[str], bits: int, tables: tuple[FittedTable, ...] = ()) -> tuple[float, float]:
         """Cosine and relative L2 of the gradient with these sites at `bits`."""
-        found = self.gradient(StoragePolicy(dict.fromkeys(names, Storage(f"b{bits}"))), tables or {})
+        found = self.gradient(StoragePolicy(dict.fromkeys(names, Storage(f"b{bits}")), tables=tables))
         cosine = torch.dot(found, self.exact) / (found.norm() * self.exact.norm())
         return float(cosine), float((found - self.exact).norm() / self.exact.norm())
 
-    def histograms(self) -> dict[str, Histogram]:
-        """Where the inputs of every GELU lie on this batch, by site."""
-        found: dict[str, Histogram] = {}
-        modules = dict(self.model.named_modules())
-        handles = []
-        for site in self.sites["gelu"]:
 
-            def watch(module: nn.Module, args: tuple[Tensor, ...], site: str = site) -> None:
-                found[site] = Histogram.of(args[0])
+def real_rows(weights: Path, archive: Path, only: str = "", draw: int = 0) -> Iterator[Row]:
+    """Rows of the targets whose name contains `only`, measured on real weights and photos.
 
-            handles.append(modules[site.partition(":")[0]].register_forward_pre_hook(watch))
-        with torch.no_grad():
-            self.model(self.x)
-        for handle in handles:
-            handle.remove()
-        return found
-
-
-def real_rows(weights: Path, archive: Path, only: str = "") -> Iterator[Row]:
-    """Rows of the targets whose name contains `only`, measured on real weights and photos."""
-    x, y = photos(archive)
-    measurement = Measurement(network(weights, int(y.max()) + 1), x, y)
+    draw: number of the photos and of the head.
+    """
+    x, y = photos(archive, skip=draw * PHOTOS_APART)
+    calibration, _ = photos(archive, NUM_CALIBRATION, skip=draw * PHOTOS_APART + PHOTOS_APART // 2)
+    measurement = Measurement(network(weights, int(y.max()) + 1, draw), x, y)
     sites = measurement.sites
     regions = sites["region"]
     groups = {
@@ -170,13 +159,12 @@ def real_rows(weights: Path, archive: Path, only: str = "") -> Iterator[Row]:
         "both halves from x̂": regions,
         "everything coded": [name for op in CODED for name in sites[op]],
     }
-    histograms = measurement.histograms() if only in "gelu, fitted table" or "fitted" in only else {}
+    fitted = fitted_tables(measurement.model, calibration, "fp32") if only in "gelu, fitted table" else ()
     for (what, bits), (cosine, error) in TARGETS.items():
         if only not in what:
             continue
         names = groups.get(what) or sites[what.partition(",")[0]]
-        tables = {(n, bits): fit_table("gelu", bits, histograms[n]) for n in names} if "fitted" in what else None
-        yield Row(what, bits, *measurement.errors(names, bits, tables), cosine, error)
+        yield Row(what, bits, *measurement.errors(names, bits, fitted if "fitted" in what else ()), cosine, error)
 
 
 def synthetic_rows() -> Iterator[Row]:
@@ -208,11 +196,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("weights", type=Path, help="safetensors of deit_tiny_patch16_224.fb_in1k")
     parser.add_argument("photos", type=Path, help="tar of an ImageFolder with a train part")
     parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--draw", type=int, default=0, help="other photos and another head")
     given = parser.parse_args(arguments)
     header = ("operator", "bits", "cosine", "target", "error", "target")
     sys.stdout.write("{:32} {:>4} {:>9} {:>9} {:>9} {:>9}\n".format(*header))
     all_met = True
-    for row in itertools.chain(synthetic_rows(), real_rows(given.weights, given.photos, given.only)):
+    for row in itertools.chain(synthetic_rows(), real_rows(given.weights, given.photos, given.only, given.draw)):
         sys.stdout.write(line(row) + "\n")
         all_met &= row.is_met
     return 0 if all_met else 1

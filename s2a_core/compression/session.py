@@ -27,7 +27,7 @@ from s2a_core.compression.routes import ROUTES, run_norm
 from s2a_core.compression.sites import MIN_CODED_ELEMENTS, ROUNDABLE, Site, SiteSpec, op_name, options_of, seed_of
 from s2a_core.compression.watch import Watched, Watcher
 from s2a_core.errors import InvalidInput
-from s2a_core.kernels import DerivativeTable, fit_table, prefer_native
+from s2a_core.kernels import DerivativeTable, Histogram, fit_table, known_table, prefer_native
 from s2a_core.ops.packed import PackedShape, decode, encode, layout_of
 from s2a_core.storage import Storage, StoragePolicy
 
@@ -52,7 +52,8 @@ class Session(TorchFunctionMode):
         self.step = 0
         self.specs: list[SiteSpec] | None = None  # filled by `discover`
         self.watcher: Watcher | None = None  # told by `profile` when each site runs
-        self.tables: dict[tuple[str, int], DerivativeTable] = {}
+        self.tables = {(table.site, table.bits): table for table in policy.tables}
+        self.histograms: dict[str, tuple[str, Histogram]] | None = None  # filled for `profile`
         self._path: list[str] = []
         self._counts: dict[str, int] = {}
         self._site: Site | None = None
@@ -173,8 +174,8 @@ class Session(TorchFunctionMode):
 
     def table(self, site: str, name: str, bits: int) -> DerivativeTable:
         """Derivative table of a site: the one fitted to it, else the universal one."""
-        table = self.tables.get((site, bits))
-        return table if table is not None else fit_table(name, bits, None)
+        own = self.tables.get((site, bits))
+        return fit_table(name, bits, None) if own is None else known_table(name, bits, own.borders, own.levels)
 
     def rounding_seed(self, site: str) -> int | None:
         """Seed of stochastic rounding for a site in this step, None when codes are rounded to nearest."""

@@ -16,7 +16,7 @@ from s2a_core.errors import UnsupportedSite
 from s2a_core.kernels.layout import payload_bytes
 from s2a_core.kernels.reference import activation, channels, dropout, mask, norm, packing, pooling
 from s2a_core.kernels.reference.pooling import Pair
-from s2a_core.kernels.tables import DerivativeTable, Histogram, fit_table
+from s2a_core.kernels.tables import DerivativeTable, Histogram, fit_table, known_table
 
 SUPPORTED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -239,6 +239,7 @@ __all__ = [
     "dropout_fwd",
     "enable_native",
     "fit_table",
+    "known_table",
     "mask_bwd",
     "mask_fwd",
     "maxpool2d_bwd",

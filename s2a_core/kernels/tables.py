@@ -29,6 +29,7 @@ from s2a_core.kernels.derivatives import DERIVATIVES
 from s2a_core.kernels.layout import check_bits
 
 GRID_POINTS = 1024
+GRID_POINTS_FITTED = 512  # as many as a histogram has bins; a tenth of the time
 MOST_BITS_EXACT = 5  # the exact search takes 0.5 s for 32 levels, ten for 256
 WIDEST_X = 8.0  # beyond it f' has met its limits
 
@@ -98,12 +99,20 @@ def _on_device(table: DerivativeTable, device: torch.device) -> tuple[Tensor, Te
 
 
 @functools.lru_cache(maxsize=4096)
+def known_table(
+    name: str, bits: int, border_values: tuple[float, ...], level_values: tuple[float, ...]
+) -> DerivativeTable:
+    """The table of these numbers, the same object each time, so that its tensors are made once."""
+    return DerivativeTable(name, bits, border_values, level_values)
+
+
+@functools.lru_cache(maxsize=4096)
 def fit_table(name: str, bits: int, histogram: Histogram | None = None) -> DerivativeTable:
     """The best table of `bits` bits for activation `name` on inputs like `histogram`, or on any. Cached."""
     check_bits(bits)
     if name not in DERIVATIVES:
         raise ValueError(f"no derivative of {name!r}; there are {', '.join(DERIVATIVES)}")
-    x, weight = _grid(histogram, GRID_POINTS)
+    x, weight = _grid(histogram, GRID_POINTS if histogram is None else GRID_POINTS_FITTED)
     derivative = DERIVATIVES[name](x)
     if bits > MOST_BITS_EXACT:
         cuts = _even_cuts(derivative, weight, 1 << bits)

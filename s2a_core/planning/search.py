@@ -288,4 +288,5 @@ def _plan_of(
         fingerprint=profile.fingerprint,
         objective=objective,
         held_by_storage=held_by_storage(profile, sites, c.micro_batch),
+        tables=profile.tables_for(sites),
     )

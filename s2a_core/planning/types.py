@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2a_core.profiling.types import Profile
-from s2a_core.storage import FrozenWeights, Storage, StoragePolicy
+from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy
 
 VERSION = 1
 
@@ -69,6 +69,7 @@ class Plan:
     """Adapter, storage per site, micro-batch, accumulation, precision and chunking, with the peak they lead to.
 
     held_by_storage: `exact`, `b4`, `region b8` ... -> bytes held for backward by one micro-batch.
+    tables: derivative tables of the sites whose width has a fitted one.
     """
 
     model: str
@@ -94,6 +95,7 @@ class Plan:
     alternatives: tuple[Alternative, ...] = ()
     adapter_reason: str = ""
     held_by_storage: Mapping[str, int] = field(default_factory=dict)
+    tables: tuple[FittedTable, ...] = ()
     measured_peak_bytes: int | None = None
     feasible: bool = True
     version: int = field(default=VERSION)
@@ -106,6 +108,7 @@ class Plan:
             default=Storage.EXACT,
             chunk_samples=self.chunk_samples,
             frozen_weights=self.frozen_weights,
+            tables=self.tables,
         )
 
     @classmethod
@@ -138,6 +141,7 @@ class Plan:
             fields["solver"] = SolverReport(**fields["solver"])
             fields["frontier"] = tuple(FrontierPoint(**p) for p in fields["frontier"])
             fields["baselines"] = tuple(Baseline(**b) for b in fields["baselines"])
+            fields["tables"] = tuple(FittedTable.from_json(t) for t in fields.get("tables", ()))
             fields["alternatives"] = tuple(Alternative(**a) for a in fields.get("alternatives", ()))
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:

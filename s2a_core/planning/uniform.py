@@ -33,6 +33,7 @@ def uniform_plan(profile: Profile, bits: int, batch_size: int, recompute: bool) 
         budget_bytes=peak,
         min_feasible_budget_bytes=peak,
         fingerprint=profile.fingerprint,
+        tables=profile.tables_for(sites),
     )
 
 

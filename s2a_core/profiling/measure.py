@@ -11,6 +11,7 @@ from s2a_core.compression import SiteSpec, discover
 from s2a_core.errors import InvalidInput
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
+from s2a_core.profiling.fitted import fitted_tables
 from s2a_core.profiling.measuring import Measuring
 from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
@@ -36,8 +37,8 @@ def profile(
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
     batch_size: samples of the larger of the two measured batches, at least 2. calibration: images [N, 3, H, W], N >=
-    batch_size, and labels [N]; noise without. sensitivity_s: seconds for the errors, more widths where they
-    allow it; 0 takes nominal ones and measures bytes only.
+    batch_size, and labels [N], to which derivative tables are fitted; noise and universal tables without.
+    sensitivity_s: seconds for the errors, more widths where they allow it; 0 takes nominal ones and only bytes.
     refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
     profile is of these only.
     Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses.
@@ -58,8 +59,9 @@ def profile(
     with unchanged(model):
         training_mode(model, resting_modules(model, adapter))
         specs = _sites(model, x, precision, image_size)
+        tables = fitted_tables(model, x, precision) if calibration is not None else ()
         baselines = measure_baselines(model, x, y, precision) if has_baselines else ()
-        measuring = Measuring(model, x, y, precision, specs, narrow)
+        measuring = Measuring(model, x, y, precision, specs, narrow, tables)
         measuring.ways()
         measuring.sites(sensitivity_s, refine_s)
         evaluation = measuring.evaluation()
@@ -86,6 +88,7 @@ def profile(
         min_micro_batch=measuring.min_micro_batch,
         chunk_samples=len(x),
         chunk_gain_ms=measuring.chunk_gain_ms,
+        tables=tables,
     )
 
 

@@ -18,7 +18,7 @@ from s2a_core.profiling.sensitivity import anchors, between, groups, linear_byte
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
 from s2a_core.profiling.timeline import chunked, held_until, line, segments, two_batches
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
-from s2a_core.storage import FrozenWeights, Storage, StoragePolicy
+from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy
 
 CHUNK_SAMPLES = 1
 AMONG_S = 3.0
@@ -42,9 +42,10 @@ class Measuring:
     """Call `ways`, then `sites`; then `specs`, `work`, `shared` and `site_profile` hold what was found."""
 
     def __init__(
-        self, model: nn.Module, x: Tensor, y: Tensor, precision: str, specs: Sequence[SiteSpec], frozen: FrozenWeights
-    ) -> None:
-        self.model, self.x, self.y, self.precision, self.frozen = model, x, y, precision, frozen
+        self, model: nn.Module, x: Tensor, y: Tensor, precision: str, specs: Sequence[SiteSpec], frozen: FrozenWeights,
+        tables: tuple[FittedTable, ...] = (),
+    ) -> None:  # fmt: skip
+        self.model, self.x, self.y, self.precision, self.frozen, self.tables = model, x, y, precision, frozen, tables
         self.specs = tuple(specs)
         self.batches = two_batches(len(x))
         self.unused = {s.name: Storage.NONE for s in specs if s.op in WHOLE}
@@ -69,7 +70,7 @@ class Measuring:
         return run_step(self.model, self.x[:n], self.y[:n], policy, self.precision, is_metered)
 
     def _policy(self, sites: Mapping[str, Storage], chunk: int = CHUNK_SAMPLES) -> StoragePolicy:
-        return StoragePolicy({**self.unused, **sites}, Storage.EXACT, chunk, self.frozen)
+        return StoragePolicy({**self.unused, **sites}, Storage.EXACT, chunk, self.frozen, tables=self.tables)
 
     def ways(self) -> None:
         """Every site's work under each way of running, what exact sites hold, and which tensors they share."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from s2a_core.storage import Storage
+from s2a_core.storage import FittedTable, Storage
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class Profile:
     optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on;
     chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
     chunk_gain_ms: way of running ("region", "block") -> milliseconds per sample it saves where all of them are used.
+    tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
     """
 
     model: str
@@ -159,6 +161,7 @@ class Profile:
     min_micro_batch: int = 1
     chunk_samples: int = 1
     chunk_gain_ms: dict[str, float] = field(default_factory=dict)
+    tables: tuple[FittedTable, ...] = ()
     version: int = VERSION
 
     @property
@@ -166,6 +169,10 @@ class Profile:
         """Bytes a sample holds when everything is exact."""
         inside = sum(s.options[0].bytes_per_sample for s in self.sites if s.op not in ("region", "block"))
         return inside + sum(s.bytes_per_sample for s in self.shared)
+
+    def tables_for(self, sites: Mapping[str, Storage]) -> tuple[FittedTable, ...]:
+        """The fitted tables of the widths that `sites` are stored at."""
+        return tuple(t for t in self.tables if t.site in sites and sites[t.site].bits == t.bits)
 
     def to_json(self) -> dict[str, Any]:
         """The document of the command line's contract."""
@@ -196,6 +203,7 @@ class Profile:
             )
             for site in fields["sites"]
         )
+        fields["tables"] = tuple(FittedTable.from_json(table) for table in fields.get("tables", ()))
         return cls(**fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s2a_core.compression.routes.calls import Route, bound, check, keeps_something, packed, stock
+from s2a_core.kernels import Histogram
 from s2a_core.ops import ActivationFunction, DropoutFunction, MaskedFunction
 from s2a_core.storage import Storage
 
@@ -24,6 +25,8 @@ def activation(name: str, inplace: bool = False) -> Route:
             variant = "gelu_tanh"
         site = session.site(name)
         session.record(site, x)
+        if session.histograms is not None:
+            session.histograms[site.name] = (variant, Histogram.of(x))
         plain = name not in ("elu", "softplus") or (
             len(args) == 1 and all(v in (False, 1.0, 20.0) for v in kwargs.values())
         )

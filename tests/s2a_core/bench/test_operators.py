@@ -6,8 +6,6 @@ import pytest
 from s2a_core.bench.operators import TARGETS, Row, line, main, real_rows, synthetic_rows
 
 WEIGHTS, PHOTOS = "deit_tiny_patch16_224.fb_in1k.fp32.safetensors", "trashnet6_256px.tar"
-# Short of the prototype's figures, which a table fitted to counts alone does not reach: the cosine we do reach.
-SHORT = {("gelu, fitted table", 2): 0.955, ("gelu, fitted table", 3): 0.989, ("gelu, fitted table", 4): 0.997}
 
 
 def test_codes_of_synthetic_tensors_are_no_worse_than_a_uniform_quantiser() -> None:
@@ -30,11 +28,7 @@ def test_a_figure_is_compared_as_its_target_is_written() -> None:
 def test_no_operator_is_worse_than_its_target_on_real_weights(shared_data: Path) -> None:
     rows = list(real_rows(shared_data / WEIGHTS, shared_data / PHOTOS))
     assert {(row.what, row.bits) for row in rows} == set(TARGETS)
-    missed = {(row.what, row.bits): row for row in rows if not row.is_met}
-    assert [line(row) for key, row in missed.items() if key not in SHORT] == []
-    for key, row in missed.items():
-        assert row.cosine is not None
-        assert row.cosine >= SHORT[key]
+    assert [line(row) for row in rows if not row.is_met] == []
 
 
 @pytest.mark.shared

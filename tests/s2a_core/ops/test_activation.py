@@ -50,3 +50,22 @@ def test_masked_relu_keeps_one_bit_an_element() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         MaskedFunction.apply(torch.randn(10, 13, requires_grad=True), "relu", (), False)
     assert sum(t.untyped_storage().nbytes() for t in saved) == (10 * 13 + 7) // 8
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_row_0_of_a_token_map_is_finer_than_the_others(dtype: torch.dtype) -> None:
+    x = torch.randn(3, 40, 16).to(dtype).requires_grad_()
+    dy = torch.randn_like(x)
+    (expected,) = torch.autograd.grad(F.gelu(x), x, dy)
+    (found,) = torch.autograd.grad(ActivationFunction.apply(x, "gelu", fit_table("gelu", 2)), x, dy)
+    assert relative_rms(found[:, 0], expected[:, 0]) < 0.01
+    assert relative_rms(found[:, 1:], expected[:, 1:]) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_bytes"), [((3, 40, 16), 3 * 40 * 16 // 4 + 3 * 16), ((3, 31, 16), 3 * 31 * 16 // 4), ((40, 48), 480)]
+)
+def test_bytes_saved_are_the_codes_and_one_byte_an_element_of_row_0(shape: tuple[int, ...], num_bytes: int) -> None:
+    saved: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        ActivationFunction.apply(torch.randn(shape, requires_grad=True), "gelu", fit_table("gelu", 2))
+    assert sum(t.untyped_storage().nbytes() for t in saved) == num_bytes

@@ -1,0 +1,83 @@
+"""Step time on a CPU beside what it is judged by: `python -m s2a_core.bench.steps`.
+
+Codes only against stock bias tuning, chunked regions against stock bias tuning with per-block checkpointing, steps of
+the four in turns so that load falls on all. 1 if a median is above its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import timm
+import torch
+
+from s2a_core.bench import measure
+from s2a_core.bench.contestants import Runner, bias, checkpointed
+from s2a_core.bench.ours import CHUNK, uniform
+from s2a_core.bench.results import Spread
+
+MODEL, BATCH, CLASSES = "vit_small_patch16_224", 8, 100
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One way of s2a and what it is compared with; target: of the median ratio of their step times."""
+
+    way: str
+    reference: str
+    target: float
+    ratio: Spread
+    reference_ms: float
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the median is at or below its target."""
+        return self.ratio.median <= self.target
+
+
+def pairs(name: str = MODEL, batch: int = BATCH, repeats: int = 9, size: int = 224) -> Iterator[Pair]:
+    """Both comparisons, fp32."""
+    x, y = measure.images(batch, size, CLASSES, torch.float32)
+
+    def ready(build: object) -> Runner:
+        torch.manual_seed(0)
+        runner: Runner = build(timm.create_model(name, num_classes=CLASSES, img_size=size), x)  # type: ignore[operator]
+        runner.step(x, y)
+        return runner
+
+    whole = f"regions 4 bit, chunks of {CHUNK}"
+    cases = (
+        ("codes 4 bit", uniform("", 4, "codes").build, "bias", bias, 1.3),
+        ("codes 2 bit", uniform("", 2, "codes").build, "bias", bias, 1.3),
+        (whole, uniform("", 4, "region").build, "bias + checkpointing", checkpointed(bias), 1.1),
+    )
+    for way, ours, reference, theirs, target in cases:
+        ratio, milliseconds = measure.step_ratio(ready(ours), ready(theirs), x, y, repeats)
+        yield Pair(way, reference, target, ratio, milliseconds)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints a line for each comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--repeats", type=int, default=9)
+    given = parser.parse_args(arguments)
+    sys.stdout.write(f"{given.model}, fp32, batch {given.batch}, {torch.get_num_threads()} threads\n")
+    all_met = True
+    for pair in pairs(given.model, given.batch, given.repeats):
+        spread = f"{pair.ratio.median:.3f} ({pair.ratio.low:.3f}..{pair.ratio.high:.3f})"
+        sys.stdout.write(
+            f"{pair.way:28} / {pair.reference:22} {spread:26} target {pair.target}  "
+            f"{'met' if pair.is_met else 'MISSED'}  ({pair.reference_ms:.0f} ms)\n"
+        )
+        sys.stdout.flush()
+        all_met &= pair.is_met
+    return 0 if all_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

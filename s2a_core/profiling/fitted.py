@@ -1,0 +1,37 @@
+"""A derivative table for each activation site, fitted to where its inputs lie on the calibration images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from s2a_core.compression.session import Session
+from s2a_core.kernels import Histogram, fit_table
+from s2a_core.storage import FittedTable, StoragePolicy
+
+WIDTHS = (1, 2, 3, 4)  # with more bits the universal table is as good
+FEWEST_VALUES = 10_000  # a histogram of fewer, as of a gate after a mean, says little
+DECIMALS = 6
+
+
+def fitted_tables(model: nn.Module, x: Tensor, precision: str) -> tuple[FittedTable, ...]:
+    """Tables of 1 to 4 bits of every smooth activation that keeps something in one forward pass. x: [B, 3, H, W].
+
+    The same model and images give the same tables. precision: `bf16` runs under autocast.
+    """
+    found: list[FittedTable] = []
+    for site, (name, histogram) in _histograms(model, x, precision).items():
+        if sum(histogram.counts) >= FEWEST_VALUES:
+            for bits in WIDTHS:
+                table = fit_table(name, bits, histogram)
+                levels = tuple(round(level, DECIMALS) for level in table.level_values)
+                found.append(FittedTable(site, bits, table.border_values, levels))
+    return tuple(found)
+
+
+def _histograms(model: nn.Module, x: Tensor, precision: str) -> dict[str, tuple[str, Histogram]]:
+    session = Session(model, StoragePolicy())
+    session.histograms = {}
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
+        model(x)
+    return session.histograms
