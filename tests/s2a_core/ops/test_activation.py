@@ -51,6 +51,7 @@ def test_masked_relu_keeps_one_bit_an_element() -> None:
         MaskedFunction.apply(torch.randn(10, 13, requires_grad=True), "relu", (), False)
     assert sum(t.untyped_storage().nbytes() for t in saved) == (10 * 13 + 7) // 8
 
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_row_0_of_a_token_map_is_finer_than_the_others(dtype: torch.dtype) -> None:
     x = torch.randn(3, 40, 16).to(dtype).requires_grad_()
