@@ -26,6 +26,11 @@ def test_the_list_has_one_model_of_every_family() -> None:
     assert set(coverage.SMALLEST.values()) <= set(timm.list_models())
 
 
+def test_rows_stand_in_the_order_of_the_families_and_others_after_them() -> None:
+    first, second = list(coverage.SMALLEST.values())[:2]
+    assert coverage.ordered(["another", second, first]) == [first, second, "another"]
+
+
 def test_a_model_that_fails_is_a_row() -> None:
     row = coverage.check("no_such_model")
     assert not row.is_good
