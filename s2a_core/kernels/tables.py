@@ -12,8 +12,8 @@ f'(-x) = 1 - f'(x) for GELU, SiLU and sigmoid. The left one has cosine .9991, th
 density itself gives the tails away, where a whole channel may lie, and an error of one sign adds up over its tokens.
 Measured on DeiT-tiny's weights and 32 photos (`python -m s2a_core.bench.operators`), cosine of all bias gradients with
 GELU coded at 1 / 2 / 3 bits by the universal table: .820 / .973 / .994; at 1 / 2 / 3 / 4 bits by tables fitted to 8
-other photos: .916 / .981 / .996 / .9989. Where row 0 is coded like the others (see ops/activation.py), fitted at 2 / 3 /
-4 bits: with the density .953 / .985 / .997, its square root .957 / .991 / .997.
+other photos: .916 / .981 / .996 / .9989. Where row 0 is coded like the others (see ops/activation.py), fitted at
+2 / 3 / 4 bits: with the density .953 / .985 / .997, its square root .957 / .991 / .997.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 Row 0 of each sample of a token map has a code of 8 bits beside the others': a class token lies there, and in the upper
 half of a network nearly all of the gradient passes through that one row (DeiT-tiny: .04 of the squared gradient at the
 first GELU, .51 at the fifth, .98 at the tenth). Cosine of all bias gradients on DeiT-tiny's weights and photos, GELU
-coded at 2 / 3 / 4 bits by fitted tables: .957 / .991 / .997 with every row alike, .981 / .996 / .9989 with this. It costs 8 / N bits an element
-of a map of N tokens. Weighting the fit by squared upstream gradients instead was worse (.915 at 2 bits, where the plain
-one gave .954): errors of one sign over a channel's tokens add up, and those tables give away the values in between.
+coded at 2 / 3 / 4 bits by fitted tables: .957 / .991 / .997 with every row alike, .981 / .996 / .9989 with this. It
+costs 8 / N bits an element of a map of N tokens. Weighting the fit by squared upstream gradients instead was no
+better: .954 at 2 bits.
 """
 
 from __future__ import annotations
