@@ -201,10 +201,10 @@ def main() -> int:
             is_inside = show(plan, reports["s2a"], reports["linear probe"])
             report = folder / "report.html"
             report.write_bytes(client.get(f"/v1/jobs/{jobs['s2a']}/artifacts/report.html").content)
-        console.print(f"\nReport: {report}\nPage:   {service.url}/   (sign in with {service.key})")
+        console.print(f"\nReport: {report}", soft_wrap=True)
         console.print(f"Took {time.monotonic() - started:.0f} s")
         if sys.stdout.isatty() and sys.stdin.isatty():
-            console.print("The page stays open until Ctrl-C.")
+            console.print(f"Page:   {service.url}/ stays open until Ctrl-C; its key: {service.key}", soft_wrap=True)
             with contextlib.suppress(KeyboardInterrupt):
                 service.process.wait()
         return 0 if is_inside else 1

@@ -163,7 +163,7 @@ def _watch(terminal: Terminal, client: Any, job_id: str) -> None:
     with follower(terminal, budget) as tell:
         for event in client.events(job_id):
             kind = event["type"]
-            if kind in ("phase", "step", "epoch", "warning", "log", "note"):
+            if kind in ("phase", "plan", "step", "epoch", "warning", "log", "note"):
                 tell(event)
             elif kind != "checkpoint":
                 tell({"type": "note", "message": kind})

@@ -61,7 +61,16 @@ def describe(event: Event, budget_bytes: int | None) -> str:
             for word in (f"epoch {_place(event, 'epoch', ('epochs', 'num_epochs'))}", _measures(event, budget_bytes))
             if word
         )
+    if kind == "plan" and isinstance(event.get("plan"), Mapping):
+        return _plan(event["plan"])
     return ""
+
+
+def _plan(plan: Event) -> str:
+    """What a plan promises, in a line."""
+    peak = (plan.get("predicted") or {}).get("peak_bytes")
+    words = [str(plan.get("adapter", "")), f"{plan.get('micro_batch')} x {plan.get('accumulation')} images"]
+    return f"plan {', '.join(words)}" + (f", {format_bytes(int(peak))} predicted" if peak else "")
 
 
 class Lines:

@@ -148,7 +148,7 @@ def step_times(plan: Document, others: Sequence[Document]) -> Markup:
     """Step time against memory."""
     rows = [*(plan.get("frontier") or []), *others]
     points = sorted({(float(p["peak_bytes"]), float(p["relative_step_time"])) for p in rows})
-    if len(points) < 2:
+    if not points:
         return Markup("")
     if max(y for _, y in points) - min(y for _, y in points) < 0.005:
         return Markup(f'<p class="empty">{points[0][1]:.3g}× at every budget: more memory buys no faster step.</p>')

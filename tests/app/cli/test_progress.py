@@ -9,6 +9,8 @@ from app.cli.terminal import Terminal
 def test_events_become_lines() -> None:
     event = {"type": "epoch", "epoch": 1, "epochs": 2, "val_accuracy": 0.5, "peak_bytes": 2**27}
     assert describe(event, 2**28) == "epoch 1/2 validation accuracy 50.0 %, 128 MiB of 256 MiB"
+    plan = {"adapter": "bias", "micro_batch": 4, "accumulation": 16, "predicted": {"peak_bytes": 2**23}}
+    assert describe({"type": "plan", "plan": plan}, None) == "plan bias, 4 x 16 images, 8.0 MiB predicted"
     err = io.StringIO()
     with Lines(Terminal(False, err, err), None) as follow:
         follow({"type": "phase", "name": "training"})
