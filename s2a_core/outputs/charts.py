@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 Point = tuple[float, float]
 Format = Callable[[float], str]
+LABEL = 18  # pixels that the words of a level take
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def line_chart(
             *_y_axis(frame, y_format),
             *_x_axis(frame, x_format, x_label, 8 if css == "wide" else 4),
             *(part for line in lines for part in _line(line, frame, x_format, y_format)),
-            *(part for level in levels for part in _level(level, frame, y_format)),
+            *(part for level in levels for part in _level(level, levels, frame, y_format)),
         ]
         drawn.append(
             f'<svg class="chart {css}" viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(title)}">'
@@ -151,12 +152,14 @@ def _line(line: Line, frame: Frame, x_format: Format, y_format: Format) -> list[
     return parts
 
 
-def _level(level: Level, frame: Frame, y_format: Format) -> list[str]:
+def _level(level: Level, levels: Sequence[Level], frame: Frame, y_format: Format) -> list[str]:
+    """The line with its words above it, or below where another level is so close above that they would touch."""
     y = frame.y(level.value)
+    is_under = any(0 < y - frame.y(other.value) < LABEL for other in levels)
     words = html.escape(f"{level.name} {y_format(level.value)}")
     return [
         f'<line class="level {level.css}" x1="{frame.left}" x2="{frame.width - frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>',
-        f'<text class="leveltext {level.css}" x="{frame.width - frame.right - 4}" y="{y - 6:.1f}">{words}</text>',
+        f'<text class="leveltext {level.css}" x="{frame.width - frame.right - 4}" y="{y + (15 if is_under else -6):.1f}">{words}</text>',
     ]
 
 

@@ -180,7 +180,7 @@ def mebibytes(value: float) -> str:
     """A tick of a memory axis."""
     if value >= 10 * 2**30:
         return f"{value / 2**30:.0f} GiB"
-    return f"{value / 2**20:,.0f} MiB" if value >= 2**20 or value == 0 else f"{value / 2**20:.2g} MiB"
+    return f"{value / 2**20:,.0f} MiB" if value >= 100 * 2**20 else f"{value / 2**20:.3g} MiB"
 
 
 def _timeline(raw: Sequence[Any]) -> tuple[list[tuple[float, float]], list[Span]]:

@@ -18,3 +18,12 @@ def test_ticks_are_round() -> None:
 
 def test_nothing_to_draw_says_so() -> None:
     assert "Nothing was recorded" in line_chart([], title="t")
+
+
+def test_words_of_levels_that_are_close_do_not_lie_on_one_another() -> None:
+    levels = [Level("budget", 24.0), Level("predicted", 23.5)]
+    drawn = line_chart([Line("in use", [(0, 1), (1, 22)])], title="t", levels=levels)
+    root = ElementTree.fromstring(f"<x>{drawn}</x>")
+    for svg in root.findall("svg"):
+        budget, predicted = (float(t.get("y", 0)) for t in svg.findall("text") if "leveltext" in t.get("class", ""))
+        assert predicted - budget >= 15
