@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ from app.store import attempts, jobs
 from app.store.database import Database
 
 log = logging.getLogger(__name__)
-ROUND_S = 1.0  # what a round waits for processes that are being killed; the rest is settled by itself
-KILLERS = 8
+ROUND_S = 1.0  # what a round waits for processes that are started or killed; the rest is settled by itself
+LAUNCHERS, KILLERS = 8, 8
 
 
 class Supervisor:
@@ -42,12 +42,14 @@ class Supervisor:
         self.database, self.settings, self.executor, self.clock = database, settings, executor, clock
         self.runs = RunService(database, settings.data_dir, settings)
         self.residue = Residue(executor, settings.memory_return_s)
+        self._launchers = ThreadPoolExecutor(LAUNCHERS, thread_name_prefix="launcher")
         self._killers = ThreadPoolExecutor(KILLERS, thread_name_prefix="supervisor")
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Wait for kills that are under way; running attempts go on."""
+        """Wait for launches and kills that are under way; running attempts go on."""
+        self._launchers.shutdown(wait=True)
         self._killers.shutdown(wait=True)
 
     def adopt(self) -> None:
@@ -59,6 +61,25 @@ class Supervisor:
                 if attempts.may_write(attempt):
                     attempt.lease_expires_at = now + self.settings.lease_s
                     attempt.progress_at = now if attempt.progress_at else None
+
+    def start(self, claimed: Sequence[tuple[str, str]]) -> None:
+        """Launch (attempt, token) in order; waits at most ROUND_S for all, so that a slow place holds up no leader."""
+        with self._lock:
+            self._busy.update(attempt_id for attempt_id, _ in claimed)
+        deadline = time.monotonic() + ROUND_S
+        for attempt_id, token in claimed:
+            launch = self._launchers.submit(self._launch_alone, attempt_id, token)
+            wait([launch], max(0.0, deadline - time.monotonic()))
+
+    def _launch_alone(self, attempt_id: str, token: str) -> None:
+        """One launch, in a thread of its own. No round ends the attempt meanwhile."""
+        try:
+            self.launch(attempt_id, token)
+        except Exception:  # the thread's boundary: the next round finds what was started, or gives the claim back
+            log.exception("the launch of attempt %s was not written down", attempt_id)
+        finally:
+            with self._lock:
+                self._busy.discard(attempt_id)
 
     def launch(self, attempt_id: str, token: str) -> bool:
         """Start the process of a claimed attempt; False when it could not be started, and the job is queued again."""

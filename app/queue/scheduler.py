@@ -99,8 +99,7 @@ class Scheduler:
             if not self._is_leader(session):
                 return
             claimed = self._pass(session, readings)
-        for attempt_id, token in claimed:
-            self.supervisor.launch(attempt_id, token)
+        self.supervisor.start(claimed)
 
     def _is_leader(self, session: Session) -> bool:
         """Whether this is still the holder, under the token it got; the lease is locked until the commit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,15 @@ class PretendExecutor:
         self.looks: dict[int, Look] = {}
         self.readings: list[DeviceReading] = []
         self.is_unkillable = False
+        self._lock = threading.Lock()
 
     def launch(
         self, attempt_id: str, command: list[str], token: str, log: Path, device: str | None, reserved_bytes: int
     ) -> dict[str, Any]:
         """Pid 1, 2, 3 ..."""
-        pid = len(self.launched) + 1
-        self.launched.append({"pid": pid, "attempt": attempt_id, "token": token, "device": device})
+        with self._lock:
+            pid = len(self.launched) + 1
+            self.launched.append({"pid": pid, "attempt": attempt_id, "token": token, "device": device})
         return self._handle(pid, attempt_id, device)
 
     @staticmethod

@@ -39,7 +39,7 @@ def strays(service: RunningService) -> list[psutil.Process]:
     return [p for p in found if p.is_running()]
 
 
-def check(service: RunningService, job: str, epochs: int, status: str = "succeeded", seconds: float = 60) -> Any:
+def check(service: RunningService, job: str, epochs: int, status: str = "succeeded", seconds: float = 120) -> Any:
     """Wait for the job's end and check it; its document."""
     done = service.wait_until(job, *ENDED, seconds=seconds)
     assert done["status"] == status, done["reason"]

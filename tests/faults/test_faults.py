@@ -54,7 +54,7 @@ def trains(service: RunningService, job: str, step: int = 6) -> list[psutil.Proc
 def check_all(service: RunningService, jobs: list[str]) -> None:
     """Check every job once all have ended: until then a reservation is rightly held."""
     for job in jobs:
-        service.wait_until(job, *ENDED, seconds=60)
+        service.wait_until(job, *ENDED, seconds=120)
     for job in jobs:
         check(service, job, EPOCHS)
 

@@ -94,7 +94,7 @@ def started(cluster: Any, tmp_path: Path) -> Iterator[Callable[..., RunningServi
 
 def on(cluster: Any) -> dict[str, Any]:
     """The settings of a service on the cluster."""
-    return {**QUICK, "executor": "ray", "ray_address": cluster.address, "launch_s": 30.0}
+    return {**QUICK, "executor": "ray", "ray_address": cluster.address, "launch_s": 50.0}
 
 
 def node_of(service: RunningService, job: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,28 @@ def test_the_command_names_attempt_epoch_and_output(
         *["--attempt", "att_1", "--epoch", "3", "--url", settings.public_url],
         *["--output", str(tmp_path / "job" / "output")],
     ]
+
+
+def test_a_slow_launch_holds_up_no_tick_and_is_not_taken_for_a_lost_one(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.executors.supervisor.ROUND_S", 0.05)
+    executor: Any = scheduler.executor
+    quick, may_start = executor.launch, threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        may_start.wait(30)
+        return quick(*arguments)
+
+    monkeypatch.setattr(executor, "launch", slow)
+    submit(budget="10MiB")
+    submit(budget="10MiB")
+    scheduler.tick()
+    scheduler.supervisor.clock = lambda: time.time() + settings.launch_s + 1
+    scheduler.tick()
+    assert executor.launched == []
+    may_start.set()
+    scheduler.supervisor.close()
+    assert len(executor.launched) == 2
+    assert [attempt.epoch for attempt in live(scheduler)] == [1, 1]
+    assert all((attempt.handle or {})["executor"] == "pretend" for attempt in live(scheduler))
