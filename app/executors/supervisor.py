@@ -97,21 +97,26 @@ class Supervisor:
             log.exception("attempt %s could not be launched", attempt_id)
             return self._not_launched(attempt_id, error)
         with self.database.transaction() as session:
-            self._keep(session, attempt_id, handle)
-        return True
+            is_live = self._keep(session, attempt_id, handle)
+        if not is_live:  # given up meanwhile, by a scheduler that took over: nobody would look after its process
+            self.executor.kill(handle, 0.0)
+        return is_live
 
     def _command(self, attempt_id: str, epoch: int, folder: Path) -> list[str]:
         command = [*(self.settings.runner_command or [sys.executable, "-m", "app.runner"])]
         command += ["--attempt", attempt_id, "--epoch", str(epoch), "--url", self.settings.public_url]
         return [*command, "--output", str((folder / "output").resolve())]
 
-    def _keep(self, session: Session, attempt_id: str, handle: dict[str, Any]) -> None:
+    def _keep(self, session: Session, attempt_id: str, handle: dict[str, Any]) -> bool:
+        """Write a handle down; whether the attempt holds its memory still."""
         attempt = attempts.find(session, attempt_id)
-        if attempt is not None:
-            jobs.find(session, attempt.job_id)  # locks it: the process may already be sending events
-            attempt = attempts.find(session, attempt_id)
-            assert attempt is not None
-            attempt.handle = {**(attempt.handle or {}), **handle}
+        if attempt is None:
+            return False
+        jobs.find(session, attempt.job_id)  # locks it: the process may already be sending events
+        attempt = attempts.find(session, attempt_id)
+        assert attempt is not None
+        attempt.handle = {**(attempt.handle or {}), **handle}
+        return attempt.is_live
 
     def _not_launched(self, attempt_id: str, error: Exception) -> bool:
         message = f"the process could not be started: {type(error).__name__}: {error}"

@@ -300,3 +300,21 @@ def test_a_slow_launch_holds_up_no_tick_and_is_not_taken_for_a_lost_one(
     assert len(executor.launched) == 2
     assert [attempt.epoch for attempt in live(scheduler)] == [1, 1]
     assert all((attempt.handle or {})["executor"] == "pretend" for attempt in live(scheduler))
+
+
+def test_what_is_launched_after_its_attempt_was_given_up_is_killed(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor: Any = scheduler.executor
+    quick, other = executor.launch, Supervisor(scheduler.database, settings, PretendExecutor())
+    other.clock = lambda: time.time() + settings.launch_s + 1
+
+    def late(*arguments: Any) -> Any:
+        other.round()  # a scheduler that took over gives the claim back
+        return quick(*arguments)
+
+    monkeypatch.setattr(executor, "launch", late)
+    job_id = submit()
+    scheduler.tick()
+    scheduler.supervisor.close()
+    assert (job(service, job_id)["status"], executor.killed) == ("queued", [1])
