@@ -129,7 +129,7 @@ def test_a_job_whose_node_is_killed_in_the_middle_finishes_elsewhere(
         assert reasons == ["host_gone"]
         assert any(e["type"] == "resumed" and e["step"] >= 5 for e in shared.events(job))
         add_node(cluster, f"again{number}")
-        cluster.wait_for_nodes()
+        cluster.wait_for_nodes(120)
 
 
 @pytest.mark.parametrize("rounds", [ROUNDS])

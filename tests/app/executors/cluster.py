@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 NODE_MIB = 1024
-TRIES = 3
+TRIES = 5
 # Ray reads these as it is imported, and once: they stay for the whole test process.
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_failure_threshold": "6",  # seconds that a node of a busy machine may say nothing
+    "RAY_health_check_initial_delay_ms": "5000",
 }
 
 
@@ -37,7 +37,7 @@ def cluster_of(nodes: int) -> Iterator[Any]:
     )
     for number in range(nodes):
         add_node(cluster, f"w{number}")
-    cluster.wait_for_nodes()
+    cluster.wait_for_nodes(120)
     try:
         yield cluster
     finally:

@@ -107,7 +107,7 @@ class PretendGauge:
 
 def test_a_node_tells_what_others_use_of_its_gpus(cluster: Any) -> None:
     node = add_node(cluster, "w8", **{"cuda:0": 2000})
-    cluster.wait_for_nodes()
+    cluster.wait_for_nodes(120)
     executor = RayExecutor(cluster.address, PretendGauge)
     deadline = time.monotonic() + 60
     while not (found := [d for d in executor.devices() if d.kind == "cuda"]):
@@ -131,7 +131,7 @@ def test_an_attempt_whose_node_was_killed_went_down_with_it(
     executor: RayExecutor, cluster: Any, tmp_path: Path
 ) -> None:
     node = add_node(cluster, "w9")
-    cluster.wait_for_nodes()
+    cluster.wait_for_nodes(120)
     handle = launch(executor, POLITE, tmp_path / "log", "att_node", "w9/cpu")
     started = time.monotonic()
     cluster.remove_node(node, allow_graceful=False)
