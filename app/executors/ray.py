@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 NAMESPACE = "s2a"
 PREFIX, WORKER_PREFIX, GPU = "s2a:", "s2a-worker:", "s2a:cuda"
 UNIT_BYTES = 2**20  # a unit of a device's resource
-START_S = 45.0  # less than settings.launch_s: a scheduler that takes over must not find a launch still under way
+START_S = 120.0  # a busy node is slow to start an actor; the launch holds up nobody
 ANSWER_S = 5.0
 GONE_S = 15.0
 

@@ -30,7 +30,7 @@ from app.store.database import Database
 
 log = logging.getLogger(__name__)
 ROUND_S = 1.0  # what a round waits for processes that are started or killed; the rest is settled by itself
-LAUNCHERS, KILLERS = 8, 8
+LAUNCHERS, KILLERS = 2, 8  # more launches at once would only make each of them later
 
 
 class Supervisor:
