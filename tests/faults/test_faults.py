@@ -222,6 +222,8 @@ def test_two_schedulers_at_once_start_each_job_once(
     for _ in range(rounds):
         jobs = [submit(service, epochs=2) for service in (first, second) * 4]
         for job in jobs:
+            first.wait_until(job, *ENDED, seconds=240)
+        for job in jobs:
             done = check(first, job, 2)
             assert done["attempts"] == 1
 

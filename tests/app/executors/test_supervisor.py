@@ -298,6 +298,8 @@ def test_a_slow_launch_holds_up_no_tick_and_is_not_taken_for_a_lost_one(
     may_start.set()
     scheduler.supervisor.close()
     assert len(executor.launched) == 2
+    late = time.time() + settings.launch_s + settings.lease_s
+    assert all(attempt.lease_expires_at >= late for attempt in live(scheduler))  # it begins with the process
     assert [attempt.epoch for attempt in live(scheduler)] == [1, 1]
     assert all((attempt.handle or {})["executor"] == "pretend" for attempt in live(scheduler))
 
