@@ -1,6 +1,6 @@
 """The table of docs/accuracy and the docstrings say what results.jsonl holds."""
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -12,18 +12,11 @@ from s2a_core.adapters import spec
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def accuracy() -> ModuleType:
-    """scripts/accuracy.py as a module."""
-    found = importlib.util.spec_from_file_location("accuracy", ROOT / "scripts" / "accuracy.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    import sys
-
-    sys.modules["accuracy"] = module  # its dataclasses look themselves up
-    found.loader.exec_module(module)
-    return module
+@pytest.fixture
+def accuracy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """scripts/accuracy_table.py as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return importlib.import_module("accuracy_table")
 
 
 def test_the_table_is_that_of_the_results(accuracy: ModuleType) -> None:

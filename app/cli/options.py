@@ -47,4 +47,9 @@ PrecisionOption = Annotated[
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda; cuda where there is one.")]
 ObjectiveOption = Annotated[Objective, typer.Option("--objective", help="What to optimise inside the budget.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the split, the weights and the order.")]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for everything the run makes.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="DIR", help="Directory for everything the run makes; without it runs/MODEL-DATA-N."
+    ),
+]

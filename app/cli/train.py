@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +20,7 @@ def train(
     model: options.Model,
     data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Images, as for `s2a plan`.")],
     budget: options.Budget,
-    output: options.Output,
+    output: options.Output = None,
     weights: options.Weights = None,
     plan: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="Use this plan, from `s2a plan --save`.")
@@ -64,6 +66,7 @@ def train(
     from s2a_core import pipeline
     from s2a_core.outputs.atomic import plain
 
+    output = output or _unused(model, data, is_resumed=resume)
     request = run_request(
         profile_cache=profile_cache(),
         model=model,
@@ -90,6 +93,17 @@ def train(
         report = plain(pipeline.run(request, follow))
     terminal.document(report)
     _summary(terminal, report, output)
+
+
+def _unused(model: str, data: str, is_resumed: bool) -> Path:
+    """runs/MODEL-DATA-N with the first N that no run has taken. Raises InvalidInput where a run is to go on."""
+    from s2a_core.errors import InvalidInput
+
+    if is_resumed:
+        raise InvalidInput("--resume goes on with a directory that is there: name it with --output")
+    source = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(data.rstrip("/")).name.split(".")[0]).strip("-.") or "data"
+    stem = f"{model.replace('/', '-').replace(':', '-')}-{source}"
+    return next(path for n in itertools.count(1) if not (path := Path("runs") / f"{stem}-{n}").exists())
 
 
 def _start(model: str, weights: str | None, has_plan: bool) -> str | None:

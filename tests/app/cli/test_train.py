@@ -1,11 +1,14 @@
 """`s2a train` explains its options."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
 from app.cli.terminal import Terminal
-from app.cli.train import _adapter, _start
+from app.cli.train import _adapter, _start, _unused
+from s2a_core.errors import InvalidInput
 
 
 def test_help_names_the_json_option() -> None:
@@ -29,3 +32,14 @@ def test_a_random_network_is_trained_in_full_unless_an_adapter_is_named(capsys: 
     assert _adapter(terminal, "none", "auto", has_plan=True) == "auto"
     assert _adapter(terminal, "pretrained", "auto", has_plan=False) == "auto"
     assert capsys.readouterr().err == ""
+
+
+def test_without_an_output_the_next_free_directory_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _unused("resnet18", "../my photos/", is_resumed=False) == Path("runs/resnet18-my-photos-1")
+    Path("runs/resnet18-my-photos-1").mkdir(parents=True)
+    assert _unused("resnet18", "../my photos", is_resumed=False) == Path("runs/resnet18-my-photos-2")
+    assert _unused("hf-hub:timm/vit", "hf:a/b.tar.gz", is_resumed=False) == Path("runs/hf-hub-timm-vit-b-1")
+    assert _unused("resnet18", ".", is_resumed=False) == Path("runs/resnet18-data-1")
+    with pytest.raises(InvalidInput, match="--output"):
+        _unused("resnet18", "photos", is_resumed=True)

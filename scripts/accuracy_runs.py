@@ -1,0 +1,165 @@
+"""One training of the accuracy table: its model with real weights, its photos, its plan, its row."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from s2a_core.adapters import AdapterSpec, add_adapters, resolve  # noqa: E402
+from s2a_core.datasets import ImageDataset, Sample, open_dataset  # noqa: E402
+from s2a_core.datasets.images import read_image  # noqa: E402
+from s2a_core.models import data_config, load_model  # noqa: E402
+from s2a_core.planning.types import Plan, Predicted, SolverReport  # noqa: E402
+from s2a_core.profiling import profile  # noqa: E402
+from s2a_core.profiling.runs import run_step  # noqa: E402
+from s2a_core.train import TrainConfig, train  # noqa: E402
+from s2a_core.train.images import evaluation_transform  # noqa: E402
+
+SHARED = ROOT.parent / "shared" / "data"
+BATCH, BITS = 25, 4
+WEIGHTS = {
+    "deit_tiny": ("deit_tiny_patch16_224", "deit_tiny_patch16_224.fb_in1k.fp32.safetensors"),
+    "mobilenetv2": ("mobilenetv2_100", "mobilenetv2_100.tfmodelgarden_in1k_int8dequant.fp32.safetensors"),
+}
+DATA = {"cifar10": "cifar10_jpg_5000_1000.tar", "trashnet6": "trashnet6_256px.tar"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """What is the same in every run of a model. num_train: training images, the same ones for every seed."""
+
+    image_size: int
+    epochs: int
+    num_train: int
+
+
+PROTOCOLS = {"deit_tiny": Protocol(96, 4, 500), "mobilenetv2": Protocol(64, 4, 500)}
+SWEEP_JUDGES = 500  # training photos that no run trains on: rates are not chosen by the validation part
+STORED_SIDE = 108  # pixels of the shorter side of the photos as they are kept in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One training."""
+
+    dataset: str
+    model: str
+    adapter: str
+    storage: str  # exact | compressed
+    seed: int
+    lr: float | None = None
+
+    @property
+    def key(self) -> str:
+        rate = f" lr={self.lr:g}" if self.lr else ""
+        return f"{self.dataset} {self.model} {self.adapter} {self.storage} {self.seed}{rate}"
+
+
+def make_model(cell: Cell, protocol: Protocol, num_classes: int) -> torch.nn.Module:
+    """Pretrained weights, the adapter on top."""
+    name, file = WEIGHTS[cell.model]
+    options = {"pad_type": "same"} if cell.model == "mobilenetv2" else {}
+    torch.manual_seed(cell.seed)
+    model = load_model(name, SHARED / file, num_classes, protocol.image_size, **options)
+    if cell.model == "mobilenetv2":  # these weights were trained on pixels in -1..1
+        model.pretrained_cfg = {**model.pretrained_cfg, "mean": (0.5,) * 3, "std": (0.5,) * 3}  # type: ignore[dict-item]
+    return add_adapters(model, resolve(model, AdapterSpec.parse(cell.adapter)), protocol.image_size)
+
+
+PLANS: dict[tuple[str, str, str, str], tuple[Plan, int, int]] = {}
+
+
+def make_plan(model: torch.nn.Module, cell: Cell, protocol: Protocol, data: ImageDataset) -> tuple[Plan, int, int]:
+    """(plan, held bytes and peak bytes per image of one micro-batch); the same for every seed, so made once."""
+    mark = (cell.dataset, cell.model, cell.adapter, cell.storage)
+    if mark in PLANS:
+        return PLANS[mark]
+    split = data.train.with_transform(evaluation_transform(data_config(model, protocol.image_size)))
+    pairs = [split[i] for i in range(0, len(split), max(1, len(split) // 8))][:8]
+    x, y = torch.stack([p[0] for p in pairs]), torch.tensor([p[1] for p in pairs])
+    spec = str(model.s2a_adapter)
+    if cell.storage == "exact":
+        plan = exact_plan(cell, spec, protocol)
+    else:
+        measured = profile(
+            model, protocol.image_size, 2, "fp32", (x, y), name=WEIGHTS[cell.model][0], adapter=spec,
+            has_baselines=False, refine_s=0.0,
+        )  # fmt: skip
+        plan = dataclasses.replace(
+            Plan.uniform(measured, BITS, BATCH, recompute=True), chunk_samples=BATCH, budget_bytes=2**34
+        )
+    step = run_step(model, x, y, plan.policy, "fp32", is_metered=True)
+    model.zero_grad(set_to_none=True)
+    PLANS[mark] = plan, step.held_bytes // len(x), step.peak_bytes // len(x)
+    return PLANS[mark]
+
+
+def exact_plan(cell: Cell, adapter: str, protocol: Protocol) -> Plan:
+    """Everything as torch keeps it, the whole batch at once."""
+    return Plan(
+        model=WEIGHTS[cell.model][0], adapter=adapter, image_size=protocol.image_size, precision="fp32", device="cpu",
+        batch_size=BATCH, micro_batch=BATCH, accumulation=1, chunk_samples=0, frozen_weights="keep", sites={},
+        mean_bits=32.0, predicted=Predicted(0, {}, 0.0, 1.0), solver=SolverReport("exact", 0.0, 0.0),
+        budget_bytes=2**34, min_feasible_budget_bytes=0, fingerprint=cell.key,
+    )  # fmt: skip
+
+
+@functools.cache
+def photos(dataset: str, num_train: int, is_sweep: bool) -> ImageDataset:
+    """The training photos of every run, and what judges them: the validation part, in a sweep other training photos.
+
+    They are decoded once: kept as bitmaps with at most 108 pixels along the shorter side.
+    """
+    data = open_dataset(SHARED / DATA[dataset])
+    samples = list(data.train.samples)
+    random.Random(0).shuffle(samples)
+    judges = samples[num_train : num_train + SWEEP_JUDGES] if is_sweep else data.val.samples
+    return dataclasses.replace(
+        data,
+        train=dataclasses.replace(data.train, samples=tuple(map(_as_bitmap, samples[:num_train]))),
+        val=dataclasses.replace(data.val, samples=tuple(map(_as_bitmap, judges))),
+    )
+
+
+def _as_bitmap(sample: Sample) -> Sample:
+    image = read_image(sample.source)
+    share = STORED_SIDE / min(image.size)
+    if share < 1:
+        image = image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    image.save(file, "BMP")
+    return dataclasses.replace(sample, source=file.getvalue())
+
+
+def run_cell(cell: Cell, protocol: Protocol) -> dict[str, Any]:
+    """Train one cell; its row."""
+    data = photos(cell.dataset, protocol.num_train, cell.lr is not None)
+    began, cpu = time.perf_counter(), time.process_time()
+    model = make_model(cell, protocol, len(data.classes))
+    plan, held, peak = make_plan(model, cell, protocol, data)
+    config = TrainConfig(epochs=protocol.epochs, seed=cell.seed, lr=cell.lr, evaluate_every=protocol.epochs)
+    with tempfile.TemporaryDirectory() as work:
+        result = train(model, data, plan, config, Path(work), lambda event: None)
+    trained, backbone = result.trainable_params - result.head_params, result.total_params - result.head_params
+    added = sum(p.numel() for n, p in model.named_parameters() if "s2a_" in n or "lora_" in n)
+    return {
+        "key": cell.key, **dataclasses.asdict(cell), **dataclasses.asdict(protocol),
+        "adapter_resolved": str(model.s2a_adapter), "accuracy": result.final_accuracy,
+        "train_loss": result.history[-1]["train_loss"], "trained_share": trained / (backbone - added),
+        "trainable_params": result.trainable_params,
+        "held_bytes_per_image": held, "step_peak_bytes_per_image": peak,
+        "measured_peak_bytes": result.measured_peak_bytes, "step_ms": round(result.step_ms, 1),
+        "wall_s": round(time.perf_counter() - began, 1), "cpu_s": round(time.process_time() - cpu, 1),
+    }  # fmt: skip

@@ -1,0 +1,111 @@
+"""What results.jsonl of docs/accuracy says: its table, and the summary that the adapters' docstring carries."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from accuracy_runs import BATCH, BITS, ROOT
+
+OUT = ROOT / "docs" / "accuracy"
+COMMAND = "make accuracy"
+SUMMARY_FOLLOWS = "compressed is 4 bits.\n\n"
+ADAPTERS = ("full", "head", "auto", "bias", "norm", "side", "lora", "prompt")
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Finished runs; an unfinished last line is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def mean_and_error(values: list[float]) -> tuple[float, float]:
+    """Mean and standard error; NaN for fewer than two values."""
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return mean, math.nan
+    variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+    return mean, math.sqrt(variance / len(values))
+
+
+def table() -> str:
+    """docs/accuracy/README.md."""
+    rows = rows_of(OUT / "results.jsonl")
+    groups: dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]] = {}
+    for row in rows:
+        ways = groups.setdefault((row["dataset"], row["model"]), {})
+        ways.setdefault((row["adapter"], row["storage"]), []).append(row)
+    lines = [
+        "# Accuracy",
+        "",
+        f"Made by `{COMMAND}` (scripts/accuracy.py) from results.jsonl; the learning rates come",
+        "from sweep.jsonl (`python scripts/accuracy.py --sweep`). Real weights and photos of ../shared/data;",
+        "final accuracy on the whole validation part, mean ± standard error over seeds; no epoch is chosen by it.",
+        f"compressed: everything at {BITS} bits, regions recomputed. `auto` is what s2a chooses for the model.",
+    ]
+    for (dataset, model), ways in sorted(groups.items()):
+        some = next(iter(ways.values()))[0]
+        lines += [
+            "",
+            f"## {model} on {dataset}",
+            "",
+            f"{some['num_train']} training images at {some['image_size']} px, {some['epochs']} epochs, batch {BATCH}, "
+            "fp32, CPU.",
+            "",
+            "| adapter | storage | seeds | accuracy % | of full % | of the way from head to full % | trained % "
+            "| held KiB/image | step peak KiB/image | measured peak MiB | step ms |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        full = _accuracy(ways, "full", "exact")
+        head = _accuracy(ways, "head", "exact")
+        for adapter, storage in sorted(ways, key=lambda way: (ADAPTERS.index(way[0]), way[1] == "compressed")):
+            found = ways[adapter, storage]
+            mean, error = mean_and_error([100 * row["accuracy"] for row in found])
+            name = adapter if adapter != "auto" else f"**auto** ({found[0]['adapter_resolved']})"
+            lines.append(
+                f"| {name} | {storage} | {len(found)} | {mean:.2f}{'' if math.isnan(error) else f' ± {error:.2f}'} "
+                f"| {_share(mean, full)} | {_way(mean, head, full)} "
+                f"| {100 * found[0]['trained_share']:.2f} | {found[0]['held_bytes_per_image'] / 1024:.0f} "
+                f"| {found[0]['step_peak_bytes_per_image'] / 1024:.0f} "
+                f"| {max(r['measured_peak_bytes'] for r in found) / 2**20:.0f} "
+                f"| {sorted(r['step_ms'] for r in found)[len(found) // 2]:.0f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def summary() -> str:
+    """The lines of s2a_core/adapters/spec.py: means on the CIFAR-10 subset."""
+    values: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in rows_of(OUT / "results.jsonl"):
+        if row["dataset"] == "cifar10":
+            ways = values.setdefault((row["adapter"], row["storage"]), {})
+            ways.setdefault(row["model"], []).append(100 * row["accuracy"])
+    lines = []
+    for adapter, storage in sorted(values, key=lambda way: (ADAPTERS.index(way[0]), way[1] == "compressed")):
+        found = [
+            f"{model} {mean_and_error(some)[0]:.1f} ({len(some)})"
+            for model, some in sorted(values[adapter, storage].items())
+        ]
+        lines.append(f"    {adapter} {storage}: " + ", ".join(found))
+    return "\n".join(lines) + "\n"
+
+
+def _accuracy(ways: dict[tuple[str, str], list[dict[str, Any]]], adapter: str, storage: str) -> float | None:
+    found = ways.get((adapter, storage))
+    return mean_and_error([100 * row["accuracy"] for row in found])[0] if found else None
+
+
+def _share(part: float, whole: float | None) -> str:
+    return f"{100 * part / whole:.1f}" if whole else ""
+
+
+def _way(mean: float, head: float | None, full: float | None) -> str:
+    """How much of the distance from the head's accuracy to full fine-tuning's is closed."""
+    return _share(mean - head, full - head) if head and full else ""
