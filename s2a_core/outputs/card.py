@@ -41,8 +41,7 @@ def model_card(report: Document, plan: Document) -> str:
     return f"""---
 library_name: timm
 pipeline_tag: image-classification
-base_model: timm/{report.get("model")}
-tags: [image-classification, timm, s2a]
+{_base(report)}tags: [image-classification, timm, s2a]
 ---
 
 # {report.get("model")} fine-tuned on {source}
@@ -64,8 +63,7 @@ s2a predict . IMAGE...               # the most likely classes, with probabiliti
 s2a export . model.safetensors       # {_export_words(report)}
 ```
 
-`adapter.safetensors` holds what was trained and the classifier; the base weights ({report.get("weights") or "random"}) \
-are needed beside it. `report.html` shows the memory over a step, the curves and the mistakes.
+{_files(report)} `report.html` shows the memory over a step, the curves and the mistakes.
 
 ## Data
 
@@ -73,6 +71,20 @@ are needed beside it. `report.html` shows the memory over a step, the curves and
 
 {warnings}
 {command}"""
+
+
+def _base(report: Document) -> str:
+    """The line that names the model on a hub whose weights training began with; none where there is no such model."""
+    return f"base_model: timm/{report.get('model')}\n" if report.get("weights") == "pretrained" else ""
+
+
+def _files(report: Document) -> str:
+    """What adapter.safetensors holds and what is needed beside it."""
+    weights = report.get("weights")
+    if weights == "none" or (weights is None and report.get("model") != "s2a_tiny"):
+        return "`adapter.safetensors` holds every weight: training began with random ones."
+    beside = {None: "those that ship with s2a", "pretrained": "timm's pretrained ones"}.get(weights, f"`{weights}`")
+    return f"`adapter.safetensors` holds what was trained and the classifier; the base weights ({beside}) are needed beside it."
 
 
 def _kinds(report: Document) -> str:

@@ -5,14 +5,19 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.inference import export_run, load_run
+from s2a_core.inference.load import LoadedRun
+from s2a_core.models import load_model
 from tests.assertions import assert_close
 
 PLAIN = """
 import sys; sys.modules["s2a_core"] = None  # importing it fails
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
@@ -36,3 +41,37 @@ def test_an_export_gives_the_same_logits_elsewhere(finished: tuple[Path, torch.n
     save_file({"x": x}, str(tmp_path / "x.safetensors"))
     subprocess.run([sys.executable, "-c", PLAIN], cwd=tmp_path, check=True, timeout=100)
     assert_close(load_file(str(tmp_path / "y.safetensors"))["y"], model(x).detach(), rel=1e-5)
+
+
+BY_NAME = """
+import sys; sys.modules["s2a_core"] = None  # importing it fails
+import timm, torch
+from safetensors.torch import load_file, save_file
+x, made = load_file("x.safetensors")["x"], [{loads}]
+with torch.no_grad():
+    save_file({{str(i): model.eval()(x) for i, model in enumerate(made)}}, "y.safetensors")
+"""
+
+
+@pytest.mark.parametrize(("name", "size"), [("mobilenetv2_050", 32), ("vit_tiny_patch16_224", 48)])
+def test_timm_takes_an_export_by_the_words_it_is_told_with(name: str, size: int, tmp_path: Path) -> None:
+    """Every adapter that merges, on a network with BatchNorm and on one whose images are not of its own size."""
+    x = torch.randn(2, 3, size, size)
+    save_file({"x": x}, str(tmp_path / "x.safetensors"))
+    loads, expected = [], []
+    for kinds in ("head", "bias", "norm", "bias,norm", "lora", "full"):
+        model = add_adapters(load_model(name, "none", 5, size), AdapterSpec.parse(kinds), size).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.01 * torch.randn_like(parameter))
+            expected.append(model(x))
+        report = {"model": name, "classes": list("abcde"), "image_size": size}
+        told = export_run(LoadedRun(tmp_path, model, report, {}, "cpu"), tmp_path / f"{kinds}.safetensors")
+        assert told["format"] == "timm"
+        loads.append(told["load"])
+    program = BY_NAME.format(loads=", ".join(loads))
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=100)
+    found = load_file(str(tmp_path / "y.safetensors"))
+    for index, logits in enumerate(expected):
+        assert_close(found[str(index)], logits, rel=1e-5)

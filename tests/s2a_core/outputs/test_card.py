@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from s2a_core.outputs.card import model_card
 
 
@@ -10,3 +12,21 @@ def test_the_card_says_what_and_how_good(report: dict[str, Any], plan: dict[str,
     assert card.startswith("---\nlibrary_name: timm")
     assert "82.60 %" in card
     assert "211 MiB" in card
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("pretrained", "timm's pretrained ones"),
+        (None, "ship with s2a"),
+        ("none", "every weight"),
+        ("a/b.st", "`a/b.st`"),
+    ],
+)
+def test_the_card_says_which_weights_are_needed_and_names_a_hub_model_only_where_it_began_with_one(
+    report: dict[str, Any], plan: dict[str, Any], weights: str | None, words: str
+) -> None:
+    model = "resnet18" if weights else "s2a_tiny"
+    card = model_card({**report, "model": model, "weights": weights}, plan)
+    assert words in card
+    assert ("\nbase_model: timm/" in card) == (weights == "pretrained")
