@@ -45,7 +45,7 @@ class Protocol:
     num_train: int
 
 
-PROTOCOLS = {"deit_tiny": Protocol(96, 4, 500), "mobilenetv2": Protocol(64, 4, 500)}
+PROTOCOLS = {"deit_tiny": Protocol(96, 4, 500), "mobilenetv2": Protocol(64, 8, 500)}
 SWEEP_JUDGES = 500  # training photos that no run trains on: rates are not chosen by the validation part
 STORED_SIDE = 108  # pixels of the shorter side of the photos as they are kept in memory
 

@@ -16,7 +16,10 @@ from s2a_core.sizes import format_bytes
 def export(
     ctx: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `s2a train` or `s2a download`.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write, such as model.safetensors.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="What to write; without it model.safetensors or model.zip in DIR."),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="FILE", help="The base weights, if they have moved.")
     ] = None,
@@ -24,9 +27,11 @@ def export(
 ) -> None:
     """Write a full timm checkpoint where the adapter merges into the weights, otherwise a package for s2a."""
     terminal: Terminal = ctx.obj
-    from s2a_core.inference import export_run, load_run
+    from s2a_core.inference import export_name, export_run, load_run
 
-    document = export_run(load_run(directory, weights), file)
+    run = load_run(directory, weights)
+    file = file or directory / export_name(run)
+    document = export_run(run, file)
     terminal.document(document)
     kind = (
         "a checkpoint of plain timm"

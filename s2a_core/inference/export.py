@@ -20,6 +20,11 @@ from s2a_core.outputs.atomic import plain, replacing
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
 
 
+def export_name(run: LoadedRun) -> str:
+    """What the file of an export is usually called: by its format."""
+    return "model.zip" if merged_state_dict(run.model) is None else "model.safetensors"
+
+
 def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
     """Write `target` and return {"format", "path", "bytes", "load"}.
 

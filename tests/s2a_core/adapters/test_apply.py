@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from s2a_core.adapters import AdapterSpec, add_adapters, trained_state_dict
+from s2a_core.adapters import AdapterSpec, add_adapters, resolve, trained_state_dict
 from s2a_core.compression import compress
 from s2a_core.meter import held_bytes
 from s2a_core.models import load_model
@@ -45,6 +45,19 @@ def test_lora_starts_equal_on_every_family() -> None:
         model, x = timm.create_model(name, num_classes=5, **options).eval(), torch.randn(2, 3, size, size)
         before = model(x).detach()
         assert_close(add_adapters(model, AdapterSpec(("lora",)), size)(x).detach(), before, rel=1e-6)
+
+
+def test_auto_is_prompts_on_tokens_and_scales_with_branches_on_maps() -> None:
+    tokens = resolve(timm.create_model("vit_tiny_patch16_224"), AdapterSpec())
+    assert (tokens.kinds, tokens.rank) == (("bias", "prompt"), 4)
+    network = timm.create_model("mobilenetv2_100", num_classes=5)
+    maps = resolve(network, AdapterSpec())
+    assert maps.kinds == ("bias", "norm", "side")
+    assert resolve(network, AdapterSpec(("prompt",))).kinds == ("prompt",)
+    add_adapters(network, AdapterSpec(), 64)
+    assert network.s2a_adapter == maps
+    assert all(p.requires_grad for name, p in network.named_parameters() if ".bn" in name)
+    assert not any(p.requires_grad for name, p in network.named_parameters() if "conv" in name and "s2a_" not in name)
 
 
 def test_bias_trains_biases_and_the_head_only() -> None:

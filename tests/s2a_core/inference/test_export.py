@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2a_core.adapters import AdapterSpec, add_adapters
-from s2a_core.inference import export_run, load_run
+from s2a_core.inference import export_name, export_run, load_run
 from s2a_core.inference.load import LoadedRun
 from s2a_core.models import load_model
 from tests.assertions import assert_close
@@ -32,11 +32,13 @@ def test_an_export_gives_the_same_logits_elsewhere(finished: tuple[Path, torch.n
     directory, model, adapter = finished
     x = torch.randn(3, 3, 32, 32)
     if "prompt" in adapter or "side" in adapter:
+        assert export_name(load_run(directory)) == "model.zip"
         assert export_run(load_run(directory), tmp_path / "run.zip")["format"] == "s2a"
         with zipfile.ZipFile(tmp_path / "run.zip") as package:
             package.extractall(tmp_path / "again")
         assert_close(load_run(tmp_path / "again").model(x), model(x), rel=1e-5)
         return
+    assert export_name(load_run(directory)) == "model.safetensors"
     assert export_run(load_run(directory), tmp_path / "model.safetensors")["format"] == "timm"
     save_file({"x": x}, str(tmp_path / "x.safetensors"))
     subprocess.run([sys.executable, "-c", PLAIN], cwd=tmp_path, check=True, timeout=100)
