@@ -2,10 +2,10 @@
 
 Measured: mean validation accuracy in % on the CIFAR-10 subset, (runs), of docs/accuracy; compressed is 4 bits.
 
-    full exact: deit_tiny 72.4 (1), mobilenetv2 63.3 (3)
-    head exact: deit_tiny 43.2 (1), mobilenetv2 54.0 (3)
-    auto exact: deit_tiny 75.4 (1), mobilenetv2 58.1 (3)
-    auto compressed: deit_tiny 74.6 (1), mobilenetv2 57.7 (3)
+    full exact: deit_tiny 70.4 (2), mobilenetv2 67.7 (2)
+    head exact: deit_tiny 44.0 (2), mobilenetv2 53.6 (1)
+    auto exact: deit_tiny 75.2 (2), mobilenetv2 63.9 (2)
+    auto compressed: deit_tiny 74.8 (2), mobilenetv2 63.5 (1)
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from s2a_core.models import head_parameters
 
 # For networks without and with BatchNorm, tried by `python scripts/accuracy.py --sweep` on training photos that no run
-# of the table sees: docs/accuracy/sweep.jsonl. It holds full for both, bias, side, auto and head for MobileNetV2; a
+# of the table sees: docs/accuracy/sweep.jsonl. It holds full for both, bias, side and head for MobileNetV2; a
 # rate without a row there is the usual one of its literature. Adapters together take the smallest of theirs. The head
 # starts from noise and has a rate of its own.
 TOKEN_RATES = {
