@@ -75,8 +75,9 @@ def best(rows: Iterable[Row]) -> Row | None:
 def overview(results: Results) -> str:
     """One line per model: the best of s2a beside the best of the others that train the whole depth."""
     lines = [
-        "| model | full | bias | bias + ckpt | probe | best other at cosine >= 0.99 | s2a, same cosine | s2a is |",
-        "|---|--:|--:|--:|--:|--:|--:|---|",
+        "| model | full | bias | bias + ckpt | probe | best other at cosine >= 0.99 | s2a, same cosine | s2a is "
+        "| its step / full's | / bias + ckpt's |",
+        "|---|--:|--:|--:|--:|--:|--:|---|--:|--:|",
     ]
     for model, precision in cases(results):
         rows = [r for r in results.rows if (r.model, r.precision) == (model, precision)]
@@ -91,8 +92,18 @@ def overview(results: Results) -> str:
             verdict = f"best, {ratio:.2f}x" if ratio <= 1 else f"**not best, {ratio:.2f}x**"
         ours_cell = f"{megabytes(ours.peak_bytes_per_sample)} ({ours.contestant})" if ours else "none reaches it"
         other_cell = f"{megabytes(other.peak_bytes_per_sample)} ({other.contestant})" if other else "-"
-        lines.append(f"| {model} {precision} | {' | '.join(cells)} | {other_cell} | {ours_cell} | {verdict} |")
+        times = " | ".join(_step_over(ours, by_name.get(name)) for name in (named[0], named[2]))
+        lines.append(
+            f"| {model} {precision} | {' | '.join(cells)} | {other_cell} | {ours_cell} | {verdict} | {times} |"
+        )
     return "\n".join(lines)
+
+
+def _step_over(row: Row | None, other: Row | None) -> str:
+    """How long a step of one takes over another's, both paired with stock bias tuning."""
+    if row is None or other is None or row.step_ratio_to_bias is None or other.step_ratio_to_bias is None:
+        return "-"
+    return f"{row.step_ratio_to_bias.median / other.step_ratio_to_bias.median:.2f}"
 
 
 def section(results: Results) -> str:
@@ -104,11 +115,12 @@ def section(results: Results) -> str:
             BEGIN,
             "",
             "Peak of one forward and backward pass, MB (10^6 bytes) per sample: slope between two batches, by the "
-            "allocator's events.",
+            "allocator's events. Its step: the named s2a row's, over full fine-tuning's and over that of bias tuning "
+            "with checkpointing.",
             "",
             overview(results),
             "",
-            "![Peak memory per sample of every contestant on the first model](docs/bench/peak.svg)",
+            "![Peak memory per sample of every contestant on every model](docs/bench/peak.svg)",
             "",
             *_budgets(results),
             *_curves(results),
