@@ -11,12 +11,12 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from s2a_core.bench import measure
 from s2a_core.bench.contestants import Runner, bias, checkpointed
@@ -50,9 +50,9 @@ def pairs(name: str = MODEL, batch: int = BATCH, repeats: int = 9, size: int = 2
     """Both comparisons, fp32."""
     x, y = measure.images(batch, size, CLASSES, torch.float32)
 
-    def ready(build: object) -> Runner:
+    def ready(build: Callable[[nn.Module, Tensor], Runner]) -> Runner:
         torch.manual_seed(0)
-        runner: Runner = build(timm.create_model(name, num_classes=CLASSES, img_size=size), x)  # type: ignore[operator]
+        runner = build(timm.create_model(name, num_classes=CLASSES, img_size=size), x)
         runner.step(x, y)
         return runner
 
