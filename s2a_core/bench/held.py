@@ -110,9 +110,8 @@ def _gradient(runner: Runner, size: int, precision: str, chosen: StoragePolicy |
     x, y = measure.images(2, size, CLASSES, torch.float32)
     around = runner.around if chosen is None else lambda: compress(runner.model, chosen)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        Runner(runner.model, around).step(x, y)
-    grads = [p.grad.flatten() for n, p in runner.model.named_parameters() if n.endswith("bias") and p.grad is not None]
-    return torch.cat(grads).double()
+        found = measure.gradients(Runner(runner.model, around), x, y)
+    return torch.cat([grad.flatten() for name, grad in found.items() if name.endswith("bias")]).double()
 
 
 def line(row: Held) -> str:
