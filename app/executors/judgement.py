@@ -45,7 +45,7 @@ def ending(job: Job, attempt: Attempt, look: Look, now: float, settings: Setting
     if job.status in (JobStatus.CANCELLING, JobStatus.PAUSING) or job.status != JobStatus.RUNNING:
         return Ending(str(job.status), f"attempt {epoch} was stopped on request", None, True)
     if look.life == Life.HOST_GONE:
-        return Ending("host_gone", f"the machine of attempt {epoch} went down", Fault.HOST, False)
+        return host_gone(attempt)
     if look.life == Life.GONE:
         by = look.exit_code
         if by in OWN_SIGNALS:
@@ -61,6 +61,11 @@ def ending(job: Job, attempt: Attempt, look: Look, now: float, settings: Setting
         idle = now - attempt.progress_at
         return Ending("stuck", f"attempt {epoch} is alive but did nothing for {idle:.0f} s", Fault.OWN, True)
     return None
+
+
+def host_gone(attempt: Attempt) -> Ending:
+    """The end of an attempt whose machine went down with it."""
+    return Ending("host_gone", f"the machine of attempt {attempt.epoch} went down", Fault.HOST, False)
 
 
 def after(job: Job, fault: Fault, reason: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.executors.base import Executor, Life, Look
-from app.executors.judgement import Ending, Fault, after, ending
+from app.executors.judgement import Ending, Fault, after, ending, host_gone
 from app.executors.residue import Residue
 from app.models import DeviceState
 from app.models.tables import ACTIVE, Attempt, AttemptState, Job, JobStatus
@@ -176,6 +176,7 @@ class Supervisor:
                 return
             if why.code == "never_started":
                 self.executor.discard(attempt.id)
+            why = self._known_by_now(attempt, why)
             stuck = self.residue.after(attempt)
             self.runs.drain(attempt.id)
             self._settle(attempt.id, why, stuck)
@@ -184,6 +185,13 @@ class Supervisor:
         finally:
             with self._lock:
                 self._busy.discard(attempt.id)
+
+    def _known_by_now(self, attempt: Attempt, why: Ending) -> Ending:
+        """The same end, or its machine's: that went down as often as not when a lease ran out, and is told of later."""
+        handle = attempt.handle or {}
+        if why.code == "lease_expired" and "executor" in handle and self.executor.look(handle).life == Life.HOST_GONE:
+            return host_gone(attempt)
+        return why
 
     def _grace(self, why: Ending) -> float:
         if why.code == "process_gone":

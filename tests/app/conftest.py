@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class PretendExecutor:
         self.looks: dict[int, Look] = {}
         self.readings: list[DeviceReading] = []
         self.is_unkillable = False
+        self.at_kill: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
 
     def launch(
@@ -62,6 +63,7 @@ class PretendExecutor:
 
     def kill(self, handle: dict[str, Any], grace_s: float) -> bool:
         """Remember it."""
+        self.at_kill()
         if self.is_unkillable:
             return False
         if handle["pid"] not in self.dead:

@@ -60,6 +60,21 @@ def test_a_silent_attempt_is_lost_killed_and_tried_again_under_a_new_epoch(
     assert Runner(service, executor.launched[1]).post("heartbeat", epoch=1).status_code in (409, 410)
 
 
+def test_a_lease_that_ran_out_before_its_machine_was_known_to_be_down_is_the_machines_end(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    scheduler.tick()
+    executor.looks[1] = Look(Life.UNKNOWN)
+    executor.at_kill = lambda: executor.looks.update({1: Look(Life.HOST_GONE)})
+    scheduler.supervisor.clock = lambda: time.time() + settings.lease_s + 1
+    scheduler.supervisor.round()
+    found = job(service, job_id)
+    assert (found["status"], found["reason"]["code"], found["reason"]["details"]["fault"]) == (
+        "queued", "host_gone", "host",
+    )  # fmt: skip
+
+
 def test_a_heartbeat_keeps_the_lease_and_an_idle_loop_is_stuck_all_the_same(
     service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
 ) -> None:
