@@ -67,7 +67,7 @@ def main() -> None:
                 continue
             if time.monotonic() - began > 60 * options.minutes:
                 break
-            row = run_cell(cell, PROTOCOLS[cell.model])
+            row = run_cell(cell, PROTOCOLS[cell.model, cell.dataset])
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             sys.stderr.write(f"{cell.key}: {100 * row['accuracy']:.1f} % in {row['cpu_s']:.0f} s\n")

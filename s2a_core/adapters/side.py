@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-MAX_SIDE = 28  # maps wider than this are averaged down before a branch looks at them
+# A branch works on halved maps of at most MAX_SIDE, but for maps of at most FINE_SIDE: those hold few bytes, and 7 x 7
+# made of 4 x 4 lies askew.
+MAX_SIDE, FINE_SIDE = 28, 7
 
 
 def pool_channels(x: Tensor, width: int, dim: int) -> Tensor:
@@ -62,7 +64,7 @@ class MapBranch(nn.Module):
     """3 x 3 convolution, ReLU and 1 x 1 convolution on pooled, smaller maps: [B, width, h, w] -> [B, out, h, w].
 
     9·width² + width·(out + 2) + out parameters; holds 2·width values and a mask of width per position of the small map,
-    a quarter of the block's output or less. Starts at zero. After TinyTL's lite residual (Cai et al. 2020).
+    which has a quarter of the block's positions or less where that has more than 7 x 7. Starts at zero. After TinyTL's lite residual (Cai et al. 2020).
     """
 
     def __init__(self, width: int, out: int) -> None:
@@ -79,8 +81,8 @@ class MapBranch(nn.Module):
 
 
 def small_size(out_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width a branch works at for an output [C, H, W]: half of it, at most 28, at least 1."""
-    height, width = (min(MAX_SIDE, max(1, math.ceil(n / 2))) for n in out_shape[-2:])
+    """Height and width a branch works at for an output [C, H, W]: half of it, at most 28; of maps up to 7 all of it."""
+    height, width = (n if n <= FINE_SIDE else min(MAX_SIDE, math.ceil(n / 2)) for n in out_shape[-2:])
     return height, width
 
 
