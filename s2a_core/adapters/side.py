@@ -64,7 +64,8 @@ class MapBranch(nn.Module):
     """3 x 3 convolution, ReLU and 1 x 1 convolution on pooled, smaller maps: [B, width, h, w] -> [B, out, h, w].
 
     9·width² + width·(out + 2) + out parameters; holds 2·width values and a mask of width per position of the small map,
-    which has a quarter of the block's positions or less where that has more than 7 x 7. Starts at zero. After TinyTL's lite residual (Cai et al. 2020).
+    which has a quarter of the block's positions or less where that has more than 7 x 7. Starts at zero. After TinyTL's
+    lite residual (Cai et al. 2020).
     """
 
     def __init__(self, width: int, out: int) -> None:

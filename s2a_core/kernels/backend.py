@@ -43,7 +43,7 @@ class _Native:
     is_settled: bool = False  # loaded, failed or switched off: not tried again by itself
 
 
-def enable_native(wait_s: float = 10.0, retry: bool = True) -> bool:
+def enable_native(wait_s: float = 60.0, retry: bool = True) -> bool:
     """Build (once per machine) and use the C++ kernels for CPU tensors; False if that is impossible.
 
     Codes are the same bits as the reference's. `backend_name()` says what runs, `native_failure()` why not this.

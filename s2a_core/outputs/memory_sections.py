@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -139,41 +139,47 @@ def storage_section(plan: Document) -> str:
     strip = "".join(
         f'<i class="bg{STORAGE_COLOURS.get(storage, "6")}" style="opacity:{_opacity(storage)}" '
         f'title="{html.escape(name)}: {html.escape(storage)}"></i>'
-        for name, storage, _ in sites
+        for name, storage in sites
     )
-    count = Counter(storage for _, storage, _ in sites)
-    size: dict[str, int] = defaultdict(int)
-    for _, storage, num_bytes in sites:
-        size[storage] += num_bytes or 0
+    held: Mapping[str, int] = plan.get("held_by_storage") or {}
+    count = Counter((_whole(name), storage) for name, storage in sites)
     rows = "".join(
         f"<tr><td><span class='key'><i class='bg{STORAGE_COLOURS.get(s, '6')}' style='opacity:{_opacity(s)}'></i></span>"
-        f"{html.escape(s)}</td><td>{html.escape(_words(s))}</td><td class='num'>{n}</td>"
-        f"<td class='num'>{format_bytes(size[s]) if size[s] else '·'}</td></tr>"
-        for s, n in sorted(count.items(), key=lambda item: -item[1])
+        f"{html.escape(f'{kind} {s}'.strip())}</td><td>{html.escape(_words(s, kind))}</td><td class='num'>{n}</td>"
+        f"<td class='num'>{_held(held.get(f'{kind} {s}'.strip()))}</td></tr>"
+        for (kind, s), n in sorted(count.items(), key=lambda item: -item[1])
     )
     every = "".join(
-        f"<tr><td><code>{html.escape(name)}</code></td><td>{html.escape(storage)}</td>"
-        f"<td class='num'>{format_bytes(num_bytes) if num_bytes else '·'}</td></tr>"
-        for name, storage, num_bytes in sites
+        f"<tr><td><code>{html.escape(name)}</code></td><td>{html.escape(storage)}</td></tr>" for name, storage in sites
     )
     bits = plan.get("mean_bits")
     mean = f", {float(bits):.2f} bits per value in the mean" if bits is not None else ""
     return (
         f"<section><h2>Storage per site</h2><p class='sub'>{len(sites)} places where backward needs something{mean}. "
-        "From left to right: the order of the forward pass.</p>"
+        "From left to right: the order of the forward pass. Held: by one micro-batch.</p>"
         f'<div class="strip">{strip}</div><div class="scroll"><table><tr><th>storage</th><th>keeps</th>'
         f"<th class='num'>sites</th><th class='num'>held</th></tr>{rows}</table></div>"
-        f"<details><summary>Every site</summary><div class='scroll'><table><tr><th>site</th><th>storage</th>"
-        f"<th class='num'>held</th></tr>{every}</table></div></details></section>"
+        f"<details><summary>Every site</summary><div class='scroll'><table><tr><th>site</th><th>storage</th></tr>"
+        f"{every}</table></div></details></section>"
     )
 
 
-def site_rows(plan: Document) -> list[tuple[str, str, int | None]]:
-    """(site, storage, held bytes where known) of a plan document, whose sites are a list or a mapping."""
+def site_rows(plan: Document) -> list[tuple[str, str]]:
+    """(site, storage) of a plan document, whose sites are a list or a mapping."""
     sites = plan.get("sites") or {}
     if isinstance(sites, Mapping):
-        return [(str(name), str(storage), None) for name, storage in sites.items()]
-    return [(str(s["name"]), str(s["storage"]), s.get("bytes")) for s in sites]
+        return [(str(name), str(storage)) for name, storage in sites.items()]
+    return [(str(site["name"]), str(site["storage"])) for site in sites]
+
+
+def _whole(site: str) -> str:
+    """`region` or `block` for a site that stands for a whole one, else nothing."""
+    kind = site.rpartition(":")[2]
+    return kind if kind in ("region", "block") else ""
+
+
+def _held(num_bytes: int | None) -> str:
+    return format_bytes(num_bytes) if num_bytes else "·"
 
 
 def mebibytes(value: float) -> str:
@@ -224,7 +230,10 @@ def _opacity(storage: str) -> str:
     return {"b6": ".8", "b5": ".6", "b1": ".6", "recompute": ".35", "none": ".2"}.get(storage, "1")
 
 
-def _words(storage: str) -> str:
+def _words(storage: str, kind: str) -> str:
+    """What a storage keeps, for people. kind: region, block or nothing."""
+    if kind:
+        return "run as it is" if storage == "none" else f"its input in {storage[1:]} bits; rebuilt in backward"
     return STORAGE_WORDS.get(storage, f"codes of {storage[1:]} bit" if storage[:1] == "b" else "")
 
 

@@ -22,3 +22,11 @@ def test_the_timeline_keeps_its_peak_when_thinned(report: dict[str, Any]) -> Non
 
 def test_every_site_is_listed(plan: dict[str, Any]) -> None:
     assert storage_section(plan).count("<code>") == 72
+
+
+def test_what_each_storage_holds_is_told_with_whole_regions_apart(plan: dict[str, Any]) -> None:
+    plan["sites"] = [{"name": "a:region", "storage": "b4"}, {"name": "b:gelu", "storage": "b4"}]
+    plan["held_by_storage"] = {"region b4": 3 * 2**20, "b4": 2**20}
+    page = storage_section(plan)
+    assert "region b4" in page
+    assert all(f"<td class='num'>{size}</td>" in page for size in ("3.0 MiB", "1.0 MiB"))
