@@ -47,7 +47,7 @@ def load_model(
             load_weights(model, Path(weights), name)
         return _resized(model, name, image_size).eval()
     if not timm.is_model(name.split(".")[0]):
-        raise UnknownModel(name, difflib.get_close_matches(name, [*timm.list_models(), TINY], 3, 0.4))
+        raise UnknownModel(name, difflib.get_close_matches(name, [*timm.list_models(), TINY], 3))
     if num_classes is not None:
         options["num_classes"] = num_classes
     is_pretrained = weights == "pretrained"

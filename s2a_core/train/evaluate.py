@@ -1,9 +1,10 @@
-"""Evaluation under the plan: loss and accuracy, the confusion of classes and the worst mistakes."""
+"""Evaluation under the plan: loss and accuracy, the confusion of classes and the worst mistakes, in one pass."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,25 +26,24 @@ def precision(plan: Plan) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, split: ImageSplit, plan: Plan) -> tuple[float, float]:
-    """(mean loss, accuracy) over a split that gives tensors."""
-    loss, right = 0.0, 0
-    for logits, y in _predictions(model, split, plan):
-        loss += float(functional.cross_entropy(logits, y, reduction="sum"))
-        right += int((logits.argmax(-1) == y).sum())
-    return loss / len(split), right / len(split)
+@dataclass(frozen=True)
+class Evaluation:
+    """What a pass over a split shows. confusion: counts [true][predicted]; mistakes: the surest, with probabilities."""
+
+    loss: float
+    accuracy: float
+    confusion: tuple[tuple[int, ...], ...]
+    mistakes: tuple[dict[str, Any], ...]
 
 
 @torch.no_grad()
-def judge(
-    model: nn.Module, split: ImageSplit, plan: Plan, num_classes: int
-) -> tuple[tuple[tuple[int, ...], ...], tuple[dict[str, Any], ...]]:
-    """Confusion counts [true][predicted] and the surest mistakes with their probabilities."""
+def evaluate(model: nn.Module, split: ImageSplit, plan: Plan, num_classes: int) -> Evaluation:
+    """One pass over a split that gives tensors."""
+    loss, index = 0.0, 0
     counts = torch.zeros(num_classes, num_classes, dtype=torch.long)
     mistakes: list[dict[str, Any]] = []
-    index = 0
     for logits, y in _predictions(model, split, plan):
+        loss += float(functional.cross_entropy(logits, y, reduction="sum"))
         best = logits.softmax(-1).max(-1)
         rows = zip(y.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
         for label, predicted, probability in rows:
@@ -51,8 +51,9 @@ def judge(
             if label != predicted:
                 mistakes.append({"index": index, "label": label, "predicted": predicted, "probability": probability})
             index += 1
-    mistakes.sort(key=lambda mistake: -float(mistake["probability"]))
-    return tuple(map(tuple, counts.tolist())), tuple(mistakes[:MAX_MISTAKES])
+        mistakes = sorted(mistakes, key=lambda mistake: -float(mistake["probability"]))[:MAX_MISTAKES]
+    confusion = tuple(map(tuple, counts.tolist()))
+    return Evaluation(loss / len(split), int(counts.trace()) / len(split), confusion, tuple(mistakes))
 
 
 def _predictions(model: nn.Module, split: ImageSplit, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:

@@ -26,7 +26,7 @@ from s2a_core.meter import PeakMeter, live_bytes
 from s2a_core.models import data_config, head_parameters
 from s2a_core.planning.types import Plan
 from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, save_checkpoint
-from s2a_core.train.evaluate import evaluate, judge, precision
+from s2a_core.train.evaluate import Evaluation, evaluate, precision
 from s2a_core.train.images import evaluation_transform, training_transform
 from s2a_core.train.loading import SeededSplit, batches, split_evenly
 from s2a_core.train.mode import resting_modules, training_mode
@@ -75,6 +75,7 @@ class _Run:
         self.losses: list[float] = []
         self.best, self.best_epoch = -1.0, 0
         self.best_state: dict[str, Tensor] = {}
+        self.best_judged: Evaluation | None = None  # of the best epoch, if that was in this process
         self.saved_at = time.perf_counter()
         recipe = dataclasses.asdict(config) | {"resume": None, "checkpoint_s": None}
         marks = [plan.fingerprint, plan.batch_size, recipe, dataset.report.fingerprint]
@@ -93,7 +94,7 @@ class _Run:
             self._epoch()
         final = float(self.history[-1]["val_accuracy"])
         self.model.load_state_dict(self.best_state, strict=False)
-        confusion, mistakes = judge(self.model, self.val_split, self.plan, len(self.dataset.classes))
+        judged = self.best_judged or self._evaluate()
         drop_checkpoint(self.output)
         head = head_parameters(self.model)
         return TrainResult(
@@ -110,8 +111,8 @@ class _Run:
             trainable_params=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             head_params=sum(p.numel() for n, p in self.model.named_parameters() if n in head),
             total_params=sum(p.numel() for p in self.model.parameters()),
-            confusion=confusion,
-            mistakes=mistakes,
+            confusion=judged.confusion,
+            mistakes=judged.mistakes,
             data_config=self.images,
             state_dict=self.best_state,
             step_losses=tuple(self.losses),
@@ -133,9 +134,10 @@ class _Run:
         val_loss, val_accuracy = math.nan, math.nan
         if is_evaluated:
             with self._metered(not self.history), self._averaged():
-                val_loss, val_accuracy = evaluate(self.model, self.val_split, plan)
+                judged = self._evaluate()
+                val_loss, val_accuracy = judged.loss, judged.accuracy
                 if val_accuracy > self.best:
-                    self.best, self.best_epoch = val_accuracy, epoch
+                    self.best, self.best_epoch, self.best_judged = val_accuracy, epoch, judged
                     self.best_state = trained_state_dict(self.model)
         if not self.step_ms:
             self.step_ms = 1000 * (time.perf_counter() - began) / max(1, len(groups))
@@ -153,6 +155,9 @@ class _Run:
         self.epoch, self.right, self.loss_sum = epoch + 1, 0, 0.0
         self._save()
         self.on_event({"type": "epoch", "epochs": self.config.epochs, **row})
+
+    def _evaluate(self) -> Evaluation:
+        return evaluate(self.model, self.val_split, self.plan, len(self.dataset.classes))
 
     def _timed_step(self, micro_batches: Iterator[tuple[Tensor, Tensor]], group: list[list[int]]) -> None:
         """One optimizer step with its event, and the checkpoint that is due."""
