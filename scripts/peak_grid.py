@@ -75,6 +75,12 @@ MODELS: dict[str, tuple[int, dict[str, Any]]] = {
     "efficientformerv2_s0": (224, {}),
     "inception_v3": (96, {}),
     "maxvit_tiny_tf_224": (224, {}),
+    "lcnet_050": (64, {}),
+    "mobilenetv4_conv_small": (64, {}),
+    "convnextv2_atto": (64, {}),
+    "starnet_s1": (64, {}),
+    "efficientvit_b0": (64, {}),
+    "repvgg_a0": (64, {}),
 }
 HEAD = (
     "# Predicted beside measured peaks",

@@ -75,7 +75,8 @@ def plan(
             budget_bytes=budget_bytes, min_feasible_budget_bytes=smallest, binding=name, binding_bytes=size
         )
     frontier = [_point(budget_bytes, best)]
-    others = {smallest, *(int(budget_bytes * factor) for factor in FRONTIER_FACTORS)} if has_frontier else ()
+    around = min(budget_bytes, best.peak_bytes + margin_bytes)  # what a plan leaves over would buy nothing
+    others = {smallest, *(int(around * factor) for factor in FRONTIER_FACTORS)} if has_frontier else ()
     for other_budget in others:
         other = search.best(other_budget - margin_bytes, FRONTIER_GAP, FRONTIER_TIME_S)
         if other is not None:

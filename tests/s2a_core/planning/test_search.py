@@ -44,6 +44,13 @@ def test_a_larger_budget_is_never_less_accurate(seed: int, shares: list[float]) 
     assert errors == sorted(errors, reverse=True)
 
 
+def test_a_budget_far_above_the_need_still_shows_what_less_would_cost() -> None:
+    profile = transformer(3)
+    p = plan(profile, 1000 * smallest_budget(profile)[0], batch_size=8)
+    below = {point.peak_bytes for point in p.frontier if point.peak_bytes < p.predicted.peak_bytes}
+    assert len(below) >= 2  # the smallest, and at least one in between
+
+
 @pytest.mark.parametrize("objective", ["accuracy", "speed", "balanced"])
 def test_every_objective_fits(objective: str) -> None:
     profile = transformer(3)
