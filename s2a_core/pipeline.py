@@ -206,7 +206,7 @@ def _prepare(request: RunRequest) -> _Prepared:
     torch.manual_seed(request.seed)
     model = load_model(request.model, request.weights, num_classes, request.image_size)
     image_size = request.image_size or int(data_config(model)["image_size"])
-    spec = resolve(model, spec)
+    spec = resolve(model, spec, image_size)
     model = add_adapters(model, spec, image_size).to(device)
     precision = request.precision or ("bf16" if device.startswith("cuda") else "fp32")
     return _Prepared(model, spec, dataset, image_size, precision, device)

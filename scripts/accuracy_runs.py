@@ -17,7 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from s2a_core.adapters import AdapterSpec, add_adapters, resolve  # noqa: E402
+from s2a_core.adapters import AdapterSpec, add_adapters  # noqa: E402
 from s2a_core.datasets import ImageDataset, Sample, open_dataset  # noqa: E402
 from s2a_core.datasets.images import read_image  # noqa: E402
 from s2a_core.models import data_config, load_model  # noqa: E402
@@ -45,7 +45,7 @@ class Protocol:
     num_train: int
 
 
-# (model, dataset). trashnet6 as many epochs as `s2a train` would make of 500 images; CIFAR-10 fewer of the larger model.
+# (model, dataset). trashnet6: as many epochs as `s2a train` makes of 500 images; CIFAR-10: fewer of the larger model.
 PROTOCOLS = {
     ("deit_tiny", "cifar10"): Protocol(96, 4, 500), ("deit_tiny", "trashnet6"): Protocol(96, 8, 500),
     ("mobilenetv2", "cifar10"): Protocol(64, 8, 500), ("mobilenetv2", "trashnet6"): Protocol(64, 8, 500),
@@ -79,7 +79,7 @@ def make_model(cell: Cell, protocol: Protocol, num_classes: int) -> torch.nn.Mod
     model = load_model(name, SHARED / file, num_classes, protocol.image_size, **options)
     if cell.model == "mobilenetv2":  # these weights were trained on pixels in -1..1
         model.pretrained_cfg = {**model.pretrained_cfg, "mean": (0.5,) * 3, "std": (0.5,) * 3}  # type: ignore[dict-item]
-    return add_adapters(model, resolve(model, AdapterSpec.parse(cell.adapter)), protocol.image_size)
+    return add_adapters(model, AdapterSpec.parse(cell.adapter), protocol.image_size)
 
 
 PLANS: dict[tuple[str, str, str, str], tuple[Plan, int, int]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2a_core.adapters.blocks import Place, places, repeated_blocks
+from s2a_core.adapters.blocks import Place, places
 from s2a_core.adapters.prompt import LowRankPrompt
 from s2a_core.adapters.side import SideLadder, SideResidual, after_block
 from s2a_core.adapters.spec import AdapterSpec
@@ -23,20 +23,27 @@ AUTO_MAP_REDUCTION = 2
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
 
 
-def resolve(model: nn.Module, spec: AdapterSpec) -> AdapterSpec:
+def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> AdapterSpec:
     """`auto` made concrete: bias and prompts of rank 4 on models with tokens; bias, norm and side branches on others.
 
     Rank 4 keeps a ViT below 0.9 % trained parameters. On CNNs biases alone stay behind full fine-tuning; the
-    scales of the norms and residual branches (TinyTL, Cai et al. 2020) close a part of the distance.
+    scales of the norms and residual branches (TinyTL, Cai et al. 2020) close most of the distance.
     A branch works at a quarter of the positions, so half of the channels are still few bytes beside a block's own.
-    Accuracies: s2a_core.adapters.spec.
+    A model without repeated blocks has no place for prompts and branches and goes without. image_size: as in
+    add_adapters. Accuracies: s2a_core.adapters.spec.
     """
     if not spec.is_auto:
         return spec
-    has_tokens = any(isinstance(module, nn.LayerNorm) for module in model.modules()) and bool(repeated_blocks(model))
-    if has_tokens:
-        return dataclasses.replace(spec, kinds=("bias", "prompt"), rank=min(spec.rank, AUTO_RANK))
-    return dataclasses.replace(spec, kinds=("bias", "norm", "side"), reduction=min(spec.reduction, AUTO_MAP_REDUCTION))
+    has_places = bool(places(model, _size_of(model, image_size)))
+    if any(isinstance(module, nn.LayerNorm) for module in model.modules()):
+        return dataclasses.replace(
+            spec, kinds=("bias", "prompt") if has_places else ("bias",), rank=min(spec.rank, AUTO_RANK)
+        )
+    return dataclasses.replace(
+        spec,
+        kinds=("bias", "norm", "side") if has_places else ("bias", "norm"),
+        reduction=min(spec.reduction, AUTO_MAP_REDUCTION),
+    )
 
 
 def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> nn.Module:
@@ -48,7 +55,7 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
     full everything. Measured accuracies: s2a_core.adapters.spec.
     Raises BadAdapter where the model has no place for an adapter.
     """
-    spec = resolve(model, spec)
+    spec = resolve(model, spec, image_size)
     head = head_parameters(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("full" in spec.kinds or name in head)
@@ -61,7 +68,7 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
             if isinstance(module, _NORMS):
                 for parameter in module.parameters(recurse=False):
                     parameter.requires_grad_(True)
-    found = places(model, image_size or int(data_config(model)["image_size"])) if _needs_places(spec) else []
+    found = places(model, _size_of(model, image_size)) if _needs_places(spec) else []
     if "prompt" in spec.kinds:
         _add_prompts(found, spec.rank)
     if "side" in spec.kinds:
@@ -77,6 +84,10 @@ def trained_state_dict(model: nn.Module) -> dict[str, Tensor]:
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     state = model.state_dict()
     return {name: state[name].detach().cpu().clone() for name in state if name in trainable}
+
+
+def _size_of(model: nn.Module, image_size: int | None) -> int:
+    return image_size or int(data_config(model)["image_size"])
 
 
 def _needs_places(spec: AdapterSpec) -> bool:

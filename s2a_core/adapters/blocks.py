@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,21 +11,36 @@ from torch import Tensor, nn
 
 from s2a_core.errors import InvalidInput
 
+LISTS = (nn.ModuleList, nn.Sequential)
+
 
 def repeated_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """(name, module) of the members of the model's ModuleLists and Sequentials whose members are of one large class.
+    """(name, module) of the members of the model's ModuleLists and Sequentials that have two or more weighted layers.
 
-    Only the innermost such lists count: `layers.0.blocks.0`, not `layers.0`.
+    Only the innermost such lists count: `layers.0.blocks.0`, not `layers.0`. Where there are fewer than two, other
+    modules with several such children of one class are lists as well, and all of their class: RegNet's stages, DLA's
+    trees, Inception.
     """
-    candidates = [
-        (f"{name}.{child_name}" if name else child_name, child)
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.ModuleList, nn.Sequential))
-        for child_name, child in module.named_children()
-        if _is_block(child)
-    ]
-    names = [name for name, _ in candidates]
-    return [(n, m) for n, m in candidates if not any(other.startswith(n + ".") for other in names)]
+    found = _innermost([triple for triple in _children(model) if isinstance(triple[0], LISTS)])
+    if len(found) > 1:
+        return found
+    number = Counter((owner, type(block)) for owner, _, block in _children(model))
+    alike = {(type(owner), kind) for (owner, kind), count in number.items() if count > 1}
+    return _innermost([triple for triple in _children(model) if (type(triple[0]), type(triple[2])) in alike])
+
+
+def _children(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """(owner, name, block) of every block that is a child of something."""
+    for name, owner in model.named_modules():
+        for child_name, child in owner.named_children():
+            if _is_block(child):
+                yield owner, f"{name}.{child_name}" if name else child_name, child
+
+
+def _innermost(found: list[tuple[nn.Module, str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """Without the owners, and without blocks that have others of these inside."""
+    names = [name for _, name, _ in found]
+    return [(name, block) for _, name, block in found if not any(other.startswith(name + ".") for other in names)]
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ def _is_channels_last(block: nn.Module, shape: tuple[int, ...]) -> bool:
 
 def _is_block(module: nn.Module) -> bool:
     """A block has two or more weighted layers and is not a list itself."""
-    if isinstance(module, (nn.ModuleList, nn.Sequential)):
+    if isinstance(module, LISTS):
         return False
     return sum(1 for _ in _weighted(module)) >= 2
 

@@ -225,7 +225,7 @@ def test_two_schedulers_at_once_start_each_job_once(
             first.wait_until(job, *ENDED, seconds=240)
         for job in jobs:
             done = check(first, job, 2)
-            assert done["attempts"] == 1
+            assert done["attempts"] == 1, [e for e in first.events(job) if "reason" in e]
 
 
 def stop_postgres(server: Any) -> None:

@@ -60,6 +60,20 @@ def test_auto_is_prompts_on_tokens_and_scales_with_branches_on_maps() -> None:
     assert not any(p.requires_grad for name, p in network.named_parameters() if "conv" in name and "s2a_" not in name)
 
 
+def test_auto_has_branches_beside_blocks_that_are_plain_attributes() -> None:
+    torch.manual_seed(0)
+    network, x = timm.create_model("regnety_002", num_classes=5).eval(), torch.randn(2, 3, 64, 64)
+    before = network(x).detach()
+    adapted = add_adapters(network, AdapterSpec(), 64)
+    assert str(adapted.s2a_adapter) == "bias,norm,side"
+    assert_close(adapted(x).detach(), before, rel=1e-6)
+
+
+def test_auto_goes_without_branches_where_no_block_repeats() -> None:
+    network = add_adapters(timm.create_model("vgg11_bn", num_classes=5), AdapterSpec(), 64)
+    assert str(network.s2a_adapter) == "bias,norm"
+
+
 def test_bias_trains_biases_and_the_head_only() -> None:
     model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("bias",)))
     names = [name for name, p in model.named_parameters() if p.requires_grad]

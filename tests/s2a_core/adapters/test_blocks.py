@@ -21,6 +21,13 @@ def test_blocks_of_a_convolutional_network() -> None:
     assert "layer1.0" in names
 
 
+@pytest.mark.parametrize(("name", "block"), [("regnety_002", "s1.b1"), ("inception_v3", "Mixed_5b")])
+def test_blocks_that_are_plain_attributes_of_a_stage_are_found(name: str, block: str) -> None:
+    model = timm.create_model(name)
+    assert block in [found for found, _ in repeated_blocks(model)]
+    assert len(places(model, 96)) > 5
+
+
 def test_maps_are_told_apart_by_where_their_channels_are() -> None:
     swin = places(timm.create_model("swin_tiny_patch4_window7_224", img_size=56, window_size=7), 56)
     assert {p.channels_first for p in swin} == {False}
