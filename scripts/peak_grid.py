@@ -49,7 +49,7 @@ MODELS: dict[str, tuple[int, dict[str, Any]]] = {
     "edgenext_xx_small": (64, {}),
     "ghostnet_100": (64, {}),
     "eva02_tiny_patch14_224": (56, {"img_size": 56}),
-    "coat_lite_tiny": (64, {}),
+    "coat_lite_tiny": (64, {"img_size": 64}),
     "fastvit_t8": (64, {}),
     "xcit_nano_12_p16_224": (64, {}),
     "mnasnet_100": (64, {}),

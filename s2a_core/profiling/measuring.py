@@ -193,7 +193,8 @@ class Measuring:
                     whole = self._policy(sites, large)
                     peak = evaluation_peak(self.model, self.x, self.precision, whole)
                     more = ceil(max(peak - peaks[1], 0) / max(large - 1, 1))
-                found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more)
+                one = evaluation_peak(self.model, self.x[:1], self.precision, policy)
+                found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
         return found
 
     def sites(self, sensitivity_s: float, refine_s: float) -> None:

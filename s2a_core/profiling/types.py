@@ -88,8 +88,9 @@ class SharedStorage:
 class WorkingSet:
     """Bytes alive at the worst moment: constant_bytes + samples * bytes_per_sample.
 
-    far: the line from `far_from` samples on, where larger batches take other paths (convolutions do).
-    chunk_bytes: more for every further sample of a chunk, in regions and blocks.
+    far: the line from `far_from` samples on, where larger batches take other paths (convolutions do). one: of one
+    sample alone, which takes other paths too. chunk_bytes: more for every further sample of a chunk, in regions and
+    blocks.
     """
 
     constant_bytes: int
@@ -98,9 +99,12 @@ class WorkingSet:
     far_constant_bytes: int = 0
     far_bytes_per_sample: int = 0
     chunk_bytes: int = 0
+    one_bytes: int | None = None
 
     def at(self, samples: int, chunk: int = 1) -> int:
         """Bytes at `samples` samples in chunks of `chunk`."""
+        if samples == 1 and self.one_bytes is not None:
+            return self.one_bytes
         more = (min(chunk, samples) - 1) * self.chunk_bytes
         if self.far_from is not None and samples >= self.far_from:
             return self.far_constant_bytes + samples * self.far_bytes_per_sample + more
