@@ -89,6 +89,8 @@ class Measuring:
                 self.work.setdefault(site, {})[way] = of_site
             for name, storage in sites.items():
                 of = self.measured[name]
+                if storage is Storage.EXACT:  # a site without codes: what it holds is known, less what it shares
+                    continue
                 constant, _ = line(self.batches, [step.bytes.get(name, 0) for step in steps])
                 of.fixed.setdefault(storage, max(constant, 0))
                 of.of_way.setdefault(storage, steps[1].bytes.get(name, 0))

@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 from s2a_core import pipeline
+from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import compress
 from s2a_core.errors import BadAdapter, BadBudget, InfeasibleBudget, InvalidInput, StaleProfile
 from s2a_core.meter import held_bytes
 from s2a_core.planning import Plan, plan
+from s2a_core.planning.memory import held_bytes as promised_bytes
 from s2a_core.planning.search import smallest_budget
-from s2a_core.profiling import Profile
+from s2a_core.profiling import Profile, profile
+from s2a_core.profiling.runs import run_step
 from s2a_core.sizes import parse_bytes
+from s2a_core.storage import StoragePolicy
 from s2a_core.verify import measured_peak, verify
 
 
@@ -40,6 +45,17 @@ def test_held_bytes_agree_with_an_independent_meter_at_batch_2(
 
     promised = made.predicted.breakdown["held"] / made.micro_batch * 2
     assert held_bytes(vit, forward, [x]) == pytest.approx(promised, rel=0.01, abs=64)
+
+
+def test_a_tensor_that_a_site_without_codes_shares_is_counted_once() -> None:
+    """GRN of ConvNeXt V2 takes the norm of what it then multiplies."""
+    torch.manual_seed(0)
+    model = timm.create_model("convnextv2_atto", depths=(1, 1, 1, 1), dims=(16, 16, 16, 16), num_classes=4)
+    model = add_adapters(model, AdapterSpec(("bias",)), 32)
+    found = profile(model, 32, 4, "fp32", has_baselines=False, sensitivity_s=0.0, refine_s=0.0)
+    x, y = torch.randn(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
+    step = run_step(model.train(), x, y, StoragePolicy(), "fp32", is_metered=True)
+    assert promised_bytes(found, {}, 4) == pytest.approx(sum(step.bytes.values()), rel=0.01, abs=64)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
