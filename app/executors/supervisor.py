@@ -100,7 +100,8 @@ class Supervisor:
             is_live = self._keep(session, attempt_id, handle)
             attempt = attempts.find(session, attempt_id)
             if attempt is not None and attempts.may_write(attempt):
-                attempt.lease_expires_at = self.clock() + self.settings.lease_s  # the silence so far was the launch's
+                # The silence so far was the launch's; before its first word the process still has to load what it runs.
+                attempt.lease_expires_at = self.clock() + self.settings.launch_s + self.settings.lease_s
         if not is_live:  # given up meanwhile, by a scheduler that took over: nobody would look after its process
             self.executor.kill(handle, 0.0)
         return is_live

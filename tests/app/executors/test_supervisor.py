@@ -48,7 +48,7 @@ def test_a_silent_attempt_is_lost_killed_and_tried_again_under_a_new_epoch(
 ) -> None:
     job_id = submit()
     scheduler.tick()
-    scheduler.supervisor.clock = lambda: time.time() + settings.lease_s + 1
+    scheduler.supervisor.clock = lambda: time.time() + settings.launch_s + settings.lease_s + 1
     scheduler.supervisor.round()
     assert executor.killed == [1]
     found = job(service, job_id)
@@ -67,7 +67,7 @@ def test_a_lease_that_ran_out_before_its_machine_was_known_to_be_down_is_the_mac
     scheduler.tick()
     executor.looks[1] = Look(Life.UNKNOWN)
     executor.at_kill = lambda: executor.looks.update({1: Look(Life.HOST_GONE)})
-    scheduler.supervisor.clock = lambda: time.time() + settings.lease_s + 1
+    scheduler.supervisor.clock = lambda: time.time() + settings.launch_s + settings.lease_s + 1
     scheduler.supervisor.round()
     found = job(service, job_id)
     assert (found["status"], found["reason"]["code"], found["reason"]["details"]["fault"]) == (
