@@ -16,7 +16,7 @@ from s2a_core.compression.sites import MIN_CODED_ELEMENTS, PIECEWISE_LINEAR, SMO
 from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
 from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, share
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
-from s2a_core.profiling.timeline import chunked, held_until, line, segments, two_batches
+from s2a_core.profiling.timeline import chunked, held_until, line, segments, two_batches, with_opening
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy
 
@@ -83,6 +83,7 @@ class Measuring:
                 self.specs = outside(self.specs, way, steps[1].bytes)
             steps += self._alone(sites)
             found = self._segments(self.batches, steps)
+            found = with_opening(self.batches, found, [step.trace for step in steps], {s.name for s in self.specs})
             if way in WHOLE:
                 found = self._in_one_chunk(way, sites, found, steps[1].seconds)
             for site, of_site in found.items():

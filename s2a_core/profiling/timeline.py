@@ -34,6 +34,11 @@ class Trace:
     sizes: tuple[int, ...] = ()
     places: Mapping[int, int] = field(default_factory=dict)
 
+    def opening(self, listed: Collection[str]) -> tuple[int, ...]:
+        """Bytes alive after each event before the first listed site; none where events were not recorded."""
+        first = next((i for i, mark in enumerate(self.marks) if mark.site in listed and mark.phase != GRADIENT), None)
+        return self.sizes[: self.places.get(first, 0)] if first is not None else ()
+
     def turns(self, listed: Collection[str] | None = None) -> Turns:
         """The step cut at its marks. listed: sites that have turns; others' belong to the turn they fall in."""
         found: Turns = {}
@@ -102,9 +107,31 @@ def chunked(
     return grown
 
 
+def with_opening(
+    batches: tuple[int, int], found: Mapping[str, tuple[Segment, ...]], traces: Sequence[Trace], listed: Collection[str]
+) -> dict[str, tuple[Segment, ...]]:
+    """Segments with every moment of the opening that may be its worst one at larger batches than the two measured.
+
+    A frozen stem is one long turn, whose worst moment at a few samples is seldom the one at many.
+    """
+    sizes = [trace.opening(listed) for trace in traces[:2]]
+    if START not in found or len(sizes[0]) != len(sizes[1]):
+        return dict(found)
+    first = found[START][0]
+    lines = _upper({line(batches, pair) for pair in zip(*sizes, strict=True)})
+    more = [Segment(fixed, slope, fixed, slope, first.one_bytes, first.fresh_one_bytes) for fixed, slope in lines]
+    return {**found, START: (*found[START], *more)}
+
+
 def upper_lines(batches: tuple[int, int], steps: Sequence[Turns]) -> list[tuple[int, int]]:
     """(fixed, per sample) of a step's turns at two batches, those that are the worst ones at some larger batch."""
-    lines = {line(batches, [step[key].fresh for step in steps]) for key in steps[0] if all(key in s for s in steps)}
+    return _upper(
+        {line(batches, [step[key].fresh for step in steps]) for key in steps[0] if all(key in s for s in steps)}
+    )
+
+
+def _upper(lines: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those (fixed, per sample) that no other one is above of from some batch on, steepest first."""
     kept: list[tuple[int, int]] = []
     for fixed, slope in sorted(lines, key=lambda item: (-item[1], -item[0])):
         if all(fixed > other for other, _ in kept):
