@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from s2a_core.errors import InvalidInput
 
-LISTS = (nn.ModuleList, nn.Sequential)
+LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
 def repeated_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """(name, module) of the members of the model's ModuleLists and Sequentials that have two or more weighted layers.
+    """(name, module) of the members of the model's lists that have two or more weighted layers.
 
-    Only the innermost such lists count: `layers.0.blocks.0`, not `layers.0`. Where there are fewer than two, other
+    Lists are ModuleLists, ModuleDicts and Sequentials. Only the innermost such lists count: `layers.0.blocks.0`, not `layers.0`. Where there are fewer than two, other
     modules with several such children of one class are lists as well, and all of their class: RegNet's stages, DLA's
     trees, Inception.
     """

@@ -69,9 +69,11 @@ def test_auto_has_branches_beside_blocks_that_are_plain_attributes() -> None:
     assert_close(adapted(x).detach(), before, rel=1e-6)
 
 
-def test_auto_goes_without_branches_where_no_block_repeats() -> None:
-    network = add_adapters(timm.create_model("vgg11_bn", num_classes=5), AdapterSpec(), 64)
+@pytest.mark.parametrize("name", ["vgg11_bn", "densenet121"])
+def test_auto_goes_without_branches_where_no_block_takes_one_tensor(name: str) -> None:
+    network = add_adapters(timm.create_model(name, num_classes=5), AdapterSpec(), 64)
     assert str(network.s2a_adapter) == "bias,norm"
+    assert network.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
 
 
 def test_bias_trains_biases_and_the_head_only() -> None:
