@@ -17,9 +17,9 @@ LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 def repeated_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """(name, module) of the members of the model's lists that have two or more weighted layers.
 
-    Lists are ModuleLists, ModuleDicts and Sequentials. Only the innermost such lists count: `layers.0.blocks.0`, not `layers.0`. Where there are fewer than two, other
-    modules with several such children of one class are lists as well, and all of their class: RegNet's stages, DLA's
-    trees, Inception.
+    Lists are ModuleLists, ModuleDicts and Sequentials. Only the innermost such lists count: `layers.0.blocks.0`, not
+    `layers.0`. Where there are fewer than two, other modules with several such children of one class are lists as well,
+    and all of their class: RegNet's stages, DLA's trees, Inception.
     """
     found = _innermost([triple for triple in _children(model) if isinstance(triple[0], LISTS)])
     if len(found) > 1:
