@@ -9,16 +9,17 @@ Gradients are there in full from the second micro-batch of a step on; in the fir
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from s2a_core.profiling.types import Option, Profile, SiteProfile
+from s2a_core.profiling.types import Option, Profile, Segment, SiteProfile
 from s2a_core.storage import FrozenWeights, Storage
 
 GRADIENT_BYTES = 4  # fp32
 OPTIMIZER_BYTES = 8  # AdamW keeps two fp32 moments
 WHOLE = ("region", "block")
+Beside = tuple[str | None, str | None]
 # Share of the moving part added on top until measured pairs replace it.
 MARGIN = 0.005
 
@@ -58,16 +59,43 @@ def way_of(site: SiteProfile, storage: Storage) -> str | None:
     return "exact" if storage is Storage.EXACT else "codes"
 
 
-def work_of(site: SiteProfile, way: str | None, samples: int, is_fresh: bool, chunk: int = 1) -> tuple[int, bool]:
-    """Most bytes of a site's turns beyond what is held, and whether backward needs them."""
-    if way is None:
-        return 0, False
-    turns = site.work.get(way) or next(iter(site.work.values()), ())
+def chosen_ways(profile: Profile, sites: Mapping[str, Storage]) -> list[tuple[SiteProfile, str | None, Beside]]:
+    """Every site that holds something of its own, how it runs, and how its neighbours do."""
+    chosen = [(site, way_of(site, option.storage)) for site, option in chosen_options(profile, sites)]
+    ways = [None, *(way for _, way in chosen), None]
+    return [(site, way, (ways[k], ways[k + 2])) for k, (site, way) in enumerate(chosen)]
+
+
+def work_of(
+    site: SiteProfile, way: str | None, samples: int, is_fresh: bool, chunk: int = 1, beside: Beside = (None, None)
+) -> tuple[int, bool]:
+    """Most bytes of a site's turns beyond what is held, and whether backward needs them.
+
+    beside: the ways of running of the sites before and after it.
+    """
+    turns = turns_of(site, way, beside)
     sizes = [turn.at(samples, is_fresh, chunk) for turn in turns]
     if not sizes:
         return 0, False
     top = max(sizes)
-    return max(top, 0), sizes.index(top) > 0
+    return max(top, 0), turns[sizes.index(top)].is_backward
+
+
+def turns_of(site: SiteProfile, way: str | None, beside: Beside) -> Sequence[Segment]:
+    """A site's turns. An exact site's reach into what no site is listed for: backward into what comes before it,
+    forward into what follows. Where that runs as a region or block, it has turns of its own for this.
+    """
+    if way is None:
+        return ()
+    turns = site.work.get(way) or next(iter(site.work.values()), ())
+    if way != "exact":
+        return turns
+    before, after = beside
+    for other, is_backward in ((before, True), (after, False)):
+        instead = [t for t in site.work.get(other or "", ()) if t.is_backward == is_backward] if other in WHOLE else []
+        if instead:
+            turns = (*(t for t in turns if t.is_backward != is_backward), *instead)
+    return turns
 
 
 def held_bytes(profile: Profile, sites: Mapping[str, Storage], samples: int) -> int:
@@ -87,9 +115,9 @@ def course(
     for name, size in _held(profile, sites, samples):
         held[name] = held.get(name, 0) + size
     total = 0
-    for site, option in chosen_options(profile, sites):
+    for site, way, beside in chosen_ways(profile, sites):
         total += held.get(site.name, 0)
-        work, is_backward = work_of(site, way_of(site, option.storage), samples, is_fresh, chunk)
+        work, is_backward = work_of(site, way, samples, is_fresh, chunk, beside)
         moments.append(Moment(site.name, total, work, is_backward))
     return moments
 

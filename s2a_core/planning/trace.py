@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from s2a_core.planning.memory import (
     GRADIENT_BYTES,
-    chosen_options,
+    chosen_ways,
     course,
     evaluation_bytes,
     fixed_parts,
-    way_of,
+    turns_of,
 )
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.types import Profile
@@ -34,18 +34,17 @@ def predicted_course(profile: Profile, plan: Plan) -> tuple[Point, ...]:
     gradients = GRADIENT_BYTES * profile.trainable_params
     is_fresh = plan.accumulation == 1
     before = always + (0 if is_fresh else gradients)
-    ways = {site.name: (site, way_of(site, option.storage)) for site, option in chosen_options(profile, plan.sites)}
-    forward, backward = [], []
+    turns = {site.name: turns_of(site, way, beside) for site, way, beside in chosen_ways(profile, plan.sites)}
+    forward: list[Point] = []
+    backward: list[Point] = []
     for moment in course(profile, plan.sites, samples, is_fresh, chunk):
-        if moment.site not in ways:
+        if moment.site not in turns:
             forward.append(Point(FORWARD, moment.site, before + moment.held + moment.work))
             continue
-        site, way = ways[moment.site]
-        turns = [turn.at(samples, is_fresh, chunk) for turn in site.work.get(way or "", ())]
-        first, last = (turns[0], turns[-1]) if turns else (0, 0)
-        forward.append(Point(FORWARD, site.name, before + moment.held + max(first, 0)))
-        if len(turns) > 1:
-            backward.append(Point(BACKWARD, site.name, before + moment.held + max(last, 0)))
+        for points, phase, is_backward in ((forward, FORWARD, False), (backward, BACKWARD, True)):
+            sizes = [t.at(samples, is_fresh, chunk) for t in turns[moment.site] if t.is_backward == is_backward]
+            if sizes or not is_backward:
+                points.append(Point(phase, moment.site, before + moment.held + max([0, *sizes])))
     return (
         *forward,
         *reversed(backward),

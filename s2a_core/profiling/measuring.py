@@ -274,12 +274,14 @@ class Measuring:
 
 
 def _upper(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Without those that another one is above of everywhere."""
+    """Without those that another one of the same pass is above of everywhere."""
     kept = list(dict.fromkeys(segments))
     return tuple(s for s in kept if not any(o is not s and _is_above(o, s) for o in kept))
 
 
 def _is_above(a: Segment, b: Segment) -> bool:
+    if a.is_backward != b.is_backward:
+        return False
     return all(a.at(n, is_fresh) >= b.at(n, is_fresh) for n in (1, 2, 10**6) for is_fresh in (True, False))
 
 

@@ -90,7 +90,8 @@ def segments(
             fresh = [step[key].fresh - of.get(site, 0) for step, of in zip(steps, held, strict=True)]
             later = [step[key].later - of.get(site, 0) for step, of in zip(steps, held, strict=True)]
             alone = (later[2], fresh[2]) if len(steps) > 2 else (None, None)
-            found.setdefault(site, []).append(Segment(*line(batches, later), *line(batches, fresh), *alone))
+            turn = Segment(*line(batches, later), *line(batches, fresh), *alone)
+            found.setdefault(site, []).append(replace(turn, is_backward=phase == BACKWARD))
     return {site: tuple(of) for site, of in found.items()}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from s2a_core.storage import FittedTable, Storage
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Segment:
     With gradients from earlier micro-batches, which are not counted: fixed_bytes + samples * bytes_per_sample.
     In the first micro-batch, gradients so far counted: fresh_fixed_bytes + samples * fresh_bytes_per_sample.
     One sample alone takes other paths (a single chunk, other convolutions) and has its own measurement, if any.
-    chunk_bytes: more for every further sample of a chunk, in regions and blocks.
+    chunk_bytes: more for every further sample of a chunk, in regions and blocks. is_backward: the turn's pass.
     """
 
     fixed_bytes: int
@@ -44,6 +44,7 @@ class Segment:
     one_bytes: int | None = None
     fresh_one_bytes: int | None = None
     chunk_bytes: int = 0
+    is_backward: bool = False
 
     def at(self, samples: int, is_fresh: bool, chunk: int = 1) -> int:
         """Bytes at `samples` samples in chunks of `chunk`."""

@@ -23,7 +23,7 @@ def site(name: str, size: int, scale: float, region: str | None = None, block: s
 def whole(name: str, op: str, size: int, scale: float, block: str | None = None) -> SiteProfile:
     widths = (Storage.B8, Storage.B6, Storage.B4)
     coded = (option(s, size * (s.bits or 0) // 32, scale * 2.0 ** -(s.bits or 0)) for s in widths)
-    work = {op: (Segment(1000, 1500, 1000, 1500), Segment(1200, 1500, 1400, 1500))}
+    work = {op: (Segment(1000, 1500, 1000, 1500), Segment(1200, 1500, 1400, 1500, is_backward=True))}
     return SiteProfile(name, op, (4, 8), (option(Storage.NONE, 0, 0.0), *coded), None, block, work)
 
 

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from s2a_core.planning.memory import breakdown, course, evaluation_way, held_bytes, weights_bytes
+from s2a_core.planning.memory import (
+    breakdown,
+    course,
+    evaluation_way,
+    held_bytes,
+    turns_of,
+    weights_bytes,
+    work_of,
+)
 from s2a_core.profiling.types import Segment, SharedStorage
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of, site, transformer
@@ -75,3 +83,15 @@ def test_the_start_is_that_of_the_first_site_used() -> None:
     profile = replace(transformer(1), start={"exact": (Segment(9000, 0, 9000, 0),), "region": (Segment(5, 0, 5, 0),)})
     assert course(profile, {}, 1, False)[0].work == 9000
     assert course(profile, {profile.sites[0].name: Storage.B4}, 1, False)[0].work == 5
+
+
+def test_an_exact_site_reaches_only_into_what_has_no_turn_of_its_own() -> None:
+    """Behind a region that is used, the work between its last site and the exact one is the region's."""
+    forward, backward = Segment(0, 10, 0, 10), Segment(0, 90, 0, 90, is_backward=True)
+    behind = {"exact": (forward, backward), "region": (Segment(0, 5, 0, 5), Segment(0, 20, 0, 20, is_backward=True))}
+    after = replace(transformer(1).sites[-1], work=behind)
+    assert work_of(after, "exact", 1, False) == (90, True)
+    assert work_of(after, "exact", 1, False, beside=("region", None)) == (20, True)
+    assert work_of(after, "exact", 1, False, beside=("codes", "region")) == (90, True)
+    assert turns_of(after, "exact", (None, "region"))[-1].at(1, False) == 5
+    assert turns_of(after, None, (None, None)) == ()
