@@ -2,10 +2,20 @@
 
 Measured: mean validation accuracy in % on the CIFAR-10 subset, (runs), of docs/accuracy; compressed is 4 bits.
 
-    full exact: deit_tiny 70.4 (2), mobilenetv2 67.7 (2)
-    head exact: deit_tiny 44.0 (2), mobilenetv2 54.0 (2)
-    auto exact: deit_tiny 75.2 (2), mobilenetv2 64.4 (3)
-    auto compressed: deit_tiny 74.8 (2), mobilenetv2 64.7 (2)
+    full exact: deit_tiny 70.4 (3), mobilenetv2 67.9 (3)
+    full compressed: deit_tiny 69.5 (3), mobilenetv2 67.7 (3)
+    head exact: deit_tiny 44.0 (3), mobilenetv2 53.8 (3)
+    head compressed: deit_tiny 44.0 (3), mobilenetv2 53.6 (3)
+    auto exact: deit_tiny 75.1 (3), mobilenetv2 64.7 (3)
+    auto compressed: deit_tiny 74.8 (3), mobilenetv2 66.3 (3)
+    bias exact: deit_tiny 75.3 (3), mobilenetv2 60.6 (3)
+    bias compressed: deit_tiny 74.7 (3), mobilenetv2 60.9 (3)
+    side exact: deit_tiny 59.4 (3), mobilenetv2 60.1 (3)
+    side compressed: deit_tiny 59.6 (3), mobilenetv2 60.5 (2)
+    lora exact: deit_tiny 74.3 (3), mobilenetv2 63.8 (2)
+    lora compressed: deit_tiny 74.8 (3), mobilenetv2 60.6 (2)
+    prompt exact: deit_tiny 54.4 (3), mobilenetv2 59.1 (2)
+    prompt compressed: deit_tiny 54.4 (3), mobilenetv2 59.1 (2)
 """
 
 from __future__ import annotations
