@@ -29,11 +29,11 @@ def test_the_adapters_docstring_says_the_measured_accuracies(accuracy: ModuleTyp
     assert lines in (spec.__doc__ or "") + "\n"
 
 
-def test_results_are_of_one_protocol_for_each_model() -> None:
+def test_results_are_of_one_protocol_for_each_model_and_dataset() -> None:
     rows = [json.loads(line) for line in (ROOT / "docs" / "accuracy" / "results.jsonl").read_text().splitlines()]
     keys = [row["key"] for row in rows]
     assert len(keys) == len(set(keys))
-    protocols = {row["model"]: set() for row in rows}
+    protocols = {(row["model"], row["dataset"]): set() for row in rows}
     for row in rows:
-        protocols[row["model"]].add((row["image_size"], row["epochs"], row["num_train"], row["lr"]))
+        protocols[row["model"], row["dataset"]].add((row["image_size"], row["epochs"], row["num_train"], row["lr"]))
     assert all(len(found) == 1 for found in protocols.values())
