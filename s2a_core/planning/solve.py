@@ -146,7 +146,7 @@ class Program:
         costs = np.array([cost(self.sites[i], o) if cost else 0.0 for i, o in self.columns])
         largest = max(float(costs.max(initial=0.0)), 1e-30)
         scale = max(float((self.held + self.work).max(initial=1.0)), 1.0)
-        capacity = None if capacity is None else capacity - TOLERANCE * scale
+        room = capacity  # the solver's, narrower once it takes its own tolerance for room
         objective = np.concatenate([COST_SCALE * costs / largest, np.zeros(self.num_y), [0.0]])
         upper = np.concatenate([np.ones(self.num_x + self.num_y), [np.inf]])
         if capacity is None:
@@ -158,7 +158,7 @@ class Program:
             rows = np.stack([self._row(k) for k in self.rows]) / scale
             if capacity is None:
                 rows[:, -1] = -1.0
-            limit = LinearConstraint(sparse.csr_matrix(rows), -np.inf, 0.0 if capacity is None else capacity / scale)
+            limit = LinearConstraint(sparse.csr_matrix(rows), -np.inf, 0.0 if room is None else room / scale)
             result = milp(
                 objective,
                 constraints=[*rules, limit],
@@ -172,12 +172,14 @@ class Program:
             if not is_relaxed:
                 x[: self.num_x] = np.round(x[: self.num_x])
             turns = self.turns(x)
-            allowed = float(x[-1]) * scale if capacity is None else capacity
-            broken = [k for k in np.argsort(-turns)[:NEW_ROWS].tolist() if turns[k] > allowed + TOLERANCE * scale]
-            broken = [k for k in broken if k not in self.rows]
-            if not broken:
-                break
-            self.rows += broken
+            allowed = float(x[-1]) * scale + TOLERANCE * scale if capacity is None else capacity
+            broken = [k for k in np.argsort(-turns)[:NEW_ROWS].tolist() if turns[k] > allowed]
+            new = [k for k in broken if k not in self.rows]
+            self.rows += new
+            if not new:
+                if is_relaxed or not broken or room != capacity or capacity is None:
+                    break
+                room = capacity - TOLERANCE * scale
         chosen = {self.sites[i].name: o for (i, o), share in zip(self.columns, x, strict=False) if share > 0.5}
         reached = _gap(float(result.fun), getattr(result, "mip_dual_bound", None))
         status = "optimal" if result.status == 0 else "time limit"

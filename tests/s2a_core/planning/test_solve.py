@@ -70,6 +70,19 @@ def test_small_instances_equal_brute_force(
     assert peak_of(profile, least.sites, samples, is_fresh) <= smallest * 1.001
 
 
+def test_a_capacity_of_exactly_the_smallest_peak_is_enough() -> None:
+    """The solver's tolerance is taken off the capacity only where it was used."""
+    sites = (site("a:gelu", 515, 1.0), whole("r:region", "region", 2000, 1.0), site("b:gelu", 501, 1.0, "r:region"))
+    profile = profile_of(sites, shared=(SharedStorage(("a:gelu", "b:gelu"), 0, 10),))
+    _, smallest = brute_force(profile, 0.0, 1, False)
+    for more in (0, 1):
+        solution = Program(profile, 1, False).solve(smallest + more, error)
+        best, _ = brute_force(profile, smallest + more, 1, False)
+        assert solution is not None
+        assert solution.cost == best
+        assert solution.peak_bytes <= smallest + more
+
+
 def test_a_used_region_takes_the_sites_inside_out() -> None:
     profile = transformer(3)
     solution = Program(profile, 1, False).solve(12_000, error)
