@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from s2a_core.adapters import AdapterSpec, add_adapters, resolve
+from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.errors import InvalidInput, StaleProfile
 from s2a_core.models import data_config, is_random, load_model
@@ -206,10 +206,9 @@ def _prepare(request: RunRequest) -> _Prepared:
     torch.manual_seed(request.seed)
     model = load_model(request.model, request.weights, num_classes, request.image_size)
     image_size = request.image_size or int(data_config(model)["image_size"])
-    spec = resolve(model, spec, image_size)
     model = add_adapters(model, spec, image_size).to(device)
     precision = request.precision or ("bf16" if device.startswith("cuda") else "fp32")
-    return _Prepared(model, spec, dataset, image_size, precision, device)
+    return _Prepared(model, cast(AdapterSpec, model.s2a_adapter), dataset, image_size, precision, device)
 
 
 def _profile(request: RunRequest, prepared: _Prepared) -> Profile:

@@ -31,7 +31,20 @@ class Storage(StrEnum):
         return int(self.value[1:]) if self.value[0] == "b" else None
 
 
+# Sites that stand for everything inside of them: `blocks.0.mlp:region`.
+WHOLE = ("region", "block")
 CODES = (Storage.B8, Storage.B6, Storage.B5, Storage.B4, Storage.B3, Storage.B2, Storage.B1)
+
+
+def whole_of(site: str) -> str:
+    """`region` or `block` for the name of a site that stands for a whole one, else nothing."""
+    kind = site.rpartition(":")[2]
+    return kind if kind in WHOLE else ""
+
+
+def kept_as(whole: str, storage: str) -> str:
+    """What a plan's `held_by_storage` calls a site's storage: `b4`, or `region b4` for a whole region."""
+    return f"{whole} {storage}".strip()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from accuracy_table import ADAPTERS, OUT, SUMMARY_FOLLOWS, rows_of, summary, tab
 from s2a_core.kernels import enable_native
 
 SEEDS = (0, 1, 2)
-LAST = "norm"
+LAST = "norm"  # a part of `auto` on CNNs: its own rows come when all others are there
 RATES = {
     "full": (1e-4, 3e-4, 2e-4, 1e-3), "head": (1e-3, 3e-3, 1e-2), "lora": (2e-3, 5e-4, 5e-3),
     "prompt": (3e-3, 1e-2, 3e-2),
@@ -35,10 +35,11 @@ DEFAULT_RATES = (3e-3, 1e-3, 8e-3)
 def cells() -> Iterator[Cell]:
     """The table, most telling first: what the targets compare, then the other adapters, seed by seed."""
     first = [("full", "exact"), ("auto", "exact"), ("auto", "compressed"), ("head", "exact")]
-    rest = [(a, s) for a in ADAPTERS for s in ("exact", "compressed") if (a, s) not in first and a != LAST]
-    last = [(LAST, s) for s in ("exact", "compressed")]
-    for ways, dataset in itertools.product((first, rest, last), ("cifar10", "trashnet6")):
-        for seed, model, (adapter, storage) in itertools.product(SEEDS, WEIGHTS, ways):
+    ways = [(adapter, storage) for adapter in ADAPTERS for storage in ("exact", "compressed")]
+    last = [way for way in ways if way[0] == LAST]
+    rest = [way for way in ways if way not in (*first, *last)]
+    for part, dataset in itertools.product((first, rest, last), ("cifar10", "trashnet6")):
+        for seed, model, (adapter, storage) in itertools.product(SEEDS, WEIGHTS, part):
             yield Cell(dataset, model, adapter, storage, seed)
 
 

@@ -15,7 +15,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from s2a_core.outputs.memory_sections import site_rows
 from s2a_core.sizes import format_at_least, format_bytes
+from s2a_core.storage import kept_as, whole_of
 
 Document = Mapping[str, Any]
 PARTS = {
@@ -30,7 +32,6 @@ PARTS = {
     "margin": "bright_black",
 }
 _BAR_WIDTH = 72
-WHOLE = ("region", "block")
 
 
 def explain_plan(plan: Document) -> RenderableType:
@@ -75,12 +76,10 @@ def _key(mark: str, style: str, name: str, num_bytes: int) -> Text:
 def sites_table(plan: Document) -> RenderableType:
     """Sites grouped by how they are kept, with example names."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, storage in _sites(plan):
-        kind = name.rpartition(":")[2]
-        if kind not in WHOLE:
-            groups["site", storage].append(name)
-        elif storage != "none":
-            groups[kind, storage].append(name)
+    for name, storage in site_rows(plan):
+        whole = whole_of(name)
+        if not whole or storage != "none":
+            groups[whole, storage].append(name)
     held = plan.get("held_by_storage") or {}
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="what is kept for backward, per micro-batch",
@@ -88,23 +87,19 @@ def sites_table(plan: Document) -> RenderableType:
     )  # fmt: skip
     for column in ("kept as", "sites", "bytes", "which"):
         table.add_column(column, justify="right" if column in ("sites", "bytes") else "left", overflow="fold")
-    rows = {key: int(held.get(_group_name(*key), 0)) for key in groups}
+    rows = {key: int(held.get(kept_as(*key), 0)) for key in groups}
     for key in sorted(groups, key=lambda key: (-rows[key], -len(groups[key]))):
         size = format_bytes(rows[key]) if rows[key] else "·"
         table.add_row(storage_words(*key), str(len(groups[key])), size, escape(summarise(groups[key])))
     return table
 
 
-def storage_words(kind: str, storage: str) -> str:
-    """How something is kept, for people. kind: site, region or block."""
+def storage_words(whole: str, storage: str) -> str:
+    """How something is kept, for people. whole: region, block or nothing."""
     bits = storage[1:] if storage[:1] == "b" and storage[1:].isdecimal() else ""
-    if kind in WHOLE:
-        return f"{kind} rebuilt from {bits or storage} bits"
+    if whole:
+        return f"{whole} rebuilt from {bits or storage} bits"
     return f"{bits}-bit codes" if bits else {"mask": "1-bit masks", "none": "nothing"}.get(storage, storage)
-
-
-def _group_name(kind: str, storage: str) -> str:
-    return storage if kind == "site" else f"{kind} {storage}"
 
 
 def baselines_table(plan: Document) -> RenderableType | None:
@@ -213,13 +208,6 @@ def _sections(plan: Document) -> list[RenderableType]:
             f"[quiet]solver: {solver.get('status')}, gap {gap}, {_number(solver.get('seconds'), '{:.2f}')} s[/]"
         )
     return parts
-
-
-def _sites(plan: Document) -> list[tuple[str, str]]:
-    sites = plan.get("sites") or {}
-    if isinstance(sites, Mapping):
-        return [(str(name), str(storage)) for name, storage in sites.items()]
-    return [(str(s["name"]), str(s["storage"])) for s in sites]
 
 
 def _budget_of(point: Document) -> int:

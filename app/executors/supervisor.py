@@ -188,7 +188,7 @@ class Supervisor:
                 self._busy.discard(attempt.id)
 
     def _known_by_now(self, attempt: Attempt, why: Ending) -> Ending:
-        """The same end, or its machine's: that went down as often as not when a lease ran out, and is told of later."""
+        """The same end, or its machine's: an executor may learn that a machine is down only after the lease ran out."""
         handle = attempt.handle or {}
         if why.code == "lease_expired" and "executor" in handle and self.executor.look(handle).life == Life.HOST_GONE:
             return host_gone(attempt)

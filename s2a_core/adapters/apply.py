@@ -28,13 +28,14 @@ def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) 
 
     Rank 4 keeps a ViT below 0.9 % trained parameters. On CNNs biases alone stay behind full fine-tuning; the
     scales of the norms and residual branches (TinyTL, Cai et al. 2020) close most of the distance.
-    A branch works at a quarter of the positions, so half of the channels are still few bytes beside a block's own.
+    A branch works at a quarter of a large map's positions, so half of the channels are few bytes beside a block's own.
     A model without repeated blocks has no place for prompts and branches and goes without. image_size: as in
     add_adapters. Accuracies: s2a_core.adapters.spec.
     """
-    if not spec.is_auto:
-        return spec
-    has_places = bool(places(model, _size_of(model, image_size)))
+    return _auto(model, spec, bool(places(model, _size_of(model, image_size)))) if spec.is_auto else spec
+
+
+def _auto(model: nn.Module, spec: AdapterSpec, has_places: bool) -> AdapterSpec:
     if any(isinstance(module, nn.LayerNorm) for module in model.modules()):
         return dataclasses.replace(
             spec, kinds=("bias", "prompt") if has_places else ("bias",), rank=min(spec.rank, AUTO_RANK)
@@ -55,7 +56,8 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
     full everything. Measured accuracies: s2a_core.adapters.spec.
     Raises BadAdapter where the model has no place for an adapter.
     """
-    spec = resolve(model, spec, image_size)
+    found = places(model, _size_of(model, image_size)) if spec.is_auto or _needs_places(spec) else []
+    spec = _auto(model, spec, bool(found)) if spec.is_auto else spec
     head = head_parameters(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("full" in spec.kinds or name in head)
@@ -68,7 +70,6 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
             if isinstance(module, _NORMS):
                 for parameter in module.parameters(recurse=False):
                     parameter.requires_grad_(True)
-    found = places(model, _size_of(model, image_size)) if _needs_places(spec) else []
     if "prompt" in spec.kinds:
         _add_prompts(found, spec.rank)
     if "side" in spec.kinds:

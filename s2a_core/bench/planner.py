@@ -20,11 +20,11 @@ import torch
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.bench.results import PlannerRun
 from s2a_core.planning import Plan
-from s2a_core.planning.memory import WHOLE, held_bytes
+from s2a_core.planning.memory import held_bytes
 from s2a_core.planning.scoring import gradient_error
 from s2a_core.planning.solve import Program
 from s2a_core.profiling import Profile, profile
-from s2a_core.storage import Storage
+from s2a_core.storage import WHOLE, Storage
 
 REPEATS = (1, 2, 4, 8)
 SAMPLES, BITS, SPREAD = 8, 4, 0.5

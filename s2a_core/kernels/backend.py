@@ -14,6 +14,7 @@ from torch import Tensor
 
 from s2a_core.errors import UnsupportedSite
 from s2a_core.kernels.layout import payload_bytes
+from s2a_core.kernels.native.build import WAIT_S
 from s2a_core.kernels.reference import activation, channels, dropout, mask, norm, packing, pooling
 from s2a_core.kernels.reference.pooling import Pair
 from s2a_core.kernels.tables import DerivativeTable, Histogram, fit_table, known_table
@@ -43,7 +44,7 @@ class _Native:
     is_settled: bool = False  # loaded, failed or switched off: not tried again by itself
 
 
-def enable_native(wait_s: float = 60.0, retry: bool = True) -> bool:
+def enable_native(wait_s: float = WAIT_S, retry: bool = True) -> bool:
     """Build (once per machine) and use the C++ kernels for CPU tensors; False if that is impossible.
 
     Codes are the same bits as the reference's. `backend_name()` says what runs, `native_failure()` why not this.

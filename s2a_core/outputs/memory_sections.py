@@ -9,6 +9,7 @@ from typing import Any
 
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
 from s2a_core.sizes import format_bytes
+from s2a_core.storage import kept_as, whole_of
 
 Document = Mapping[str, Any]
 
@@ -142,12 +143,12 @@ def storage_section(plan: Document) -> str:
         for name, storage in sites
     )
     held: Mapping[str, int] = plan.get("held_by_storage") or {}
-    count = Counter((_whole(name), storage) for name, storage in sites)
+    count = Counter((whole_of(name), storage) for name, storage in sites)
     rows = "".join(
         f"<tr><td><span class='key'><i class='bg{STORAGE_COLOURS.get(s, '6')}' style='opacity:{_opacity(s)}'></i></span>"
-        f"{html.escape(f'{kind} {s}'.strip())}</td><td>{html.escape(_words(s, kind))}</td><td class='num'>{n}</td>"
-        f"<td class='num'>{_held(held.get(f'{kind} {s}'.strip()))}</td></tr>"
-        for (kind, s), n in sorted(count.items(), key=lambda item: -item[1])
+        f"{html.escape(kept_as(whole, s))}</td><td>{html.escape(_words(whole, s))}</td><td class='num'>{n}</td>"
+        f"<td class='num'>{format_bytes(size) if (size := held.get(kept_as(whole, s))) else '·'}</td></tr>"
+        for (whole, s), n in sorted(count.items(), key=lambda item: -item[1])
     )
     every = "".join(
         f"<tr><td><code>{html.escape(name)}</code></td><td>{html.escape(storage)}</td></tr>" for name, storage in sites
@@ -170,16 +171,6 @@ def site_rows(plan: Document) -> list[tuple[str, str]]:
     if isinstance(sites, Mapping):
         return [(str(name), str(storage)) for name, storage in sites.items()]
     return [(str(site["name"]), str(site["storage"])) for site in sites]
-
-
-def _whole(site: str) -> str:
-    """`region` or `block` for a site that stands for a whole one, else nothing."""
-    kind = site.rpartition(":")[2]
-    return kind if kind in ("region", "block") else ""
-
-
-def _held(num_bytes: int | None) -> str:
-    return format_bytes(num_bytes) if num_bytes else "·"
 
 
 def mebibytes(value: float) -> str:
@@ -230,9 +221,9 @@ def _opacity(storage: str) -> str:
     return {"b6": ".8", "b5": ".6", "b1": ".6", "recompute": ".35", "none": ".2"}.get(storage, "1")
 
 
-def _words(storage: str, kind: str) -> str:
-    """What a storage keeps, for people. kind: region, block or nothing."""
-    if kind:
+def _words(whole: str, storage: str) -> str:
+    """What a storage keeps, for people. whole: region, block or nothing."""
+    if whole:
         return "run as it is" if storage == "none" else f"its input in {storage[1:]} bits; rebuilt in backward"
     return STORAGE_WORDS.get(storage, f"codes of {storage[1:]} bit" if storage[:1] == "b" else "")
 

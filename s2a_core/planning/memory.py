@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from math import ceil
 
 from s2a_core.profiling.types import Option, Profile, Segment, SiteProfile
-from s2a_core.storage import FrozenWeights, Storage
+from s2a_core.storage import WHOLE, FrozenWeights, Storage, kept_as
 
 GRADIENT_BYTES = 4  # fp32
 OPTIMIZER_BYTES = 8  # AdamW keeps two fp32 moments
-WHOLE = ("region", "block")
 Beside = tuple[str | None, str | None]
 # Share of the moving part added on top until measured pairs replace it.
 MARGIN = 0.005
@@ -145,9 +144,8 @@ def _held(profile: Profile, sites: Mapping[str, Storage], samples: int) -> Itera
 
 def held_by_storage(profile: Profile, sites: Mapping[str, Storage], samples: int) -> dict[str, int]:
     """Bytes held by the sites of each storage, of regions and blocks under `region b8`; shared tensors are exact."""
-    names = {
-        s.name: f"{s.op} {o.storage}" if s.op in WHOLE else str(o.storage) for s, o in chosen_options(profile, sites)
-    }
+    chosen = chosen_options(profile, sites)
+    names = {s.name: kept_as(s.op if s.op in WHOLE else "", o.storage) for s, o in chosen}
     found: dict[str, int] = {}
     for site, size in _held(profile, sites, samples):
         found[names[site]] = found.get(names[site], 0) + size

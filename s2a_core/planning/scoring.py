@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from math import sqrt
 
-from s2a_core.planning.memory import WHOLE, chosen_options, held_bytes
+from s2a_core.planning.memory import chosen_options, held_bytes
 from s2a_core.profiling.types import Option, Profile, SiteProfile
-from s2a_core.storage import Storage
+from s2a_core.storage import WHOLE, Storage
 
 _FULL_BITS = 32
 

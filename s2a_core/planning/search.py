@@ -9,12 +9,12 @@ from math import ceil
 from typing import Literal
 
 from s2a_core.errors import InfeasibleBudget, InvalidInput
-from s2a_core.planning.memory import GRADIENT_BYTES, MARGIN, WHOLE, breakdown, fixed_parts, held_by_storage
+from s2a_core.planning.memory import GRADIENT_BYTES, MARGIN, breakdown, fixed_parts, held_by_storage
 from s2a_core.planning.scoring import chunk_gains, extra_ms, gradient_error, mean_bits, relative_step_time
 from s2a_core.planning.solve import GAP, TIME_LIMIT_S, Allowed, Cost, Program, Solution
 from s2a_core.planning.types import Baseline, FrontierPoint, Plan, Predicted
 from s2a_core.profiling.types import Option, Profile, SiteProfile
-from s2a_core.storage import FrozenWeights, Storage
+from s2a_core.storage import WHOLE, FrozenWeights, Storage
 
 Objective = Literal["accuracy", "speed", "balanced"]
 # Below this relative error the gradient's own sampling noise hides the difference (two exact batches differ by 1.65).

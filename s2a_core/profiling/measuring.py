@@ -18,12 +18,11 @@ from s2a_core.profiling.sensitivity import anchors, between, groups, linear_byte
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
 from s2a_core.profiling.timeline import chunked, held_until, line, segments, two_batches, with_opening
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
-from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy
+from s2a_core.storage import WHOLE, FittedTable, FrozenWeights, Storage, StoragePolicy
 
 CHUNK_SAMPLES = 1
 AMONG_S = 3.0
 MOST_GAIN = 0.5  # of a step's time: what larger chunks are believed to save
-WHOLE = ("region", "block")
 PACKED = (*SMOOTH_ACTIVATIONS, *PIECEWISE_LINEAR, *WHOLE, "layer_norm", "rms_norm", "attention", "dropout")
 
 
@@ -196,7 +195,7 @@ class Measuring:
                     whole = self._policy(sites, large)
                     peak = evaluation_peak(self.model, self.x, self.precision, whole)
                     more = ceil(max(peak - peaks[1], 0) / max(large - 1, 1))
-                one = evaluation_peak(self.model, self.x[:1], self.precision, policy)
+                one = peaks[0] if small == 1 else evaluation_peak(self.model, self.x[:1], self.precision, policy)
                 found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
         return found
 

@@ -119,19 +119,19 @@ def with_opening(
     if START not in found or len(sizes[0]) != len(sizes[1]):
         return dict(found)
     first = found[START][0]
-    lines = _upper({line(batches, pair) for pair in zip(*sizes, strict=True)})
+    lines = _envelope({line(batches, pair) for pair in zip(*sizes, strict=True)})
     more = [Segment(fixed, slope, fixed, slope, first.one_bytes, first.fresh_one_bytes) for fixed, slope in lines]
     return {**found, START: (*found[START], *more)}
 
 
 def upper_lines(batches: tuple[int, int], steps: Sequence[Turns]) -> list[tuple[int, int]]:
     """(fixed, per sample) of a step's turns at two batches, those that are the worst ones at some larger batch."""
-    return _upper(
+    return _envelope(
         {line(batches, [step[key].fresh for step in steps]) for key in steps[0] if all(key in s for s in steps)}
     )
 
 
-def _upper(lines: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+def _envelope(lines: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
     """Those (fixed, per sample) that no other one is above of from some batch on, steepest first."""
     kept: list[tuple[int, int]] = []
     for fixed, slope in sorted(lines, key=lambda item: (-item[1], -item[0])):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2a_core.storage import CODES, Storage, StoragePolicy
+from s2a_core.storage import CODES, Storage, StoragePolicy, kept_as, whole_of
 
 
 def test_codes_know_their_bits() -> None:
@@ -14,3 +14,8 @@ def test_a_policy_falls_back_to_its_default() -> None:
     policy = StoragePolicy(sites={"a": Storage.B4}, default=Storage.NONE)
     assert policy.storage("a") is Storage.B4
     assert policy.storage("b") is Storage.NONE
+
+
+def test_whole_regions_and_blocks_are_told_apart_from_sites() -> None:
+    assert [whole_of(name) for name in ("a.mlp:region", "a:block", "a:gelu", "")] == ["region", "block", "", ""]
+    assert (kept_as("region", Storage.B4), kept_as("", Storage.EXACT)) == ("region b4", "exact")

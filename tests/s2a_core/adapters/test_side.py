@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
-from s2a_core.adapters.side import SideLadder, SideResidual, pool_channels
+from s2a_core.adapters.side import SideLadder, SideResidual, pool_channels, small_size
 from s2a_core.compression import compress
 from s2a_core.errors import BadAdapter
 from s2a_core.meter import held_bytes
@@ -43,6 +43,11 @@ def test_a_residual_branch_fits_blocks_that_change_size_and_channels() -> None:
     assert torch.equal(branch(x, y), y)
     branch(x, y).square().sum().backward()
     assert all(p.grad is not None for p in branch.parameters())
+
+
+def test_branches_halve_maps_but_keep_small_ones_whole() -> None:
+    sizes = [small_size((8, n, n))[0] for n in (112, 56, 14, 8, 7, 2, 1)]
+    assert sizes == [28, 28, 7, 4, 7, 2, 1]
 
 
 def test_a_ladder_begins_anew_with_every_forward() -> None:

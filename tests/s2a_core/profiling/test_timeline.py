@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark
-from s2a_core.profiling.timeline import START, Trace, Turn, held_until, line, segments, two_batches
+from s2a_core.profiling.timeline import START, Trace, Turn, held_until, line, segments, two_batches, with_opening
 
 MARKS = (Mark(FORWARD, "a"), Mark(FORWARD, "x"), Mark(BACKWARD, "a"), Mark(GRADIENT, "a", 30))
 TRACE = Trace(MARKS, (5, 40, 20, 90, 60, 80, 70), {0: 1, 1: 3, 2: 4, 3: 6})
@@ -44,3 +44,16 @@ def test_segments_are_lines_above_what_is_held() -> None:
 def test_lines_never_fall_and_batches_are_at_least_two_where_they_can() -> None:
     assert line((2, 4), (100, 60)) == (60, 0)
     assert [two_batches(n) for n in (2, 3, 4, 8)] == [(1, 2), (2, 3), (2, 4), (4, 8)]
+
+
+def test_the_opening_is_followed_at_every_moment_to_larger_batches() -> None:
+    """Of two moments the first is the worst at two and four images, the second, which grows, at eight."""
+    marks = (Mark(FORWARD, "a"), Mark(BACKWARD, "a"))
+    steps = [Trace(marks, (100, 20 * n, 5, 1), {0: 2, 1: 3}) for n in (2, 4)]
+    assert [trace.opening({"a"}) for trace in steps] == [(100, 40), (100, 80)]
+    found = segments((2, 4), [trace.turns() for trace in steps], [{}, {}])
+    assert max(s.at(8, True) for s in found[START]) == 100
+    followed = with_opening((2, 4), found, steps, {"a"})
+    assert [max(s.at(n, True) for s in followed[START]) for n in (2, 4, 8)] == [100, 100, 160]
+    uneven = (steps[0], Trace(marks, (100, 7, 80, 5, 1), {0: 3, 1: 4}))
+    assert with_opening((2, 4), found, uneven, {"a"}) == found

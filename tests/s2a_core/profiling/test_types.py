@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from s2a_core.profiling import Profile
+from s2a_core.profiling.types import WorkingSet
 
 
 def test_a_profile_survives_its_document(vit_profile: Profile) -> None:
@@ -12,3 +13,9 @@ def test_a_profile_survives_its_document(vit_profile: Profile) -> None:
     assert Profile.from_json(document) == vit_profile
     assert document["activation_bytes_per_sample"] == vit_profile.activation_bytes_per_sample > 0
     assert {"storage", "bytes_per_sample"} <= set(document["sites"][0]["options"][0])
+
+
+def test_an_evaluation_of_one_image_has_its_own_measurement() -> None:
+    measured = WorkingSet(900, 10, one_bytes=50)
+    assert [measured.at(n) for n in (1, 2)] == [50, 920]
+    assert WorkingSet(900, 10).at(1) == 910
