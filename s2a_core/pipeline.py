@@ -14,6 +14,7 @@ from torch import nn
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.errors import InvalidInput, StaleProfile
+from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs import write_outputs
 from s2a_core.planning import Plan
@@ -33,9 +34,11 @@ from s2a_core.verify import VerifiedPlan, recorded, verify
 
 Report = dict[str, Any]
 CALIBRATION_IMAGES = 8
-# Above this many parameters a profile measures fewer samples, which shows the same bytes in less time.
+PROFILE_SAMPLES = 4
+# Above this many parameters a profile measures fewer samples, which shows the same bytes in less time. Two are enough
+# where nothing but a stem convolves: a convolution of one sample works unlike those of more, so lines start at two.
 LARGE_MODEL = 30_000_000
-LARGE_MODEL_SAMPLES = 3
+STEM_CONVOLUTIONS = 4
 
 
 @dataclass
@@ -201,6 +204,7 @@ def _prepare(request: RunRequest) -> _Prepared:
         raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": device})
     if request.batch_size < 1 or request.epochs < 1:
         raise InvalidInput(f"batch size and epochs must be positive, not {request.batch_size} and {request.epochs}")
+    start_native(device)  # the compiler works while data and model are read
     dataset = open_dataset(request.data, seed=request.seed) if request.data else None
     num_classes = len(dataset.classes) if dataset else (request.num_classes or 1000)
     torch.manual_seed(request.seed)
@@ -219,13 +223,11 @@ def _profile(request: RunRequest, prepared: _Prepared) -> Profile:
         known = recall(cache, mark)
         if known is not None and known.fingerprint == _fingerprint(request, prepared):
             return known
-    large = sum(p.numel() for p in prepared.model.parameters()) > LARGE_MODEL
-    size = LARGE_MODEL_SAMPLES if large else 4
     calibration = _calibration(prepared, CALIBRATION_IMAGES) if prepared.dataset else None
     found = profile(
         prepared.model,
         prepared.image_size,
-        size,
+        _samples(prepared.model),
         prepared.precision,
         calibration,
         name=request.model,
@@ -235,6 +237,14 @@ def _profile(request: RunRequest, prepared: _Prepared) -> Profile:
     if cache is not None:
         remember(cache, mark, found)
     return found
+
+
+def _samples(model: nn.Module) -> int:
+    """Samples of the larger of a profile's two batches."""
+    if sum(p.numel() for p in model.parameters()) <= LARGE_MODEL:
+        return PROFILE_SAMPLES
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    return 2 if convolutions <= STEM_CONVOLUTIONS else 3
 
 
 def _fingerprint(request: RunRequest, prepared: _Prepared) -> str:

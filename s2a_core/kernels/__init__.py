@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         prefer_native,
         quantize_channels,
         relu_fwd,
+        start_native,
         unpack,
     )
 
@@ -69,6 +70,7 @@ __all__ = [
     "prefer_native",
     "quantize_channels",
     "relu_fwd",
+    "start_native",
     "unpack",
 ]
 

@@ -5,6 +5,7 @@ Anything else raises UnsupportedSite before anything runs.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from s2a_core.errors import UnsupportedSite
 from s2a_core.kernels.layout import payload_bytes
-from s2a_core.kernels.native.build import WAIT_S
+from s2a_core.kernels.native.build import WAIT_S, BuildError, built
 from s2a_core.kernels.reference import activation, channels, dropout, mask, norm, packing, pooling
 from s2a_core.kernels.reference.pooling import Pair
 from s2a_core.kernels.tables import DerivativeTable, Histogram, fit_table, known_table
@@ -57,6 +58,13 @@ def enable_native(wait_s: float = WAIT_S, retry: bool = True) -> bool:
             _Native.module = module
     _Native.is_settled = True
     return _Native.module is not None
+
+
+def start_native(device_type: str = "cpu") -> None:
+    """Let the compiler begin where this machine has no C++ kernels yet; who needs them first waits for what is left."""
+    if device_type == "cpu" and not _Native.is_settled:
+        with contextlib.suppress(BuildError, OSError):  # told to whoever needs the kernels
+            built(wait_s=0.0)
 
 
 def prefer_native(device_type: str = "cpu") -> bool:
@@ -253,5 +261,6 @@ __all__ = [
     "prefer_native",
     "quantize_channels",
     "relu_fwd",
+    "start_native",
     "unpack",
 ]

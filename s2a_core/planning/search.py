@@ -29,7 +29,7 @@ SMALLEST_SLACK = 0.01
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
 # The frontier shows what other budgets would buy: a few thousandths from the optimum is near enough.
 FRONTIER_GAP = 3e-3
-FRONTIER_TIME_S = 0.4
+FRONTIER_TIME_S = 0.2
 
 
 @dataclass(frozen=True)

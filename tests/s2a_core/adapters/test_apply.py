@@ -49,7 +49,7 @@ def test_lora_starts_equal_on_every_family() -> None:
 
 def test_auto_is_prompts_on_tokens_and_scales_with_branches_on_maps() -> None:
     tokens = resolve(timm.create_model("vit_tiny_patch16_224"), AdapterSpec())
-    assert (tokens.kinds, tokens.rank) == (("bias", "prompt"), 4)
+    assert (tokens.kinds, tokens.rank) == (("bias", "norm", "prompt"), 4)
     network = timm.create_model("mobilenetv2_100", num_classes=5)
     maps = resolve(network, AdapterSpec())
     assert maps.kinds == ("bias", "norm", "side")
