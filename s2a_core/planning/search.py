@@ -25,7 +25,7 @@ HALVING_COST = 0.03
 ERROR_WEIGHT = 1.0
 SPEED_ERROR_WEIGHT = 1e-3
 # The smallest budget is told with this on top: what verification may find missing when a plan is that tight.
-SMALLEST_SLACK = 0.01
+SMALLEST_SLACK = 0.02
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
 # The frontier shows what other budgets would buy: a few thousandths from the optimum is near enough.
 FRONTIER_GAP = 3e-3

@@ -6,6 +6,7 @@ import pytest
 
 from s2a_core import pipeline
 from s2a_core.errors import BadAdapter, BadDataset, InvalidInput, UnknownModel
+from s2a_core.models import load_model
 from s2a_core.pipeline import RunRequest
 
 
@@ -22,3 +23,13 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         with pytest.raises(error):
             pipeline.run(RunRequest(**{**good, **change}))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "samples"), [("s2a_tiny", 2), ("convnext_atto", 3), ("resnet10t", 3)])
+def test_large_models_are_profiled_with_fewer_samples(
+    name: str, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(name, "none", 10)
+    assert pipeline._samples(model) == pipeline.PROFILE_SAMPLES
+    monkeypatch.setattr(pipeline, "LARGE_MODEL", 1000)
+    assert pipeline._samples(model) == samples

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from s2a_core.kernels import backend
 from s2a_core.kernels.native import library
 from s2a_core.kernels.native.build import BuildError, built, library_path
 
@@ -59,6 +60,20 @@ def test_a_slow_compiler_is_left_alone_and_its_library_found_later(
         built(wait_s=0.2)
     with pytest.raises(BuildError, match="needs longer"):
         built(wait_s=0.1)
+    assert time.monotonic() - started < 1
+    assert built(wait_s=20) == library_path()
+    assert runs(tmp_path) == 1
+
+
+def test_a_build_is_started_without_waiting_for_it(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, monkeypatch, f"sleep 1; {COMPILED}")
+    monkeypatch.setattr(backend._Native, "is_settled", False)
+    started = time.monotonic()
+    backend.start_native("cuda")
+    assert not library_path().parent.exists()
+    backend.start_native("cpu")
     assert time.monotonic() - started < 1
     assert built(wait_s=20) == library_path()
     assert runs(tmp_path) == 1
