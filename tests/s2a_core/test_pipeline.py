@@ -26,9 +26,7 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "samples"), [("s2a_tiny", 2), ("convnext_atto", 3), ("resnet10t", 3)])
-def test_large_models_are_profiled_with_fewer_samples(
-    name: str, samples: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_models_are_profiled_with_fewer_samples(name: str, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(name, "none", 10)
     assert pipeline._samples(model) == pipeline.PROFILE_SAMPLES
     monkeypatch.setattr(pipeline, "LARGE_MODEL", 1000)
