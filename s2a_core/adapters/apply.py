@@ -26,9 +26,9 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNor
 def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> AdapterSpec:
     """`auto` made concrete: bias, norm and, on models with tokens, prompts of rank 4, on others side branches.
 
-    Rank 4 keeps a ViT below 0.9 % trained parameters. The scales of the norms are a tenth of a percent of them and 2.5
-    points of accuracy where images look unlike those of the pretraining. On CNNs biases alone stay behind full
-    fine-tuning; scales and residual branches (TinyTL, Cai et al. 2020) close most of the distance.
+    Rank 4 keeps a ViT below 0.9 % trained parameters; the scales of its norms are a tenth of a percent of them, and
+    what their gradient needs is kept anyway. On CNNs biases alone stay behind full fine-tuning; scales and residual
+    branches (TinyTL, Cai et al. 2020) close most of the distance.
     A branch works at a quarter of a large map's positions, so half of the channels are few bytes beside a block's own.
     A model without repeated blocks has no place for prompts and branches and goes without. image_size: as in
     add_adapters. Accuracies: s2a_core.adapters.spec.
