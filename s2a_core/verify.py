@@ -15,7 +15,7 @@ from s2a_core.compression.sites import SMOOTH_ACTIVATIONS
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.kernels import fit_table
 from s2a_core.meter import PeakMeter
-from s2a_core.planning.search import Objective
+from s2a_core.planning.search import Objective, smallest_peak
 from s2a_core.planning.search import plan as make_plan
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.runs import unchanged
@@ -83,8 +83,13 @@ def verify(
             return VerifiedPlan(ready, measured, plan.predicted.peak_bytes, tried, excess <= 0)
         if tried == MAX_ROUNDS:
             break
-        # What was predicted too low is kept free in the next round, so that the same miss fits.
+        # What was predicted too low is kept free in the next round, so that the same miss fits, in the last one twice;
+        # at most so much that the plan of the smallest peak is left.
+        most = plan.budget_bytes - smallest_peak(profile, plan.batch_size)
+        if margin >= most:
+            break
         margin += max(excess, measured - plan.predicted.peak_bytes)
+        margin = min(2 * margin if tried == MAX_ROUNDS - 1 else margin, most)
         tighter = make_plan(profile, plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), margin)
         plan = replace(tighter, alternatives=plan.alternatives, adapter_reason=plan.adapter_reason)
     name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])

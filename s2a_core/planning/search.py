@@ -24,8 +24,9 @@ HALVING_COST = 0.03
 # `balanced`: a relative gradient error of 0.1 weighs as much as 1 % of the step's time.
 ERROR_WEIGHT = 1.0
 SPEED_ERROR_WEIGHT = 1e-3
-# The smallest budget is told with this on top: what verification may find missing when a plan is that tight.
-SMALLEST_SLACK = 0.02
+# The smallest budget is told with this on top: what verification may find missing when a plan is that tight. Below 2 %,
+# so that a budget of 2 % less is refused.
+SMALLEST_SLACK = 0.015
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
 # The frontier shows what other budgets would buy: a few thousandths from the optimum is near enough.
 FRONTIER_GAP = 3e-3
@@ -91,6 +92,14 @@ def plan(
 def smallest_budget(profile: Profile, batch_size: int = 64) -> tuple[int, tuple[str, int]]:
     """The smallest budget any plan fits, and the largest part of its peak."""
     return _Search(profile, batch_size, "accuracy").smallest()
+
+
+def smallest_peak(profile: Profile, batch_size: int = 64) -> int:
+    """The smallest predicted peak of any plan in bytes; a budget of exactly this can be planned."""
+    search = _Search(profile, batch_size, "accuracy")
+    search.smallest()
+    assert search._least is not None
+    return search._least.peak_bytes
 
 
 class _Search:

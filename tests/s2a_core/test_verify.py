@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from s2a_core.errors import InfeasibleBudget
-from s2a_core.planning import plan
+from s2a_core.planning import Plan, plan
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import profile
 from s2a_core.verify import measured_peak, recorded, verify
@@ -38,6 +38,25 @@ def test_a_plan_that_misses_is_planned_again_tighter(tmp_path: Path) -> None:
         smallest = refused.min_feasible_budget_bytes
         assert smallest > budget
     assert len(recorded(tmp_path / "pairs.jsonl")) >= 2
+
+
+def test_the_smallest_budget_that_is_told_survives_misses(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_vit()
+    found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
+    budget, _ = smallest_budget(found, 16)
+    shares = iter((1.003, 1.004, 1.0045))  # what each round's plan takes of its prediction
+
+    def missed(model: torch.nn.Module, plan: Plan, *batch: torch.Tensor) -> int:
+        return int(next(shares) * (plan.predicted.peak_bytes - plan.predicted.breakdown["margin"]))
+
+    monkeypatch.setattr("s2a_core.verify.measured_peak", missed)
+    tight = plan(found, budget, batch_size=16)
+    tight = replace(tight, budget_bytes=tight.predicted.peak_bytes)
+    verified = verify(model, tight, found, IMAGES, LABELS)
+    assert verified.is_inside
+    assert verified.rounds == 3
+    with pytest.raises(InfeasibleBudget):
+        plan(found, int(0.98 * budget), batch_size=16)
 
 
 def test_an_unfinished_line_is_left_out(tmp_path: Path) -> None:
