@@ -204,7 +204,7 @@ def _prepare(request: RunRequest) -> _Prepared:
         raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": device})
     if request.batch_size < 1 or request.epochs < 1:
         raise InvalidInput(f"batch size and epochs must be positive, not {request.batch_size} and {request.epochs}")
-    start_native(device)  # the compiler works while data and model are read
+    start_native(torch.device(device).type)  # the compiler works while data and model are read
     dataset = open_dataset(request.data, seed=request.seed) if request.data else None
     num_classes = len(dataset.classes) if dataset else (request.num_classes or 1000)
     torch.manual_seed(request.seed)

@@ -37,15 +37,12 @@ def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) 
 
 
 def _auto(model: nn.Module, spec: AdapterSpec, has_places: bool) -> AdapterSpec:
-    if any(isinstance(module, nn.LayerNorm) for module in model.modules()):
-        return dataclasses.replace(
-            spec, kinds=("bias", "norm", "prompt") if has_places else ("bias", "norm"), rank=min(spec.rank, AUTO_RANK)
-        )
-    return dataclasses.replace(
-        spec,
-        kinds=("bias", "norm", "side") if has_places else ("bias", "norm"),
-        reduction=min(spec.reduction, AUTO_MAP_REDUCTION),
-    )
+    has_tokens = any(isinstance(module, nn.LayerNorm) for module in model.modules())
+    added = ("prompt" if has_tokens else "side",) if has_places else ()
+    spec = dataclasses.replace(spec, kinds=("bias", "norm", *added))
+    if has_tokens:
+        return dataclasses.replace(spec, rank=min(spec.rank, AUTO_RANK))
+    return dataclasses.replace(spec, reduction=min(spec.reduction, AUTO_MAP_REDUCTION))
 
 
 def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import ceil
 from typing import Literal
 
@@ -96,10 +97,7 @@ def smallest_budget(profile: Profile, batch_size: int = 64) -> tuple[int, tuple[
 
 def smallest_peak(profile: Profile, batch_size: int = 64) -> int:
     """The smallest predicted peak of any plan in bytes; a budget of exactly this can be planned."""
-    search = _Search(profile, batch_size, "accuracy")
-    search.smallest()
-    assert search._least is not None
-    return search._least.peak_bytes
+    return _Search(profile, batch_size, "accuracy").least.peak_bytes
 
 
 class _Search:
@@ -111,10 +109,10 @@ class _Search:
         least = min(profile.min_micro_batch, batch_size)
         self.micro_batches = [n for n in range(batch_size, least - 1, -1) if batch_size % n == 0]
         self._programs: dict[tuple[int, str, int], Program] = {}
-        self._least: _Candidate | None = None
 
-    def smallest(self) -> tuple[int, tuple[str, int]]:
-        """The smallest peak of any plan: one sample at a time, or the whole batch, whose gradients come last."""
+    @cached_property
+    def least(self) -> _Candidate:
+        """The plan of the smallest peak: one sample at a time, or the whole batch, whose gradients come last."""
         found: list[_Candidate] = []
         for n in {self.micro_batches[0], self.micro_batches[-1]}:
             for way in ("exact", *WHOLE):
@@ -122,9 +120,12 @@ class _Search:
                 solution = program.solve(None, None) if program else None
                 if solution is not None:
                     found.append(self._candidate(solution, n, 1))
-        least = min(found, key=lambda c: c.peak_bytes)
-        self._least = least
-        return ceil(least.peak_bytes * (1 + SMALLEST_SLACK)), max(least.parts.items(), key=lambda item: item[1])
+        return min(found, key=lambda c: c.peak_bytes)
+
+    def smallest(self) -> tuple[int, tuple[str, int]]:
+        """The smallest budget that is told, and the largest part of its plan's peak."""
+        parts = self.least.parts
+        return ceil(self.least.peak_bytes * (1 + SMALLEST_SLACK)), max(parts.items(), key=lambda item: item[1])
 
     def best(self, budget_bytes: int, gap: float = GAP, seconds: float = TIME_LIMIT_S) -> _Candidate | None:
         """The best plan within a budget, None where nothing fits.
@@ -139,8 +140,8 @@ class _Search:
         else:
             weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
             found = self._cheapest(budget_bytes, weight, None, limits)
-        if found is None and self._least is not None and self._least.peak_bytes <= budget_bytes:
-            return self._least  # what is chosen for its cost may fail in evaluation, which the program does not see
+        if found is None and self.least.peak_bytes <= budget_bytes:
+            return self.least  # what is chosen for its cost may fail in evaluation, which the program does not see
         return found
 
     def _cheapest(
