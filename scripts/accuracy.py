@@ -27,7 +27,7 @@ SEEDS = (0, 1, 2)
 LAST = "norm"  # a part of `auto` on CNNs: its own rows come when all others are there
 RATES = {
     "full": (1e-4, 3e-4, 2e-4, 1e-3), "head": (1e-3, 3e-3, 1e-2), "lora": (2e-3, 5e-4, 5e-3),
-    "prompt": (3e-3, 1e-2, 3e-2),
+    "prompt": (3e-3, 1e-2, 3e-2), "auto": (6e-3, 3e-3, 9e-3),
 }  # fmt: skip
 DEFAULT_RATES = (3e-3, 1e-3, 8e-3)
 

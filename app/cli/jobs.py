@@ -32,7 +32,7 @@ def submit(
     ] = None,
     weights: options.Weights = None,
     adapter: Annotated[
-        str | None, typer.Option("--adapter", help="auto, full, lora, or kinds joined by commas.")
+        str | None, typer.Option("--adapter", help="auto, full, lora, lora-lite, or kinds joined by commas.")
     ] = None,
     objective: Annotated[options.Objective | None, typer.Option("--objective", help="What to optimise.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 3,

@@ -29,7 +29,9 @@ DataSource = Annotated[
 Adapter = Annotated[
     str,
     typer.Option(
-        "--adapter", metavar="KINDS", help="auto, full, lora, or any of head,bias,norm,prompt,side joined by commas."
+        "--adapter",
+        metavar="KINDS",
+        help="auto, full, lora, lora-lite, or any of head,bias,norm,prompt,side joined by commas.",
     ),
 ]
 Weights = Annotated[

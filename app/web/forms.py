@@ -28,7 +28,8 @@ ADAPTERS = {
     "bias,prompt,side": "biases, prompts and a side branch",
     "bias": "biases only",
     "head": "the head only (linear probe)",
-    "lora": "LoRA",
+    "lora-lite": "LoRA on the layers that widen",
+    "lora": "LoRA on every linear layer",
     "full": "everything (full fine-tuning)",
 }
 OBJECTIVES = {

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters.blocks import Place, places
+from s2a_core.adapters.lora import add_lora, lora_layers
 from s2a_core.adapters.prompt import LowRankPrompt
 from s2a_core.adapters.side import SideLadder, SideResidual, after_block
-from s2a_core.adapters.spec import AdapterSpec
+from s2a_core.adapters.spec import LORA_LITE, AdapterSpec
 from s2a_core.errors import BadAdapter
 from s2a_core.models import data_config, head_parameters
 
@@ -20,29 +21,33 @@ SIDE = "s2a_side"
 LADDER = "s2a_ladder"
 AUTO_RANK = 4
 AUTO_MAP_REDUCTION = 2
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
+_BatchNorm = nn.modules.batchnorm._BatchNorm
+_NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.RMSNorm)
 
 
 def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> AdapterSpec:
-    """`auto` made concrete: bias, norm and, on models with tokens, prompts of rank 4, on others side branches.
+    """`auto` made concrete: on transformers lora-lite, on CNNs bias, norm and side branches, on hybrids with prompts.
 
-    Rank 4 keeps a ViT below 0.9 % trained parameters; the scales of its norms are a tenth of a percent of them, and
-    what their gradient needs is kept anyway. On CNNs biases alone stay behind full fine-tuning; scales and residual
-    branches (TinyTL, Cai et al. 2020) close most of the distance.
-    A branch works at a quarter of a large map's positions, so half of the channels are few bytes beside a block's own.
-    A model without repeated blocks has no place for prompts and branches and goes without. image_size: as in
-    add_adapters. Accuracies: s2a_core.adapters.spec.
+    lora-lite is LoRA of rank 2 on the layers that widen (a ViT's qkv and fc1), 0.75 % of DeiT-tiny's parameters. In an
+    attention or an MLP that is rebuilt from its norm's codes its inputs are rebuilt too: it holds no more than biases
+    do, and trains better. On CNNs it does not; there scales and residual branches (TinyTL, Cai et al. 2020) close most
+    of the distance between biases and full fine-tuning. A branch works at a quarter of a large map's positions, so half
+    of the channels are few bytes beside a block's own. Hybrids (LayerNorm and BatchNorm) train bias, norm and prompts of
+    rank 4. A model without repeated blocks has no place for branches or prompts and goes without.
+    image_size: as in add_adapters. Accuracies: s2a_core.adapters.spec.
     """
     return _auto(model, spec, bool(places(model, _size_of(model, image_size)))) if spec.is_auto else spec
 
 
 def _auto(model: nn.Module, spec: AdapterSpec, has_places: bool) -> AdapterSpec:
-    has_tokens = any(isinstance(module, nn.LayerNorm) for module in model.modules())
+    modules = list(model.modules())
+    has_tokens = any(isinstance(module, nn.LayerNorm) for module in modules)
+    lite = AdapterSpec.parse(LORA_LITE)
+    if has_tokens and not any(isinstance(m, _BatchNorm) for m in modules) and lora_layers(model, lite):
+        return lite
     added = ("prompt" if has_tokens else "side",) if has_places else ()
-    spec = dataclasses.replace(spec, kinds=("bias", "norm", *added))
-    if has_tokens:
-        return dataclasses.replace(spec, rank=min(spec.rank, AUTO_RANK))
-    return dataclasses.replace(spec, reduction=min(spec.reduction, AUTO_MAP_REDUCTION))
+    rank, reduction = min(spec.rank, AUTO_RANK), min(spec.reduction, AUTO_MAP_REDUCTION)
+    return dataclasses.replace(spec, kinds=("bias", "norm", *added), rank=rank, reduction=reduction)
 
 
 def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> nn.Module:
@@ -50,8 +55,8 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
 
     The outputs stay those of the pretrained model. Parameters and bytes held for backward by kind: head 0; bias one per
     output channel, 0 bytes; norm two per channel, x̂ of each norm; prompt, side see
-    LowRankPrompt, SideResidual and SideLadder; lora 2·rank·width per linear layer or 1 x 1 convolution, their inputs;
-    full everything. Measured accuracies: s2a_core.adapters.spec.
+    LowRankPrompt, SideResidual and SideLadder; lora rank·(inputs + outputs) per linear layer or 1 x 1 convolution, the
+    layers' inputs where nothing rebuilds them; full everything. Measured accuracies: s2a_core.adapters.spec.
     Raises BadAdapter where the model has no place for an adapter.
     """
     found = places(model, _size_of(model, image_size)) if spec.is_auto or _needs_places(spec) else []
@@ -73,7 +78,7 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
     if "side" in spec.kinds:
         (_add_ladder if spec.detach else _add_residuals)(model, found, spec.reduction)
     if "lora" in spec.kinds:
-        _add_lora(model, spec.rank, head)
+        add_lora(model, spec, head)
     model.s2a_adapter = spec  # type: ignore[assignment]
     return model
 
@@ -151,23 +156,3 @@ class _Arrive:
 def _attach(owner: nn.Module, name: str, adapter: nn.Module) -> None:
     reference = next(owner.parameters())
     owner.add_module(name, adapter.to(reference.device, torch.float32))
-
-
-def _add_lora(model: nn.Module, rank: int, head: set[str]) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
-    heads = {name.rsplit(".", 1)[0] for name in head}
-    targets = [n for n, m in model.named_modules() if _takes_lora(m) and n not in heads and "s2a_" not in n]
-    if not targets:
-        raise BadAdapter("lora needs linear layers; this model has none outside its classifier: use bias")
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), model)
-    trainable = dict(model.named_parameters())
-    for name in head:
-        trainable[name].requires_grad_(True)
-
-
-def _takes_lora(module: nn.Module) -> bool:
-    """Linear layers, and convolutions that are linear layers per pixel."""
-    if isinstance(module, nn.Conv2d):
-        return module.kernel_size == (1, 1) and module.groups == 1
-    return isinstance(module, nn.Linear)

@@ -31,7 +31,12 @@ COMBINABLE = ("head", "bias", "norm", "prompt", "side")
 ALONE = ("lora", "full")
 KINDS = (*COMBINABLE, *ALONE)
 AUTO = "auto"
-SIDE_DETACHED = "side-detached"
+SIDE_DETACHED, LORA_LITE = "side-detached", "lora-lite"
+# Words for a kind done in another way, and the fields that say so.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    SIDE_DETACHED: ("side", {"detach": True}),
+    LORA_LITE: ("lora", {"lite": True, "rank": 2}),
+}
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,14 @@ class AdapterSpec:
 
     kinds: any of head, bias, norm, prompt, side together, or lora or full alone, or ("auto",) for what suits the model.
     rank: of lora and prompt; reduction: channels of the backbone per channel of a side branch; detach: a side branch
-    without backward through the backbone. Raises BadAdapter.
+    without backward through the backbone; lite: lora on the layers that widen and no others. Raises BadAdapter.
     """
 
     kinds: tuple[str, ...] = (AUTO,)
     rank: int = 8
     reduction: int = 8
     detach: bool = False
+    lite: bool = False
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in (*KINDS, AUTO)]
@@ -67,14 +73,15 @@ class AdapterSpec:
 
     @classmethod
     def parse(cls, text: str) -> AdapterSpec:
-        """From `bias,prompt` or `bias+prompt`, in any order; `side-detached` is side with detach."""
+        """From `bias,prompt` or `bias+prompt`, in any order; a word of VARIANTS is its kind with its fields."""
         words = {word.strip().lower() for word in text.replace("+", ",").split(",") if word.strip()}
-        detach = SIDE_DETACHED in words
-        words = {"side" if word == SIDE_DETACHED else word for word in words}
+        fields: dict[str, Any] = {}
+        for word in words & set(VARIANTS):
+            fields |= VARIANTS[word][1]
+        words = {VARIANTS[word][0] if word in VARIANTS else word for word in words}
         order = (*KINDS, AUTO)
-        return cls(
-            tuple(sorted(words, key=lambda word: order.index(word) if word in order else len(order))), detach=detach
-        )
+        kinds = sorted(words, key=lambda word: order.index(word) if word in order else len(order))
+        return cls(tuple(kinds), **fields)
 
     @property
     def is_auto(self) -> bool:
@@ -82,7 +89,9 @@ class AdapterSpec:
         return self.kinds == (AUTO,)
 
     def __str__(self) -> str:
-        return ",".join(SIDE_DETACHED if kind == "side" and self.detach else kind for kind in self.kinds)
+        variants = {"side": SIDE_DETACHED} if self.detach else {}
+        variants |= {"lora": LORA_LITE} if self.lite else {}
+        return ",".join(variants.get(kind, kind) for kind in self.kinds)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""

@@ -60,9 +60,12 @@ class _Survey:
 
 
 def _repeated(model: nn.Module) -> Iterator[str]:
-    """Names of modules that stand in a row: children of a sequence, or of a parent with several of their class."""
+    """Names of modules that stand in a row: children of a sequence, or of a parent with several of their class.
+
+    A layer with a LoRA around it (peft keeps it as `base_layer`) is still one layer.
+    """
     for name, parent in model.named_modules():
-        children = dict(parent.named_children())
+        children = {n: child for n, child in parent.named_children() if not hasattr(child, "base_layer")}
         classes = Counter(type(child) for child in children.values())
         for child_name, child in children.items():
             if isinstance(parent, nn.Sequential | nn.ModuleList) or classes[type(child)] > 1:

@@ -8,22 +8,28 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from s2a_core.adapters.spec import LORA_LITE
 from s2a_core.models import head_parameters
 
 # For networks without and with BatchNorm, tried by `python scripts/accuracy.py --sweep` on training photos that no run
-# of the table sees: docs/accuracy/sweep.jsonl. It holds full for both, bias, side and head for MobileNetV2; a
-# rate without a row there is the usual one of its literature. Adapters together take the smallest of theirs. The head
-# starts from noise and has a rate of its own.
+# of the table sees: docs/accuracy/sweep.jsonl. It holds full for both, auto (lora-lite) for DeiT-tiny, bias, side and
+# head for MobileNetV2; a rate without a row there is the usual one of its literature. Adapters together take the
+# smallest of theirs. The head starts from noise and has a rate of its own.
 TOKEN_RATES = {
-    "full": 2e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
+    "full": 2e-4, "lora": 2e-3, "lora-lite": 6e-3,
+    "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
 }  # fmt: skip
 MAP_RATES = {
-    "full": 3e-4, "lora": 2e-3, "norm": 3e-3, "bias": 3e-3, "prompt": 5e-3, "side": 3e-3, "side-detached": 5e-3,
+    "full": 3e-4, "lora": 2e-3, "lora-lite": 4e-3,
+    "norm": 3e-3, "bias": 3e-3, "prompt": 5e-3, "side": 3e-3, "side-detached": 5e-3,
 }  # fmt: skip
 # An Adam step moves a logit by up to rate x inputs: the wider the classifier, the smaller its rate. Alone on CIFAR-10
 # photos of 64 px 192 inputs were best at .01 to .02 and 1280 at .002 to .003; beside adapters less overfits less.
 HEAD_RATE_TIMES_INPUTS = 0.8
 HEAD_ALONE_RATE_TIMES_INPUTS = 2.0
+# The down-projection of LoRA moves its output by rate x inputs a step as well, the up-projection by the rate alone: the
+# rate falls with the root. Measured at 192 inputs.
+LITE_RATE_TIMES_ROOT = 6e-3 * 192**0.5
 MAX_HEAD_RATE, MAX_HEAD_ALONE_RATE = 5e-3, 1e-2
 
 
@@ -53,7 +59,10 @@ def learning_rates(model: nn.Module, adapter: str, lr: float | None = None) -> t
         alone = lr or min(MAX_HEAD_ALONE_RATE, HEAD_ALONE_RATE_TIMES_INPUTS / inputs)
         return alone, alone
     head = min(MAX_HEAD_RATE, HEAD_RATE_TIMES_INPUTS / inputs)
-    return lr or min(rates[kind] for kind in kinds), head
+    rate = min(rates[kind] for kind in kinds)
+    if LORA_LITE in kinds:
+        rate = min(rate, LITE_RATE_TIMES_ROOT / max(p.shape[1] for n, p in parameters.items() if "lora_A" in n) ** 0.5)
+    return lr or rate, head
 
 
 def make_optimizer(model: nn.Module, adapter: str, lr: float | None, weight_decay: float) -> torch.optim.AdamW:

@@ -13,7 +13,8 @@ from s2a_core.compression.routes.generic import hooked
 from s2a_core.compression.routes.norms import batch_norm, group_norm, layer_norm, rms_norm, run_norm
 from s2a_core.compression.routes.pointwise import activation, dropout, piecewise
 from s2a_core.compression.routes.pooling import avg_pool2d, max_pool2d
-from s2a_core.compression.routes.products import attention, conv, linear
+from s2a_core.compression.routes.products import attention, conv, linear, low_rank
+from s2a_core.ops import low_rank_linear
 
 ROUTES: dict[Any, Route] = {
     F.gelu: activation("gelu"),
@@ -41,6 +42,7 @@ ROUTES: dict[Any, Route] = {
     F.rms_norm: rms_norm,
     F.scaled_dot_product_attention: attention,
     F.linear: linear,
+    low_rank_linear: low_rank,
     F.conv1d: conv,
     F.conv2d: conv,
     F.conv3d: conv,

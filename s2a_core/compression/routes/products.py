@@ -52,6 +52,18 @@ def linear(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str,
         return func(x, weight, bias)
 
 
+def low_rank(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """ops.low_rank_linear: a linear layer with LoRA keeps its input at the site's width."""
+    x, weight, bias, down, up, _ = args
+    if not keeps_something(x, weight, bias, down, up):
+        return func(*args)
+    site = session.site("linear")
+    session.record(site, x)
+    site.exact_shapes = tuple(tuple(parameter.shape) for parameter in (weight, down, up))
+    with session.attributed_to(site):
+        return func(*args)
+
+
 def _matched(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Operands in the weight's dtype where no autocast does it: frozen weights may be narrower than trained biases."""
     if torch.is_autocast_enabled(x.device.type) or (

@@ -47,9 +47,9 @@ def test_lora_starts_equal_on_every_family() -> None:
         assert_close(add_adapters(model, AdapterSpec(("lora",)), size)(x).detach(), before, rel=1e-6)
 
 
-def test_auto_is_prompts_on_tokens_and_scales_with_branches_on_maps() -> None:
+def test_auto_is_light_lora_on_tokens_and_scales_with_branches_on_maps() -> None:
     tokens = resolve(timm.create_model("vit_tiny_patch16_224"), AdapterSpec())
-    assert (tokens.kinds, tokens.rank) == (("bias", "norm", "prompt"), 4)
+    assert str(tokens) == "lora-lite"
     network = timm.create_model("mobilenetv2_100", num_classes=5)
     maps = resolve(network, AdapterSpec())
     assert maps.kinds == ("bias", "norm", "side")
@@ -58,6 +58,20 @@ def test_auto_is_prompts_on_tokens_and_scales_with_branches_on_maps() -> None:
     assert network.s2a_adapter == maps
     assert all(p.requires_grad for name, p in network.named_parameters() if ".bn" in name)
     assert not any(p.requires_grad for name, p in network.named_parameters() if "conv" in name and "s2a_" not in name)
+
+
+def test_auto_is_prompts_on_hybrids() -> None:
+    spec = resolve(timm.create_model("mobilevit_xxs"), AdapterSpec())
+    assert (spec.kinds, spec.rank) == (("bias", "norm", "prompt"), 4)
+
+
+def test_light_lora_is_on_the_layers_that_widen_and_within_the_promised_share() -> None:
+    model = timm.create_model("deit_tiny_patch16_224", num_classes=5)
+    backbone = sum(p.numel() for p in model.parameters())
+    add_adapters(model, AdapterSpec.parse("lora-lite"))
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad and "lora_" in name}
+    assert {name.split(".lora_")[0].split(".", 2)[2] for name in trained} == {"attn.qkv", "mlp.fc1"}
+    assert sum(trained.values()) <= 0.009 * backbone
 
 
 def test_auto_has_branches_beside_blocks_that_are_plain_attributes() -> None:

@@ -12,8 +12,15 @@ def test_names_are_read_in_any_order() -> None:
     assert AdapterSpec.parse("auto").is_auto
 
 
+@pytest.mark.parametrize("text", ["lora-lite", "side-detached", "bias,side-detached", "lora"])
+def test_a_variant_is_read_back_from_its_own_words(text: str) -> None:
+    assert str(AdapterSpec.parse(text)) == text
+    assert AdapterSpec.parse(str(AdapterSpec.parse(text))) == AdapterSpec.parse(text)
+
+
 @pytest.mark.parametrize(
-    ("text", "reason"), [("vpt", "no adapter"), ("", "no adapter"), ("lora,bias", "cannot be combined")]
+    ("text", "reason"),
+    [("vpt", "no adapter"), ("", "no adapter"), ("lora,bias", "cannot be combined"), ("lora-lite,bias", "cannot")],
 )
 def test_what_does_not_exist_is_refused_with_what_is_allowed(text: str, reason: str) -> None:
     with pytest.raises(BadAdapter, match=reason):

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import compress, discover
 from s2a_core.storage import Storage, StoragePolicy
 from tests.assertions import assert_close
 from tests.s2a_core.compression.models import bias_only, gradients, small_vit
+
+REGIONS = (".attn:region", ".mlp:region")
 
 
 def _policy(model: nn.Module, x: torch.Tensor, op: str, **options: object) -> StoragePolicy:
@@ -40,6 +43,20 @@ def test_regions_hold_codes_and_one_statistic_a_token() -> None:
     held = session.ledger.bytes_by_site()
     assert held["blocks.0.attn:region"] == codes_and_scales + rstd
     assert held["blocks.0.mlp:region"] == codes_and_scales + rstd
+
+
+@pytest.mark.parametrize("op", ["region", "block"])
+def test_lora_layers_are_rebuilt_with_their_region_and_hold_nothing_of_their_own(op: str) -> None:
+    model, x = add_adapters(small_vit(), AdapterSpec(("lora",)), 64), torch.randn(4, 3, 64, 64)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:  # zero at first: nothing would reach lora_A
+            nn.init.normal_(parameter, std=0.02)
+    expected = gradients(model, model(x))
+    with compress(model, _policy(model, x, op, chunk_samples=3)) as session:
+        y = model(x)
+    assert_close(gradients(model, y), expected, rel=0.03)
+    places = {f"blocks.{i}{part}" for i in range(2) for part in ([":block"] if op == "block" else REGIONS)}
+    assert {entry.site for entry in session.ledger.entries if "blocks" in entry.site} == places
 
 
 def test_dropout_inside_a_region_replays_the_forward_mask() -> None:

@@ -34,6 +34,15 @@ def test_a_wide_classifier_has_a_smaller_rate() -> None:
     assert learning_rates(wide, "bias")[1] == pytest.approx(0.8 / 1280)
 
 
+def test_light_lora_has_a_smaller_rate_on_wider_layers() -> None:
+    def rate(width: int) -> float:
+        model = timm.create_model("vit_tiny_patch16_224", embed_dim=width, depth=1, num_heads=4, num_classes=10)
+        return learning_rates(add_adapters(model, AdapterSpec.parse("lora-lite")), "lora-lite")[0]
+
+    assert rate(96) == rate(192) == pytest.approx(6e-3)
+    assert rate(768) == pytest.approx(3e-3)
+
+
 def test_biases_and_scales_do_not_decay() -> None:
     model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("full",)))
     for group in make_optimizer(model, "full", None, 0.05).param_groups:

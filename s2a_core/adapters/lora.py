@@ -1,0 +1,63 @@
+"""LoRA through peft: which layers take it, and its product run as one operator with the layer's own."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from s2a_core.adapters.spec import AdapterSpec
+from s2a_core.errors import BadAdapter
+from s2a_core.models import head_parameters
+from s2a_core.ops import low_rank_linear
+
+
+def add_lora(model: nn.Module, spec: AdapterSpec, head: set[str]) -> None:
+    """Wrap the layers that take LoRA, in place. head: names of the classifier's parameters, trained as they are.
+
+    Raises BadAdapter where no layer takes it.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = lora_layers(model, spec)
+    if not targets:
+        raise BadAdapter(f"{spec} finds no linear layer to change outside this model's classifier: use bias")
+    inject_adapter_in_model(LoraConfig(r=spec.rank, lora_alpha=2 * spec.rank, target_modules=targets), model)
+    for name, parameter in model.named_parameters():
+        if name in head:
+            parameter.requires_grad_(True)
+    for layer in model.modules():
+        if isinstance(getattr(layer, "base_layer", None), nn.Linear):
+            layer.forward = partial(_forward, layer, layer.forward)
+
+
+def lora_layers(model: nn.Module, spec: AdapterSpec) -> list[str]:
+    """Linear layers, and convolutions that are linear layers per pixel; lite: those with more outputs than inputs."""
+    heads = {name.rsplit(".", 1)[0] for name in head_parameters(model)}
+    return [
+        name for name, module in model.named_modules()
+        if _is_linear(module) and name not in heads and "s2a_" not in name and (not spec.lite or _widens(module))
+    ]  # fmt: skip
+
+
+def _is_linear(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        return module.kernel_size == (1, 1) and module.groups == 1
+    return isinstance(module, nn.Linear)
+
+
+def _widens(module: nn.Module) -> bool:
+    weight = module.weight
+    return isinstance(weight, Tensor) and weight.shape[0] > weight.shape[1]
+
+
+def _forward(layer: Any, of_peft: Any, x: Tensor) -> Tensor:
+    """peft's forward where LoRA is switched off or merged, else the same sum in one operator."""
+    name = layer.active_adapters[0]
+    base = layer.base_layer
+    if layer.disable_adapters or layer.merged or base.weight.requires_grad:
+        result: Tensor = of_peft(x)
+        return result
+    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+    return low_rank_linear(x, base.weight, base.bias, down, up, layer.scaling[name])

@@ -1,0 +1,63 @@
+"""A frozen linear layer with a low-rank change (LoRA) as one operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.overrides import handle_torch_function, has_torch_function
+
+
+def low_rank_linear(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float) -> Tensor:
+    """y = x·Wᵀ + b + scale·(x·downᵀ)·upᵀ. x: [..., K], weight: [M, K] frozen, down: [r, K], up: [M, r]; y: [..., M].
+
+    The product of low rank is added into y, so that nothing as wide as y is made beside it; what is kept is x.
+    Source: LoRA (Hu et al. 2021).
+    """
+    operands = (x, weight, bias, down, up)
+    if has_torch_function(operands):
+        result: Tensor = handle_torch_function(low_rank_linear, operands, *operands, scale)
+        return result
+    autocasts = torch.is_autocast_enabled(x.device.type)
+    dtype = torch.get_autocast_dtype(x.device.type) if autocasts else weight.dtype
+    bias = None if bias is None else bias.to(dtype)
+    y: Tensor = LowRankLinearFunction.apply(x.to(dtype), weight.to(dtype), bias, down, up, scale)
+    return y
+
+
+class LowRankLinearFunction(torch.autograd.Function):
+    """low_rank_linear with x, weight and bias of one dtype. Saves x; the gradients of down and up have their dtypes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, down, up)
+        ctx.scale = scale
+        y = F.linear(x, weight, bias)
+        y.view(-1, y.shape[-1]).addmm_(_rows(F.linear(x, down.to(x.dtype))), up.to(x.dtype).t(), alpha=scale)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, down, up = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        rows, inputs = _rows(dy), _rows(x)
+        low = rows @ up.to(dy.dtype)  # [N, r]
+        dx = d_down = d_up = None
+        if needs[0]:
+            dx = (rows @ weight).addmm_(low, down.to(dy.dtype), alpha=ctx.scale).view(x.shape)
+        if needs[3]:
+            d_down = (low.t() @ inputs).to(down.dtype).mul_(ctx.scale)
+        if needs[4]:
+            d_up = (rows.t() @ (inputs @ down.to(x.dtype).t())).to(up.dtype).mul_(ctx.scale)
+        db = rows.sum(0, dtype=torch.float32).to(dy.dtype) if needs[2] else None
+        return dx, None, db, d_down, d_up, None
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
