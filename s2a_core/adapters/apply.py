@@ -31,9 +31,9 @@ def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) 
     lora-lite is LoRA of rank 2 on the layers that widen (a ViT's qkv and fc1), 0.75 % of DeiT-tiny's parameters. In an
     attention or an MLP that is rebuilt from its norm's codes its inputs are rebuilt too: it holds no more than biases
     do, and trains better. On CNNs it does not; there scales and residual branches (TinyTL, Cai et al. 2020) close most
-    of the distance between biases and full fine-tuning. A branch works at a quarter of a large map's positions, so half
-    of the channels are few bytes beside a block's own. Hybrids (LayerNorm and BatchNorm) train bias, norm and prompts of
-    rank 4. A model without repeated blocks has no place for branches or prompts and goes without.
+    of the distance between biases and full fine-tuning. A branch works at a quarter of a large map's positions, so
+    half of the channels are few bytes beside a block's own. Hybrids (LayerNorm and BatchNorm) train bias, norm and
+    prompts of rank 4. A model without repeated blocks has no place for branches or prompts and goes without.
     image_size: as in add_adapters. Accuracies: s2a_core.adapters.spec.
     """
     return _auto(model, spec, bool(places(model, _size_of(model, image_size)))) if spec.is_auto else spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,7 +29,17 @@ def add_lora(model: nn.Module, spec: AdapterSpec, head: set[str]) -> None:
             parameter.requires_grad_(True)
     for layer in model.modules():
         if isinstance(getattr(layer, "base_layer", None), nn.Linear):
-            layer.forward = partial(_forward, layer, layer.forward)
+            layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
+
+
+def without_lora(model: nn.Module) -> nn.Module:
+    """The model, in place, with the layers that LoRA wraps back where they were."""
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if hasattr(layer, "base_layer"):
+                setattr(parent, name, layer.base_layer)
+    vars(model).pop("peft_config", None)
+    return model
 
 
 def lora_layers(model: nn.Module, spec: AdapterSpec) -> list[str]:
@@ -52,12 +62,12 @@ def _widens(module: nn.Module) -> bool:
     return isinstance(weight, Tensor) and weight.shape[0] > weight.shape[1]
 
 
-def _forward(layer: Any, of_peft: Any, x: Tensor) -> Tensor:
+def _forward(layer: Any, x: Tensor) -> Tensor:
     """peft's forward where LoRA is switched off or merged, else the same sum in one operator."""
     name = layer.active_adapters[0]
     base = layer.base_layer
     if layer.disable_adapters or layer.merged or base.weight.requires_grad:
-        result: Tensor = of_peft(x)
+        result: Tensor = type(layer).forward(layer, x)
         return result
     down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
     return low_rank_linear(x, base.weight, base.bias, down, up, layer.scaling[name])

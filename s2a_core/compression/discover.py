@@ -60,12 +60,9 @@ class _Survey:
 
 
 def _repeated(model: nn.Module) -> Iterator[str]:
-    """Names of modules that stand in a row: children of a sequence, or of a parent with several of their class.
-
-    A layer with a LoRA around it (peft keeps it as `base_layer`) is still one layer.
-    """
+    """Names of modules that stand in a row: children of a sequence, or of a parent with several of their class."""
     for name, parent in model.named_modules():
-        children = {n: child for n, child in parent.named_children() if not hasattr(child, "base_layer")}
+        children = dict(parent.named_children())
         classes = Counter(type(child) for child in children.values())
         for child_name, child in children.items():
             if isinstance(parent, nn.Sequential | nn.ModuleList) or classes[type(child)] > 1:
@@ -79,6 +76,9 @@ def _innermost(names: Iterable[str], others: Iterable[str]) -> list[str]:
 
 
 def _has_inside(module: nn.Module) -> bool:
+    """Whether it is more than one layer. With LoRA around it, where peft keeps it as `base_layer`, it still is one."""
+    if hasattr(module, "base_layer"):
+        return False
     return next(module.children(), None) is not None and next(module.parameters(), None) is not None
 
 

@@ -82,6 +82,7 @@ class Session(TorchFunctionMode):
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
         self._stack.close()
         self._live_pending.clear()
+        self._shared.clear()  # a session outlives its step in reference cycles; codes go as backward reads them
 
     def _enter_module(self, name: str) -> Callable[[nn.Module, Any], None]:
         if name == "":

@@ -29,13 +29,14 @@ def low_rank_linear(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor
 
 
 class LowRankLinearFunction(torch.autograd.Function):
-    """low_rank_linear with x, weight and bias of one dtype. Saves x; the gradients of down and up have their dtypes."""
+    """low_rank_linear with x, weight and bias of one dtype. Saves x where down or up are trained."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
     ) -> Tensor:
-        ctx.save_for_backward(x, weight, down, up)
+        trains = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
+        ctx.save_for_backward(x if trains else None, weight, down, up)
         ctx.scale = scale
         y = F.linear(x, weight, bias)
         y.view(-1, y.shape[-1]).addmm_(_rows(F.linear(x, down.to(x.dtype))), up.to(x.dtype).t(), alpha=scale)
@@ -46,15 +47,15 @@ class LowRankLinearFunction(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, down, up = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        rows, inputs = _rows(dy), _rows(x)
+        rows = _rows(dy)
         low = rows @ up.to(dy.dtype)  # [N, r]
         dx = d_down = d_up = None
         if needs[0]:
-            dx = (rows @ weight).addmm_(low, down.to(dy.dtype), alpha=ctx.scale).view(x.shape)
+            dx = (rows @ weight).addmm_(low, down.to(dy.dtype), alpha=ctx.scale).view(*dy.shape[:-1], -1)
         if needs[3]:
-            d_down = (low.t() @ inputs).to(down.dtype).mul_(ctx.scale)
+            d_down = (low.t() @ _rows(x)).to(down.dtype).mul_(ctx.scale)
         if needs[4]:
-            d_up = (rows.t() @ (inputs @ down.to(x.dtype).t())).to(up.dtype).mul_(ctx.scale)
+            d_up = (rows.t() @ (_rows(x) @ down.to(x.dtype).t())).to(up.dtype).mul_(ctx.scale)
         db = rows.sum(0, dtype=torch.float32).to(dy.dtype) if needs[2] else None
         return dx, None, db, d_down, d_up, None
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from s2a_core.adapters.lora import without_lora
 from s2a_core.profiling.runs import run_step
 from s2a_core.profiling.timeline import two_batches, upper_lines
 from s2a_core.profiling.types import BaselineCost
@@ -19,11 +20,14 @@ LORA_TARGETS = ("qkv", "proj", "fc1", "fc2", "query", "key", "value", "q", "k", 
 
 
 def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) -> tuple[BaselineCost, ...]:
-    """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out."""
+    """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out.
+
+    model: LoRA of its own is not part of the others.
+    """
     small, large = two_batches(len(x))
     found = []
     for name, build in _BUILDERS.items():
-        other = build(copy.deepcopy(model))
+        other = build(without_lora(copy.deepcopy(model)))
         if other is None:
             continue
         other.train()

@@ -9,7 +9,7 @@ from torch import nn
 from s2a_core.compression import compress, discover
 from s2a_core.compression.discover import uniform_policy
 from s2a_core.errors import InvalidInput, UnsupportedSite
-from s2a_core.meter import held_bytes
+from s2a_core.meter import PeakMeter, held_bytes
 from s2a_core.storage import Storage, StoragePolicy
 from tests.assertions import assert_close
 from tests.s2a_core.compression.models import PlainNet, gradients, small_cnn, small_vit
@@ -155,3 +155,16 @@ def test_autocast_runs_inside_a_session() -> None:
         with compress(model, uniform_policy(specs, 8, recompute=True, frozen_weights="bf16")):
             y = model(x)
     assert _cosine(gradients(model, y), expected) > 0.99
+
+
+def test_codes_are_gone_after_backward_although_the_session_is_not() -> None:
+    model, x = small_vit().requires_grad_(True), torch.randn(4, 3, 64, 64)
+    policy = uniform_policy(discover(model, x), 8)
+    with PeakMeter() as meter:
+        with compress(model, policy) as session:
+            y = model(x)
+        assert session.ledger.bytes_by_site()["blocks.0.mlp.fc1:linear"] > 0
+        y.sum().backward()
+        del y
+    gradients = sum(p.grad.untyped_storage().nbytes() for p in model.parameters() if p.grad is not None)
+    assert meter.end_bytes < gradients + 4096

@@ -65,3 +65,13 @@ def test_its_input_is_kept_at_the_width_of_its_site() -> None:
     exact = torch.autograd.grad(layer(x).sum(), (layer.down, layer.up))
     assert_close(layer.down.grad, exact[0], rel=0.02)
     assert_close(layer.up.grad, exact[1], rel=0.02)
+
+
+def test_nothing_is_kept_where_the_low_rank_weights_are_frozen() -> None:
+    saved: list[torch.Tensor] = []
+    x, weight, bias, down, up = _operands()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        y = low_rank_linear(x, weight, bias, down.detach(), up.detach(), 0.5)
+    assert all(t.data_ptr() != x.data_ptr() for t in saved)
+    (dx,) = torch.autograd.grad(y.sum(), x)
+    assert_close(dx, torch.autograd.grad(_stock(x, weight, bias, down, up).sum(), x)[0], rel=1e-5)

@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 
+from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.runs import run_step
 from s2a_core.storage import StoragePolicy
@@ -18,6 +19,13 @@ def test_a_model_without_linears_has_no_lora() -> None:
     assert "lora" not in found
     assert found["full"].fixed_bytes > found["bias"].fixed_bytes
     assert [p.requires_grad for p in model.parameters()] == flags
+
+
+def test_lora_of_the_model_is_no_part_of_the_baselines() -> None:
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=4, img_size=32, depth=2)
+    x, y = torch.randn(4, 3, 32, 32), torch.zeros(4).long()
+    expected = measure_baselines(model, x, y, "fp32")
+    assert measure_baselines(add_adapters(model, AdapterSpec.parse("lora-lite"), 32), x, y, "fp32") == expected
 
 
 def test_a_baseline_is_predicted_at_batches_where_another_moment_is_the_worst() -> None:
