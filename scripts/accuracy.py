@@ -1,6 +1,6 @@
 """Accuracy of every adapter, exact and compressed, with real weights on real photos: the table of docs/accuracy.
 
-    python scripts/accuracy.py [--only TEXT] [--minutes N]     what is missing, most telling rows first, then the table
+    python scripts/accuracy.py [--only TEXT] [--minutes N] [--seeds N]   what is missing, most telling first; the table
     python scripts/accuracy.py --sweep [--only TEXT]           the learning-rate sweep behind s2a_core/train/recipe.py
     python scripts/accuracy.py --table                         the table alone
 
@@ -19,11 +19,11 @@ import time
 from collections.abc import Iterator
 
 from accuracy_runs import PROTOCOLS, ROOT, SHARED, WEIGHTS, Cell, run_cell
-from accuracy_table import ADAPTERS, OUT, SUMMARY_FOLLOWS, rows_of, summary, table
+from accuracy_table import ADAPTERS, MARKS, OUT, README, SUMMARY_FOLLOWS, readme_table, rows_of, summary, table
 
 from s2a_core.kernels import enable_native
 
-SEEDS = (0, 1, 2)
+NUM_SEEDS = 3
 LAST = "norm"  # a part of `auto` on CNNs: its own rows come when all others are there
 RATES = {
     "full": (1e-4, 3e-4, 2e-4, 1e-3), "head": (1e-3, 3e-3, 1e-2), "lora": (2e-3, 5e-4, 5e-3),
@@ -32,14 +32,14 @@ RATES = {
 DEFAULT_RATES = (3e-3, 1e-3, 8e-3)
 
 
-def cells() -> Iterator[Cell]:
+def cells(num_seeds: int = NUM_SEEDS) -> Iterator[Cell]:
     """The table, most telling first: what the targets compare, then the other adapters, seed by seed."""
     first = [("full", "exact"), ("auto", "exact"), ("auto", "compressed"), ("head", "exact")]
     ways = [(adapter, storage) for adapter in ADAPTERS for storage in ("exact", "compressed")]
     last = [way for way in ways if way[0] == LAST]
     rest = [way for way in ways if way not in (*first, *last)]
     for part, dataset in itertools.product((first, rest, last), ("cifar10", "trashnet6")):
-        for seed, model, (adapter, storage) in itertools.product(SEEDS, WEIGHTS, part):
+        for seed, model, (adapter, storage) in itertools.product(range(num_seeds), WEIGHTS, part):
             yield Cell(dataset, model, adapter, storage, seed)
 
 
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="runs whose name holds these words, such as 'mobilenetv2 auto'")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run after so many minutes")
     parser.add_argument("--sweep", action="store_true", help="the learning-rate sweep")
+    parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help="runs of every row")
     parser.add_argument("--table", action="store_true", help="write the table and stop")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def main() -> None:
         enable_native()
         path = OUT / ("sweep.jsonl" if options.sweep else "results.jsonl")
         began = time.monotonic()
-        for cell in sweep_cells() if options.sweep else cells():
+        for cell in sweep_cells() if options.sweep else cells(options.seeds):
             done = {row["key"] for row in rows_of(path)}
             if cell.key in done or not all(word in cell.key.split() for word in options.only.split()):
                 continue
@@ -78,6 +79,8 @@ def main() -> None:
     spec = ROOT / "s2a_core" / "adapters" / "spec.py"
     head, _, tail = spec.read_text().partition(SUMMARY_FOLLOWS)
     spec.write_text(head + SUMMARY_FOLLOWS + summary() + tail[tail.index('"""') :])
+    before, rest = README.read_text().split(MARKS[0])
+    README.write_text(before + MARKS[0] + readme_table() + MARKS[1] + rest.split(MARKS[1])[1])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from accuracy_runs import BATCH, BITS, ROOT
 
 OUT = ROOT / "docs" / "accuracy"
 COMMAND = "make accuracy"
+README, MARKS = ROOT / "README.md", ("<!-- accuracy:begin -->\n", "<!-- accuracy:end -->\n")
 SUMMARY_FOLLOWS = "compressed is 4 bits.\n\n"
 ADAPTERS = ("full", "head", "auto", "bias", "norm", "side", "lora", "prompt")
 
@@ -37,11 +38,6 @@ def mean_and_error(values: list[float]) -> tuple[float, float]:
 
 def table() -> str:
     """docs/accuracy/README.md."""
-    rows = rows_of(OUT / "results.jsonl")
-    groups: dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]] = {}
-    for row in rows:
-        ways = groups.setdefault((row["dataset"], row["model"]), {})
-        ways.setdefault((row["adapter"], row["storage"]), []).append(row)
     lines = [
         "# Accuracy",
         "",
@@ -51,7 +47,7 @@ def table() -> str:
         f"compressed: everything at {BITS} bits, regions recomputed. `auto` is what s2a chooses for the model.",
         "processor s: of a whole run, its evaluations too; the median over seeds.",
     ]
-    for (dataset, model), ways in sorted(groups.items()):
+    for (dataset, model), ways in _groups().items():
         some = next(iter(ways.values()))[0]
         lines += [
             "",
@@ -96,6 +92,37 @@ def summary() -> str:
         ]
         lines.append(f"    {adapter} {storage}: " + ", ".join(found))
     return "\n".join(lines) + "\n"
+
+
+def readme_table() -> str:
+    """The rows of README.md between its accuracy marks: what is trained in full, the head alone, and `auto`."""
+    lines = [
+        "| weights, photos | full % | head % | s2a % | s2a, 4 bits % | of full | trained | peak MiB, full | s2a |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for (dataset, model), ways in _groups().items():
+        full, auto = ways["full", "exact"], ways["auto", "compressed"]
+        means = [
+            mean_and_error([100 * row["accuracy"] for row in ways[way]])
+            for way in (("full", "exact"), ("head", "exact"), ("auto", "exact"), ("auto", "compressed"))
+        ]
+        peaks = [max(row["measured_peak_bytes"] for row in rows) / 2**20 for rows in (full, auto)]
+        lines.append(
+            f"| {model}, {dataset} | "
+            + " | ".join(f"{mean:.1f} ± {error:.1f}" for mean, error in means)
+            + f" | {100 * means[3][0] / means[0][0]:.1f} % | {100 * auto[0]['trained_share']:.2f} % "
+            f"| {peaks[0]:.0f} | {peaks[1]:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _groups() -> dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]]:
+    """(dataset, model) -> (adapter, storage) -> rows, in order."""
+    groups: dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]] = {}
+    for row in rows_of(OUT / "results.jsonl"):
+        ways = groups.setdefault((row["dataset"], row["model"]), {})
+        ways.setdefault((row["adapter"], row["storage"]), []).append(row)
+    return dict(sorted(groups.items()))
 
 
 def _accuracy(ways: dict[tuple[str, str], list[dict[str, Any]]], adapter: str, storage: str) -> float | None:

@@ -90,7 +90,7 @@ HEAD = (
     "the last column counts verified plans whose measured peak lay above what was then promised.",
     "",
 )
-ADAPTERS = ("bias", "bias,prompt", "side", "lora", "full")
+ADAPTERS = ("bias", "bias,prompt", "side", "lora", "lora-lite", "full")
 # Of the way from the smallest budget to what the exact plan of the whole batch needs.
 SHARES = (0.0, 0.25, 0.7)
 BATCH = 8

@@ -29,6 +29,10 @@ def test_the_adapters_docstring_says_the_measured_accuracies(accuracy: ModuleTyp
     assert lines in (spec.__doc__ or "") + "\n"
 
 
+def test_the_readme_shows_the_rows_that_the_results_give(accuracy: ModuleType) -> None:
+    assert accuracy.MARKS[0] + accuracy.readme_table() + accuracy.MARKS[1] in (ROOT / "README.md").read_text()
+
+
 def test_results_are_of_one_protocol_for_each_model_and_dataset() -> None:
     rows = [json.loads(line) for line in (ROOT / "docs" / "accuracy" / "results.jsonl").read_text().splitlines()]
     keys = [row["key"] for row in rows]

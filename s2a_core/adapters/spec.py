@@ -14,7 +14,7 @@ Measured: mean validation accuracy in % on the CIFAR-10 subset, (runs), of docs/
     norm compressed: mobilenetv2 62.4 (3)
     side exact: deit_tiny 59.4 (3), mobilenetv2 60.1 (3)
     side compressed: deit_tiny 59.6 (3), mobilenetv2 60.3 (3)
-    lora exact: mobilenetv2 62.9 (3)
+    lora exact: deit_tiny 72.6 (1), mobilenetv2 62.9 (3)
     lora compressed: mobilenetv2 60.6 (3)
     prompt exact: deit_tiny 54.4 (3), mobilenetv2 58.6 (3)
     prompt compressed: deit_tiny 54.4 (3), mobilenetv2 58.9 (3)
