@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.memory_sections import site_rows
 from s2a_core.sizes import format_at_least, format_bytes
 from s2a_core.storage import kept_as, whole_of
@@ -162,19 +163,14 @@ def summarise(names: Sequence[str], most: int = 6) -> str:
     return ", ".join(words[:most]) + (f", and {len(words) - most} more kinds" if len(words) > most else "")
 
 
-def adapter_words(plan: Document) -> str:
-    """`bias+prompt` from a plan's adapter."""
-    adapter = plan.get("adapter")
-    kinds = adapter.get("kinds") if isinstance(adapter, Mapping) else adapter
-    return "+".join(kinds) if isinstance(kinds, (list, tuple)) else str(kinds)
-
-
 def _heading(plan: Document) -> Text:
     predicted = plan.get("predicted") or {}
     batch, micro = plan.get("batch_size"), plan.get("micro_batch")
     text = Text()
     text.append(str(plan.get("model", "")), style="bold cyan")
-    text.append(f"  {adapter_words(plan)}, {plan.get('precision')}, {plan.get('image_size')} px, batch {batch}")
+    text.append(
+        f"  {adapter_words(plan.get('adapter'))}, {plan.get('precision')}, {plan.get('image_size')} px, batch {batch}"
+    )
     if micro and micro != batch:
         text.append(f" = {plan.get('accumulation')} x {micro}")
     text.append("\npredicted peak ")
@@ -198,7 +194,7 @@ def _sections(plan: Document) -> list[RenderableType]:
     solver = plan.get("solver") or {}
     reason = plan.get("adapter_reason") or plan.get("why_adapter")
     if reason:
-        parts.append(f"why {adapter_words(plan)} in {plan.get('precision')}: {escape(str(reason))}")
+        parts.append(f"why {adapter_words(plan.get('adapter'))} in {plan.get('precision')}: {escape(str(reason))}")
     smallest = plan.get("min_feasible_budget_bytes")
     if smallest:
         parts.append(f"the smallest budget that fits is {format_at_least(int(smallest))}")

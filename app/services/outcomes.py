@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.models import Job, PredictionPair
+from s2a_core.adapters.spec import adapter_words
 
 MAX_PART = 4000  # characters of JSON: longer parts, such as the memory timeline, are in the artifact report.json
 
@@ -25,9 +26,7 @@ def pair_of(job: Job, report: Mapping[str, Any]) -> PredictionPair | None:
     predicted, measured = report.get("predicted_peak_bytes"), report.get("measured_peak_bytes")
     if not isinstance(predicted, int) or not isinstance(measured, int) or predicted <= 0:
         return None
-    adapter = report.get("adapter")
-    kinds = adapter.get("kinds") if isinstance(adapter, Mapping) else adapter
-    name = ",".join(kinds) if isinstance(kinds, list) else str(kinds or job.request.get("adapter", "auto"))
+    name = adapter_words(report.get("adapter")).replace("+", ",") or str(job.request.get("adapter", "auto"))
     return PredictionPair(
         model=str(report.get("model") or job.request.get("model")),
         adapter=name,

@@ -83,6 +83,18 @@ class AdapterSpec:
         kinds = sorted(words, key=lambda word: order.index(word) if word in order else len(order))
         return cls(tuple(kinds), **fields)
 
+    @classmethod
+    def from_json(cls, document: Any) -> AdapterSpec:
+        """From what to_json made, without fields that this version lacks, or from words as for parse."""
+        if isinstance(document, str):
+            return cls.parse(document)
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in dict(document).items()
+            if name in cls.__dataclass_fields__
+        }
+        return cls(**fields)
+
     @property
     def is_auto(self) -> bool:
         """Whether the model decides."""
@@ -96,3 +108,13 @@ class AdapterSpec:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""
         return {**asdict(self), "kinds": list(self.kinds)}
+
+
+def adapter_words(document: Any) -> str:
+    """`bias+prompt` for people, from the adapter of a plan or a report; nothing where there is none."""
+    if not document:
+        return ""
+    try:
+        return str(AdapterSpec.from_json(document)).replace(",", "+")
+    except BadAdapter:
+        return str(document)

@@ -45,7 +45,7 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     is_complete = is_random(str(report["model"]), source)
     size = report.get("image_size")
     model = load_model(str(report["model"]), "none" if is_complete else source, len(report["classes"]), size)
-    model = add_adapters(model, adapter_spec(report.get("adapter") or plan.get("adapter")), size)
+    model = add_adapters(model, AdapterSpec.from_json(report.get("adapter") or plan.get("adapter")), size)
     known = model.state_dict()
     unexpected = [name for name in tensors if name not in known]
     missing = [name for name in known if name not in tensors] if is_complete else []
@@ -77,14 +77,3 @@ def read_documents(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         except ValueError as error:
             raise InvalidInput(f"{directory / name} is not JSON ({error})") from error
     return documents[0], documents[1]
-
-
-def adapter_spec(document: Any) -> AdapterSpec:
-    """The adapter from its document, or from its kinds alone."""
-    if isinstance(document, str):
-        return AdapterSpec.parse(document)
-    names = AdapterSpec.__dataclass_fields__
-    fields: dict[str, Any] = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in dict(document).items() if key in names
-    }
-    return AdapterSpec(**fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from s2a_core.adapters.spec import adapter_words
 from s2a_core.sizes import format_bytes
 
 Document = Mapping[str, Any]
@@ -14,7 +15,7 @@ def model_card(report: Document, plan: Document) -> str:
     """Markdown with front matter: what the model is, how good, what it took, how to use it, what to beware of."""
     accuracy = report.get("accuracy")
     data = report.get("dataset") or {}
-    kinds = _kinds(report)
+    kinds = adapter_words(report.get("adapter"))
     source = str(data.get("source") or "the dataset").rstrip("/").rsplit("/", 1)[-1]
     rows = [
         ("validation accuracy", f"{100 * float(accuracy):.2f} %" if accuracy is not None else "not measured"),
@@ -87,12 +88,7 @@ def _files(report: Document) -> str:
     return f"`adapter.safetensors` holds what was trained and the classifier; the base weights ({beside}) are needed beside it."
 
 
-def _kinds(report: Document) -> str:
-    adapter = report.get("adapter")
-    kinds = adapter.get("kinds") if isinstance(adapter, Mapping) else adapter
-    return "+".join(kinds) if isinstance(kinds, (list, tuple)) else str(kinds)
-
-
 def _export_words(report: Document) -> str:
-    merges = not {"prompt", "side"} & set(_kinds(report).split("+"))
+    kinds = adapter_words(report.get("adapter"))
+    merges = "prompt" not in kinds and "side" not in kinds
     return "a checkpoint of plain timm" if merges else "a package that s2a_core loads"

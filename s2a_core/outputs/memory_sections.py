@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import kept_as, whole_of
@@ -115,7 +116,7 @@ def baselines_section(report: Document, plan: Document) -> str:
         return ""
     budget = int(report.get("budget_bytes") or 0)
     ours = int(report.get("measured_peak_bytes") or report.get("predicted_peak_bytes") or 0)
-    rows = [(f"this run ({_adapter(report)})", ours, True)]
+    rows = [(f"this run ({(adapter_words(report.get('adapter')) or 's2a')})", ours, True)]
     rows += [(str(b["name"]).replace("_", " "), int(b["peak_bytes"]), False) for b in baselines]
     top = max(size for _, size, _ in rows) * 1.02
     drawn = "".join(
@@ -226,9 +227,3 @@ def _words(whole: str, storage: str) -> str:
     if whole:
         return "run as it is" if storage == "none" else f"its input in {storage[1:]} bits; rebuilt in backward"
     return STORAGE_WORDS.get(storage, f"codes of {storage[1:]} bit" if storage[:1] == "b" else "")
-
-
-def _adapter(report: Document) -> str:
-    adapter = report.get("adapter")
-    kinds = adapter.get("kinds") if isinstance(adapter, Mapping) else adapter
-    return "+".join(kinds) if isinstance(kinds, (list, tuple)) else str(kinds or "s2a")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.memory_sections import baselines_section, budget_section, storage_section, timeline_section
 from s2a_core.outputs.quality_sections import confusion_section, curves_section, data_section, mistakes_section
 from s2a_core.sizes import format_bytes
@@ -55,8 +56,7 @@ def _header(report: Document) -> str:
         verdict = f'<span class="pill bad">✗ {format_bytes(measured - budget)} over its budget</span>'
     else:
         verdict = '<span class="pill warn">peak not measured</span>'
-    kinds = (report.get("adapter") or {}).get("kinds") if isinstance(report.get("adapter"), Mapping) else None
-    words = ["+".join(kinds) if kinds else "", str(report.get("precision", "")), str(report.get("device", ""))]
+    words = [adapter_words(report.get("adapter")), str(report.get("precision", "")), str(report.get("device", ""))]
     pills = verdict + "".join(f'<span class="pill">{html.escape(word)}</span>' for word in words if word)
     return (
         f'<p class="kicker">s2a fine-tuning report</p><h1>{html.escape(_title(report))}</h1>'

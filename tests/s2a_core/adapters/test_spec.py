@@ -2,7 +2,7 @@
 
 import pytest
 
-from s2a_core.adapters.spec import AdapterSpec
+from s2a_core.adapters.spec import AdapterSpec, adapter_words
 from s2a_core.errors import BadAdapter
 
 
@@ -30,3 +30,11 @@ def test_what_does_not_exist_is_refused_with_what_is_allowed(text: str, reason: 
 def test_a_rank_below_one_is_refused() -> None:
     with pytest.raises(BadAdapter, match="at least 1"):
         AdapterSpec(("lora",), rank=0)
+
+
+def test_words_for_people_say_which_variant() -> None:
+    assert adapter_words(AdapterSpec.parse("lora-lite").to_json()) == "lora-lite"
+    assert adapter_words({"kinds": ["bias", "side"], "detach": True}) == "bias+side-detached"
+    assert [adapter_words(text) for text in ("bias,prompt", "of another version", None)] == [
+        "bias+prompt", "of another version", "",
+    ]  # fmt: skip
