@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,6 @@ class Place:
     channels_first: bool
 
 
-@torch.no_grad()
 def places(model: nn.Module, image_size: int) -> list[Place]:
     """The repeated blocks in the order they run, those only that take and give tokens or maps of samples.
 
@@ -77,7 +77,26 @@ def places(model: nn.Module, image_size: int) -> list[Place]:
         if channels_first or in_shape == out_shape:
             found.append(Place(blocks[module], module, in_shape, out_shape, channels_first))
 
-    hooks = [module.register_forward_hook(note) for module in blocks]
+    _run_hooked(model, blocks, note, image_size)
+    return found
+
+
+def called(model: nn.Module, modules: Iterable[nn.Module], image_size: int) -> set[nn.Module]:
+    """The modules that a forward pass calls; of others the model reads the weights alone, as BEiT does of its qkv.
+
+    Raises InvalidInput for an image size the model refuses.
+    """
+    found: set[nn.Module] = set()
+    _run_hooked(model, modules, lambda module, args, output: found.add(module), image_size)
+    return found
+
+
+@torch.no_grad()
+def _run_hooked(
+    model: nn.Module, modules: Iterable[nn.Module], note: Callable[[nn.Module, Any, Any], None], image_size: int
+) -> None:
+    """One image through the model in evaluation mode; `note` is called after each of the modules."""
+    hooks = [module.register_forward_hook(note) for module in modules]
     was_training = model.training
     parameter = next(model.parameters())
     try:
@@ -88,7 +107,6 @@ def places(model: nn.Module, image_size: int) -> list[Place]:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return found
 
 
 def _is_channels_last(block: nn.Module, shape: tuple[int, ...]) -> bool:

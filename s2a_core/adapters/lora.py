@@ -7,20 +7,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from s2a_core.adapters.blocks import called
 from s2a_core.adapters.spec import AdapterSpec
 from s2a_core.errors import BadAdapter
 from s2a_core.models import head_parameters
 from s2a_core.ops import low_rank_linear
 
 
-def add_lora(model: nn.Module, spec: AdapterSpec, head: set[str]) -> None:
-    """Wrap the layers that take LoRA, in place. head: names of the classifier's parameters, trained as they are.
+def add_lora(model: nn.Module, spec: AdapterSpec, image_size: int) -> None:
+    """Wrap the layers that take LoRA, in place; the classifier is trained as it is.
 
     Raises BadAdapter where no layer takes it.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    targets = lora_layers(model, spec)
+    head, targets = head_parameters(model), lora_layers(model, spec, image_size)
     if not targets:
         raise BadAdapter(f"{spec} finds no linear layer to change outside this model's classifier: use bias")
     inject_adapter_in_model(LoraConfig(r=spec.rank, lora_alpha=2 * spec.rank, target_modules=targets), model)
@@ -42,13 +43,15 @@ def without_lora(model: nn.Module) -> nn.Module:
     return model
 
 
-def lora_layers(model: nn.Module, spec: AdapterSpec) -> list[str]:
+def lora_layers(model: nn.Module, spec: AdapterSpec, image_size: int) -> list[str]:
     """Linear layers, and convolutions that are linear layers per pixel; lite: those with more outputs than inputs."""
     heads = {name.rsplit(".", 1)[0] for name in head_parameters(model)}
-    return [
-        name for name, module in model.named_modules()
+    layers = {
+        module: name for name, module in model.named_modules()
         if _is_linear(module) and name not in heads and "s2a_" not in name and (not spec.lite or _widens(module))
-    ]  # fmt: skip
+    }  # fmt: skip
+    reached = called(model, layers, image_size)
+    return [name for module, name in layers.items() if module in reached]
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -25,11 +25,11 @@ def low_rank_linear(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor
     dtype = torch.get_autocast_dtype(x.device.type) if autocasts else weight.dtype
     bias = None if bias is None else bias.to(dtype)
     y: Tensor = LowRankLinearFunction.apply(x.to(dtype), weight.to(dtype), bias, down, up, scale)
-    return y
+    return y.view(*x.shape[:-1], -1)
 
 
 class LowRankLinearFunction(torch.autograd.Function):
-    """low_rank_linear with x, weight and bias of one dtype. Saves x where down or up are trained."""
+    """low_rank_linear with x, weight and bias of one dtype, y: [rows, M]. Saves x where down or up are trained."""
 
     @staticmethod
     def forward(
@@ -37,26 +37,25 @@ class LowRankLinearFunction(torch.autograd.Function):
     ) -> Tensor:
         trains = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
         ctx.save_for_backward(x if trains else None, weight, down, up)
-        ctx.scale = scale
-        y = F.linear(x, weight, bias)
-        y.view(-1, y.shape[-1]).addmm_(_rows(F.linear(x, down.to(x.dtype))), up.to(x.dtype).t(), alpha=scale)
-        return y
+        ctx.scale, ctx.shape = scale, x.shape
+        rows = _rows(x)
+        y = F.linear(rows, weight, bias)  # no view, for what follows may change it in place
+        return y.addmm_(rows @ down.to(x.dtype).t(), up.to(x.dtype).t(), alpha=scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, down, up = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        rows = _rows(dy)
-        low = rows @ up.to(dy.dtype)  # [N, r]
+        low = dy @ up.to(dy.dtype)  # [rows, r]
         dx = d_down = d_up = None
         if needs[0]:
-            dx = (rows @ weight).addmm_(low, down.to(dy.dtype), alpha=ctx.scale).view(*dy.shape[:-1], -1)
+            dx = (dy @ weight).addmm_(low, down.to(dy.dtype), alpha=ctx.scale).view(ctx.shape)
         if needs[3]:
             d_down = (low.t() @ _rows(x)).to(down.dtype).mul_(ctx.scale)
         if needs[4]:
-            d_up = (rows.t() @ (_rows(x) @ down.to(x.dtype).t())).to(up.dtype).mul_(ctx.scale)
-        db = rows.sum(0, dtype=torch.float32).to(dy.dtype) if needs[2] else None
+            d_up = (dy.t() @ (_rows(x) @ down.to(x.dtype).t())).to(up.dtype).mul_(ctx.scale)
+        db = dy.sum(0, dtype=torch.float32).to(dy.dtype) if needs[2] else None
         return dx, None, db, d_down, d_up, None
 
 

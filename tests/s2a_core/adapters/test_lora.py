@@ -54,3 +54,20 @@ def test_merged_layers_give_the_same() -> None:
         if hasattr(layer, "base_layer"):
             layer.merge()
     assert_close(model(x), before, rel=1e-5)
+
+
+def test_layers_whose_weights_alone_are_read_are_left_out() -> None:
+    model = timm.create_model("beit_base_patch16_224", img_size=32, embed_dim=48, depth=1, num_heads=3, num_classes=3)
+    add_adapters(model, AdapterSpec.parse("lora-lite"), 32)
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    trained = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    assert all(grad is not None for grad in trained.values())
+    assert {name for name in trained if "lora_" in name} == {
+        f"blocks.0.mlp.fc1.lora_{letter}.default.weight" for letter in "AB"
+    }
+
+
+def test_what_follows_a_layer_may_change_its_output_in_place() -> None:
+    model = timm.create_model("swinv2_tiny_window8_256", img_size=64, embed_dim=24, depths=(1, 1), num_heads=(2, 4))
+    add_adapters(model, AdapterSpec.parse("lora"), 64)(torch.randn(2, 3, 64, 64)).sum().backward()
+    assert all(p.grad is not None for name, p in model.named_parameters() if "lora_B" in name)
