@@ -54,7 +54,7 @@ def test_the_smallest_budget_that_is_told_survives_misses(monkeypatch: pytest.Mo
     tight = replace(tight, budget_bytes=tight.predicted.peak_bytes)
     verified = verify(model, tight, found, IMAGES, LABELS)
     assert verified.is_inside
-    assert verified.rounds == 3
+    assert verified.rounds > 1
     with pytest.raises(InfeasibleBudget):
         plan(found, int(0.98 * budget), batch_size=16)
 
