@@ -36,19 +36,20 @@ def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) 
     prompts of rank 4. A model without repeated blocks has no place for branches or prompts and goes without.
     image_size: as in add_adapters. Accuracies: s2a_core.adapters.spec.
     """
-    size = _size_of(model, image_size)
-    return _auto(model, spec, size, bool(places(model, size))) if spec.is_auto else spec
+    return _auto(model, spec, _size_of(model, image_size))[0] if spec.is_auto else spec
 
 
-def _auto(model: nn.Module, spec: AdapterSpec, image_size: int, has_places: bool) -> AdapterSpec:
+def _auto(model: nn.Module, spec: AdapterSpec, image_size: int) -> tuple[AdapterSpec, list[Place]]:
+    """What `auto` is, and the places it takes: finding them is a forward pass."""
     modules = list(model.modules())
     has_tokens = any(isinstance(module, nn.LayerNorm) for module in modules)
     lite = AdapterSpec.parse(LORA_LITE)
     if has_tokens and not any(isinstance(m, _BatchNorm) for m in modules) and lora_layers(model, lite, image_size):
-        return lite
-    added = ("prompt" if has_tokens else "side",) if has_places else ()
+        return lite, []
+    found = places(model, image_size)
+    added = ("prompt" if has_tokens else "side",) if found else ()
     rank, reduction = min(spec.rank, AUTO_RANK), min(spec.reduction, AUTO_MAP_REDUCTION)
-    return dataclasses.replace(spec, kinds=("bias", "norm", *added), rank=rank, reduction=reduction)
+    return dataclasses.replace(spec, kinds=("bias", "norm", *added), rank=rank, reduction=reduction), found
 
 
 def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> nn.Module:
@@ -60,9 +61,11 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
     layers' inputs where nothing rebuilds them; full everything. Measured accuracies: s2a_core.adapters.spec.
     Raises BadAdapter where the model has no place for an adapter.
     """
-    size = _size_of(model, image_size)
-    found = places(model, size) if spec.is_auto or _needs_places(spec) else []
-    spec = _auto(model, spec, size, bool(found)) if spec.is_auto else spec
+    found: list[Place] = []
+    if spec.is_auto:
+        spec, found = _auto(model, spec, _size_of(model, image_size))
+    elif _needs_places(spec):
+        found = places(model, _size_of(model, image_size))
     head = head_parameters(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("full" in spec.kinds or name in head)
@@ -80,7 +83,7 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
     if "side" in spec.kinds:
         (_add_ladder if spec.detach else _add_residuals)(model, found, spec.reduction)
     if "lora" in spec.kinds:
-        add_lora(model, spec, size)
+        add_lora(model, spec, _size_of(model, image_size))
     model.s2a_adapter = spec  # type: ignore[assignment]
     return model
 

@@ -116,7 +116,7 @@ def baselines_section(report: Document, plan: Document) -> str:
         return ""
     budget = int(report.get("budget_bytes") or 0)
     ours = int(report.get("measured_peak_bytes") or report.get("predicted_peak_bytes") or 0)
-    rows = [(f"this run ({(adapter_words(report.get('adapter')) or 's2a')})", ours, True)]
+    rows = [(f"this run ({adapter_words(report.get('adapter')) or 's2a'})", ours, True)]
     rows += [(str(b["name"]).replace("_", " "), int(b["peak_bytes"]), False) for b in baselines]
     top = max(size for _, size, _ in rows) * 1.02
     drawn = "".join(
