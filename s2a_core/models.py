@@ -136,6 +136,11 @@ def is_random(model: str, weights: str | None) -> bool:
     return weights == "none" or (weights is None and model != TINY)
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether the network normalises over the batch, as most convolutional ones do."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
 def head_parameters(model: nn.Module) -> set[str]:
     """Names of the classifier's parameters."""
     return {n for n in _head_names(model) if n in dict(model.named_parameters())}

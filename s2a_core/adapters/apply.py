@@ -14,15 +14,14 @@ from s2a_core.adapters.prompt import LowRankPrompt
 from s2a_core.adapters.side import SideLadder, SideResidual, after_block
 from s2a_core.adapters.spec import LORA_LITE, AdapterSpec
 from s2a_core.errors import BadAdapter
-from s2a_core.models import data_config, head_parameters
+from s2a_core.models import data_config, has_batch_norm, head_parameters
 
 PROMPT = "s2a_prompt"
 SIDE = "s2a_side"
 LADDER = "s2a_ladder"
 AUTO_RANK = 4
 AUTO_MAP_REDUCTION = 2
-_BatchNorm = nn.modules.batchnorm._BatchNorm
-_NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.RMSNorm)
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
 
 
 def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> AdapterSpec:
@@ -41,10 +40,9 @@ def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) 
 
 def _auto(model: nn.Module, spec: AdapterSpec, image_size: int) -> tuple[AdapterSpec, list[Place]]:
     """What `auto` is, and the places it takes: finding them is a forward pass."""
-    modules = list(model.modules())
-    has_tokens = any(isinstance(module, nn.LayerNorm) for module in modules)
+    has_tokens = any(isinstance(module, nn.LayerNorm) for module in model.modules())
     lite = AdapterSpec.parse(LORA_LITE)
-    if has_tokens and not any(isinstance(m, _BatchNorm) for m in modules) and lora_layers(model, lite, image_size):
+    if has_tokens and not has_batch_norm(model) and lora_layers(model, lite, image_size):
         return lite, []
     found = places(model, image_size)
     added = ("prompt" if has_tokens else "side",) if found else ()

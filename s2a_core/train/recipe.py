@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters.spec import LORA_LITE
-from s2a_core.models import head_parameters
+from s2a_core.models import has_batch_norm, head_parameters
 
 # For networks without and with BatchNorm, tried by `python scripts/accuracy.py --sweep` on training photos that no run
 # of the table sees: docs/accuracy/sweep.jsonl. It holds full for both, auto (lora-lite) for DeiT-tiny, bias, side and
@@ -41,11 +41,6 @@ def enough_epochs(num_train: int, batch_size: int) -> int:
     """Epochs after which a dataset has been learned: 5, or as many as 150 steps need, at most 30."""
     steps = max(1, -(-num_train // batch_size))
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, -(-ENOUGH_STEPS // steps)))
-
-
-def has_batch_norm(model: nn.Module) -> bool:
-    """Whether the network normalises over the batch, as most convolutional ones do."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 def learning_rates(model: nn.Module, adapter: str, lr: float | None = None) -> tuple[float, float]:
