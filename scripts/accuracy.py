@@ -1,8 +1,8 @@
 """Accuracy of every adapter, exact and compressed, with real weights on real photos: the table of docs/accuracy.
 
     python scripts/accuracy.py [--only TEXT] [--minutes N] [--seeds N]   what is missing, most telling first; the table
-    python scripts/accuracy.py --sweep [--only TEXT]           the learning-rate sweep behind s2a_core/train/recipe.py
-    python scripts/accuracy.py --table                         the table alone
+    python scripts/accuracy.py --sweep [--only TEXT] [--seeds N]         the rates behind s2a_core/train/recipe.py
+    python scripts/accuracy.py --table                                   the table alone
 
 Needs the weights and photos of ../shared/data. Every finished run is a line of docs/accuracy/results.jsonl and is never
 run again; kill it and start it again at will. `compressed` stores everything at 4 bits with recomputed regions.
@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from accuracy_runs import PROTOCOLS, ROOT, SHARED, WEIGHTS, Cell, run_cell
+from accuracy_runs import DATA, PROTOCOLS, ROOT, SHARED, WEIGHTS, Cell, run_cell
 from accuracy_table import ADAPTERS, MARKS, OUT, README, SUMMARY_FOLLOWS, readme_table, rows_of, summary, table
 
 from s2a_core.kernels import enable_native
@@ -43,11 +43,11 @@ def cells(num_seeds: int = NUM_SEEDS) -> Iterator[Cell]:
             yield Cell(dataset, model, adapter, storage, seed)
 
 
-def sweep_cells() -> Iterator[Cell]:
-    """Rates of every adapter on one seed of a part of the CIFAR-10 photos."""
-    for adapter, model in itertools.product(ADAPTERS, WEIGHTS):
+def sweep_cells(num_seeds: int = 1) -> Iterator[Cell]:
+    """Rates of every adapter, judged by training photos that no run trains on."""
+    for dataset, seed, adapter, model in itertools.product(DATA, range(num_seeds), ADAPTERS, WEIGHTS):
         for rate in RATES.get(adapter, DEFAULT_RATES):
-            yield Cell("cifar10", model, adapter, "exact", 0, rate)
+            yield Cell(dataset, model, adapter, "exact", seed, rate)
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="runs whose name holds these words, such as 'mobilenetv2 auto'")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run after so many minutes")
     parser.add_argument("--sweep", action="store_true", help="the learning-rate sweep")
-    parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help="runs of every row")
+    parser.add_argument("--seeds", type=int, help=f"runs of every row, {NUM_SEEDS} unless told, 1 in a sweep")
     parser.add_argument("--table", action="store_true", help="write the table and stop")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,8 @@ def main() -> None:
         enable_native()
         path = OUT / ("sweep.jsonl" if options.sweep else "results.jsonl")
         began = time.monotonic()
-        for cell in sweep_cells() if options.sweep else cells(options.seeds):
+        wanted = sweep_cells(options.seeds or 1) if options.sweep else cells(options.seeds or NUM_SEEDS)
+        for cell in wanted:
             done = {row["key"] for row in rows_of(path)}
             if cell.key in done or not all(word in cell.key.split() for word in options.only.split()):
                 continue

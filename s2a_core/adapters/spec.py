@@ -2,20 +2,20 @@
 
 Measured: mean validation accuracy in % on the CIFAR-10 subset, (runs), of docs/accuracy; compressed is 4 bits.
 
-    full exact: deit_tiny 70.4 (3), mobilenetv2 67.9 (3)
+    full exact: deit_tiny 70.4 (3), mobilenetv2 67.1 (8)
     full compressed: deit_tiny 69.5 (3), mobilenetv2 67.7 (3)
-    head exact: deit_tiny 44.0 (3), mobilenetv2 53.8 (3)
-    head compressed: deit_tiny 44.0 (3), mobilenetv2 53.6 (3)
-    auto exact: deit_tiny 72.7 (5), mobilenetv2 64.7 (3)
-    auto compressed: deit_tiny 72.1 (5), mobilenetv2 66.3 (3)
+    head exact: deit_tiny 44.0 (3), mobilenetv2 54.4 (8)
+    head compressed: deit_tiny 44.0 (3), mobilenetv2 54.5 (8)
+    auto exact: deit_tiny 72.7 (5), mobilenetv2 65.2 (8)
+    auto compressed: deit_tiny 72.1 (5), mobilenetv2 65.2 (8)
     bias exact: deit_tiny 74.3 (5), mobilenetv2 60.6 (3)
     bias compressed: deit_tiny 74.2 (5), mobilenetv2 60.9 (3)
     norm exact: mobilenetv2 62.9 (3)
     norm compressed: mobilenetv2 62.4 (3)
     side exact: deit_tiny 59.4 (3), mobilenetv2 60.1 (3)
     side compressed: deit_tiny 59.6 (3), mobilenetv2 60.3 (3)
-    lora exact: deit_tiny 74.3 (3), mobilenetv2 62.7 (5)
-    lora compressed: deit_tiny 74.9 (3), mobilenetv2 61.1 (5)
+    lora exact: deit_tiny 74.3 (3), mobilenetv2 62.3 (8)
+    lora compressed: deit_tiny 74.9 (3), mobilenetv2 61.6 (8)
     prompt exact: deit_tiny 54.4 (3), mobilenetv2 58.6 (3)
     prompt compressed: deit_tiny 54.4 (3), mobilenetv2 58.9 (3)
 """
