@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.libraries import QUIET, SHARING
+
 
 class Settings(BaseSettings):
     """Settings of one service process.
@@ -88,5 +90,5 @@ def has_ray_token() -> bool:
 
 
 def child_environment() -> dict[str, str]:
-    """This process's environment for a runner: without S2A_* settings, so without the database's password."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("S2A_")}
+    """This process's environment for a runner: what libraries read, no S2A_* settings, so not the password."""
+    return {**QUIET, **SHARING, **{name: value for name, value in os.environ.items() if not name.startswith("S2A_")}}

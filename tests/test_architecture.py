@@ -144,7 +144,7 @@ def test_no_file_has_a_vague_name() -> None:
     assert [relative(p) for p in SOURCES if p.stem in VAGUE_NAMES or p.parent.name in VAGUE_NAMES] == []
 
 
-READS_ENVIRONMENT = ("app/settings.py", "app/cli/environment.py")  # our settings; what libraries read as they load
+READS_ENVIRONMENT = ("app/settings.py", "app/libraries.py")  # our settings; what libraries read as they load
 
 
 def test_nothing_prints_or_reads_the_environment_outside_the_settings() -> None:

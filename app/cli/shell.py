@@ -13,8 +13,8 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from app.cli.environment import quiet_libraries
 from app.cli.terminal import Terminal
+from app.libraries import quiet_libraries
 
 BUG = 1
 BAD_INPUT = 2

@@ -1,4 +1,4 @@
-"""Commands do not show the profiler's own log."""
+"""Commands and runners do not show the profiler's own log, and share a processor."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from app.cli.environment import QUIET, quiet_libraries
+from app.libraries import QUIET, SHARING, quiet_libraries
+from app.settings import child_environment
 
 PROFILE = """
-from app.cli.environment import quiet_libraries
+from app.libraries import quiet_libraries
 quiet_libraries()
 import torch
 from s2a_core.meter import PeakMeter
@@ -31,3 +32,11 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KINETO_LOG_LEVEL", "1")
     quiet_libraries()
     assert os.environ["KINETO_LOG_LEVEL"] == "1"
+    assert child_environment()["KINETO_LOG_LEVEL"] == "1"
+
+
+def test_runners_share_the_processor_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert child_environment()["GOMP_SPINCOUNT"] == SHARING["GOMP_SPINCOUNT"]
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    assert child_environment()["GOMP_SPINCOUNT"] == "5"
