@@ -32,7 +32,7 @@ RATES = {
 DEFAULT_RATES = (3e-3, 1e-3, 8e-3)
 
 
-def cells(num_seeds: int = NUM_SEEDS) -> Iterator[Cell]:
+def cells(num_seeds: int) -> Iterator[Cell]:
     """The table, most telling first: what the targets compare, then the other adapters, seed by seed."""
     first = [("full", "exact"), ("auto", "exact"), ("auto", "compressed"), ("head", "exact")]
     ways = [(adapter, storage) for adapter in ADAPTERS for storage in ("exact", "compressed")]
@@ -43,7 +43,7 @@ def cells(num_seeds: int = NUM_SEEDS) -> Iterator[Cell]:
             yield Cell(dataset, model, adapter, storage, seed)
 
 
-def sweep_cells(num_seeds: int = 1) -> Iterator[Cell]:
+def sweep_cells(num_seeds: int) -> Iterator[Cell]:
     """Rates of every adapter, judged by training photos that no run trains on."""
     for dataset, seed, adapter, model in itertools.product(DATA, range(num_seeds), ADAPTERS, WEIGHTS):
         for rate in RATES.get(adapter, DEFAULT_RATES):
@@ -65,8 +65,8 @@ def main() -> None:
         enable_native()
         path = OUT / ("sweep.jsonl" if options.sweep else "results.jsonl")
         began = time.monotonic()
-        wanted = sweep_cells(options.seeds or 1) if options.sweep else cells(options.seeds or NUM_SEEDS)
-        for cell in wanted:
+        cells_of, num_seeds = (sweep_cells, 1) if options.sweep else (cells, NUM_SEEDS)
+        for cell in cells_of(options.seeds or num_seeds):
             done = {row["key"] for row in rows_of(path)}
             if cell.key in done or not all(word in cell.key.split() for word in options.only.split()):
                 continue

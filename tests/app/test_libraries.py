@@ -1,4 +1,4 @@
-"""Commands and runners do not show the profiler's own log, and share a processor."""
+"""Commands and runners do not show the profiler's own log; waiting threads of a runner leave processors to others."""
 
 from __future__ import annotations
 
