@@ -91,4 +91,6 @@ def has_ray_token() -> bool:
 
 def child_environment() -> dict[str, str]:
     """This process's environment for a runner: what libraries read, no S2A_* settings, so not the password."""
-    return {**QUIET, **SHARING, **{name: value for name, value in os.environ.items() if not name.startswith("S2A_")}}
+    given = {name: value for name, value in os.environ.items() if not name.startswith("S2A_")}
+    sharing = {} if "OMP_WAIT_POLICY" in given else SHARING  # libgomp would follow ours, not the operator's
+    return {**QUIET, **sharing, **given}

@@ -37,6 +37,14 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_runners_share_the_processor_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     assert child_environment()["GOMP_SPINCOUNT"] == SHARING["GOMP_SPINCOUNT"]
     monkeypatch.setenv("GOMP_SPINCOUNT", "5")
     assert child_environment()["GOMP_SPINCOUNT"] == "5"
+
+
+def test_how_the_operator_wants_threads_to_wait_is_not_overruled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert "GOMP_SPINCOUNT" not in child_environment()
+    assert child_environment()["OMP_WAIT_POLICY"] == "active"
