@@ -28,7 +28,8 @@ from s2a_core.train import TrainConfig, train  # noqa: E402
 from s2a_core.train.images import evaluation_transform  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
-BATCH, BITS = 25, 4
+BATCH = 25
+BITS = {"compressed": 4, "6-bit": 6}  # of everything, by the name of a storage; `exact` has none
 WEIGHTS = {
     "deit_tiny": ("deit_tiny_patch16_224", "deit_tiny_patch16_224.fb_in1k.fp32.safetensors"),
     "mobilenetv2": ("mobilenetv2_100", "mobilenetv2_100.tfmodelgarden_in1k_int8dequant.fp32.safetensors"),
@@ -66,7 +67,7 @@ class Cell:
     dataset: str
     model: str
     adapter: str
-    storage: str  # exact | compressed
+    storage: str  # exact, or a name of BITS
     seed: int
     lr: float | None = None
 
@@ -107,7 +108,7 @@ def make_plan(model: torch.nn.Module, cell: Cell, protocol: Protocol, data: Imag
             has_baselines=False, refine_s=0.0,
         )  # fmt: skip
         plan = dataclasses.replace(
-            Plan.uniform(measured, BITS, BATCH, recompute=True), chunk_samples=BATCH, budget_bytes=2**34
+            Plan.uniform(measured, BITS[cell.storage], BATCH, recompute=True), chunk_samples=BATCH, budget_bytes=2**34
         )
     step = run_step(model, x, y, plan.policy, "fp32", is_metered=True)
     model.zero_grad(set_to_none=True)

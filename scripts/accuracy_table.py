@@ -44,7 +44,8 @@ def table() -> str:
         f"Made by `{COMMAND}` (scripts/accuracy.py) from results.jsonl; the learning rates come",
         "from sweep.jsonl (`python scripts/accuracy.py --sweep`). Real weights and photos of ../shared/data;",
         "final accuracy on the whole validation part, mean ± standard error over seeds; no epoch is chosen by it.",
-        f"compressed: everything at {BITS} bits, regions recomputed. `auto` is what s2a chooses for the model.",
+        f"compressed: everything at {BITS['compressed']} bits, regions recomputed; 6-bit: the same at 6 bits.",
+        "`auto` is what s2a chooses for the model.",
         "processor s: of a whole run, its evaluations too; the median over seeds.",
     ]
     for (dataset, model), ways in _groups().items():
@@ -62,7 +63,7 @@ def table() -> str:
         ]
         full = _accuracy(ways, "full", "exact")
         head = _accuracy(ways, "head", "exact")
-        for adapter, storage in sorted(ways, key=lambda way: (ADAPTERS.index(way[0]), way[1] == "compressed")):
+        for adapter, storage in sorted(ways, key=_place):
             found = ways[adapter, storage]
             mean, error = mean_and_error([100 * row["accuracy"] for row in found])
             name = adapter if adapter != "auto" else f"**auto** ({found[0]['adapter_resolved']})"
@@ -85,7 +86,7 @@ def summary() -> str:
             ways = values.setdefault((row["adapter"], row["storage"]), {})
             ways.setdefault(row["model"], []).append(100 * row["accuracy"])
     lines = []
-    for adapter, storage in sorted(values, key=lambda way: (ADAPTERS.index(way[0]), way[1] == "compressed")):
+    for adapter, storage in sorted(values, key=_place):
         found = [
             f"{model} {mean_and_error(some)[0]:.1f} ({len(some)})"
             for model, some in sorted(values[adapter, storage].items())
@@ -123,6 +124,11 @@ def _groups() -> dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]
         ways = groups.setdefault((row["dataset"], row["model"]), {})
         ways.setdefault((row["adapter"], row["storage"]), []).append(row)
     return dict(sorted(groups.items()))
+
+
+def _place(way: tuple[str, str]) -> tuple[int, int]:
+    """Where (adapter, storage) stands among the rows: exact, then by bits."""
+    return ADAPTERS.index(way[0]), BITS.get(way[1], 0)
 
 
 def _accuracy(ways: dict[tuple[str, str], list[dict[str, Any]]], adapter: str, storage: str) -> float | None:

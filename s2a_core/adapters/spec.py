@@ -14,8 +14,9 @@ Measured: mean validation accuracy in % on the CIFAR-10 subset, (runs), of docs/
     norm compressed: mobilenetv2 62.4 (3)
     side exact: deit_tiny 59.4 (3), mobilenetv2 60.1 (3)
     side compressed: deit_tiny 59.6 (3), mobilenetv2 60.3 (3)
-    lora exact: deit_tiny 74.3 (3), mobilenetv2 62.3 (8)
-    lora compressed: deit_tiny 74.9 (3), mobilenetv2 61.6 (8)
+    lora exact: deit_tiny 74.3 (3), mobilenetv2 62.5 (12)
+    lora compressed: deit_tiny 74.9 (3), mobilenetv2 61.9 (12)
+    lora 6-bit: deit_tiny 74.1 (3), mobilenetv2 62.5 (12)
     prompt exact: deit_tiny 54.4 (3), mobilenetv2 58.6 (3)
     prompt compressed: deit_tiny 54.4 (3), mobilenetv2 58.9 (3)
 """
