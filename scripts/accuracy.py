@@ -25,7 +25,7 @@ from accuracy_table import ADAPTERS, MARKS, OUT, README, SUMMARY_FOLLOWS, readme
 from s2a_core.kernels import enable_native
 
 NUM_SEEDS = 3
-# Rows that come when all others are there: a part of `auto` on CNNs, and LoRA at the width it needs.
+# Rows that come when all others are there: a part of `auto` on CNNs, and LoRA, the least sure at 4 bits, at 6.
 LAST = [("norm", "exact"), ("norm", "compressed"), ("lora", "6-bit")]
 RATES = {
     "full": (1e-4, 3e-4, 2e-4, 1e-3), "head": (1e-3, 3e-3, 1e-2), "lora": (2e-3, 5e-4, 5e-3),
