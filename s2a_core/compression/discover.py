@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.session import BLOCK, REGION, Session
 from s2a_core.compression.sites import SiteSpec, options_of
+from s2a_core.ops import uses_batch_statistics
 from s2a_core.storage import Storage, StoragePolicy
 
 
@@ -31,7 +32,7 @@ class _Survey:
     def enter(self, module: nn.Module, name: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Pre-hook: opens a candidate. A pending norm that opened a region is evaluated for the modules inside."""
         first = args[0] if args else None
-        if not isinstance(first, Tensor) or not _has_inside(module):
+        if not isinstance(first, Tensor) or not _has_inside(module) or uses_batch_statistics(module):
             return None
         if isinstance(first, PendingNorm):
             if first.value is None and first.raw.dim() >= 3:

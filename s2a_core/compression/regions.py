@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from s2a_core import kernels
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.replay import ReplayMode
+from s2a_core.ops.batch_norm import uses_batch_statistics
 from s2a_core.ops.norm import NormCall
 from s2a_core.ops.packed import PackedShape, decode, encode
 from s2a_core.storage import Storage
@@ -245,8 +246,10 @@ def run_region(
 
     x: Tensor = evaluated(first) if as_block or pending is None else pending.raw
     rest, kwargs = evaluated((args[1:], kwargs))
-    if any(isinstance(a, Tensor) and a.requires_grad for a in (*rest, *kwargs.values())):
-        return forward(x if as_block else first, *rest, **kwargs)  # a gradient the region would not see
+    inputs = (*rest, *kwargs.values())
+    if uses_batch_statistics(module) or any(isinstance(a, Tensor) and a.requires_grad for a in inputs):
+        # A part of the batch is another input there, a second pass another estimate; or a gradient would be missed.
+        return forward(x if as_block else first, *rest, **kwargs)
     rows_per_sample = x.shape[0] // session.batch if session.batch and x.shape[0] % session.batch == 0 else 0
     site = session.site("block" if as_block else "region", "x̂ of the region", storage)
     site.name = f"{name}{BLOCK if as_block else REGION}"

@@ -2,7 +2,7 @@
 
 from s2a_core.ops.activation import ActivationFunction, MaskedFunction
 from s2a_core.ops.attention import AttentionFunction
-from s2a_core.ops.batch_norm import FrozenBatchNormFunction
+from s2a_core.ops.batch_norm import FrozenBatchNormFunction, uses_batch_statistics
 from s2a_core.ops.convolution import FrozenConvFunction
 from s2a_core.ops.dropout import DropoutFunction
 from s2a_core.ops.low_rank import low_rank_linear
@@ -24,4 +24,5 @@ __all__ = [
     "decode",
     "encode",
     "low_rank_linear",
+    "uses_batch_statistics",
 ]

@@ -1,12 +1,21 @@
-"""Batch normalisation with frozen statistics and a frozen scale: a per-channel scale that keeps no activation."""
+"""Batch normalisation with frozen statistics and a frozen scale: a per-channel scale that keeps no activation.
+
+And who normalises by the batch at hand instead: there a sample's output depends on the others beside it.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+
+def uses_batch_statistics(module: nn.Module) -> bool:
+    """Whether a BatchNorm inside normalises by its batch, as one in training mode does: chunks would change it."""
+    norms = (inner for inner in module.modules() if isinstance(inner, nn.modules.batchnorm._BatchNorm))
+    return any(norm.training or norm.running_mean is None for norm in norms)
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:

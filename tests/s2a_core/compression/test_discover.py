@@ -47,6 +47,12 @@ def test_blocks_are_found_without_knowing_the_family(name: str, size: int, num_b
     assert sum(s.op == "block" for s in specs) == num_blocks
 
 
+def test_blocks_that_normalise_by_the_batch_are_not_offered() -> None:
+    model = small_cnn()
+    assert any(s.op == "block" for s in discover(model, torch.randn(2, 3, 64, 64)))
+    assert not any(s.op in ("block", "region") for s in discover(model.train(), torch.randn(2, 3, 64, 64)))
+
+
 def test_a_uniform_policy_takes_masks_where_those_are_exact() -> None:
     specs = discover(small_cnn(), torch.randn(2, 3, 64, 64))
     policy = uniform_policy(specs, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -31,6 +32,22 @@ def test_gradients_match_exact_ones(op: str, chunk: int) -> None:
     assert_close(y, model(x), rel=1e-5)
     assert_close(gradients(model, y), expected, rel=0.03)
     assert all(op in entry.site for entry in session.ledger.entries if "blocks" in entry.site)
+
+
+def test_a_block_that_normalises_by_the_batch_is_not_run_in_parts() -> None:
+    """Planned with resting statistics and trained without: outputs, gradients and running statistics stay stock's."""
+    torch.manual_seed(0)
+    model, x = timm.create_model("resnet10t", num_classes=5).eval(), torch.randn(4, 3, 64, 64)
+    policy = _policy(model, x, "block", chunk_samples=1)
+    norm = model.layer1[0].bn1
+    start = norm.running_mean.clone()
+    model.train()
+    expected, statistics = gradients(model, model(x)), norm.running_mean.clone()
+    norm.running_mean.copy_(start)
+    with compress(model, policy):
+        y = model(x)
+    assert_close(gradients(model, y), expected, rel=1e-6)
+    assert_close(norm.running_mean, statistics, rel=1e-6)
 
 
 def test_regions_hold_codes_and_one_statistic_a_token() -> None:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from s2a_core.ops import FrozenBatchNormFunction
+from s2a_core.ops import FrozenBatchNormFunction, uses_batch_statistics
 from tests.assertions import assert_close
+
+
+def test_who_normalises_by_the_batch_at_hand() -> None:
+    norm = nn.BatchNorm2d(3)
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), norm)
+    assert uses_batch_statistics(network)
+    assert not uses_batch_statistics(network.eval())
+    assert uses_batch_statistics(nn.BatchNorm2d(3, track_running_stats=False).eval())
+    assert not uses_batch_statistics(nn.LayerNorm(3).train())
 
 
 def test_gradients_of_input_and_bias_are_exact() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from s2a_core.errors import InvalidInput
+from s2a_core.models import load_model
 from s2a_core.planning.memory import held_bytes
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import run_step
@@ -50,6 +51,16 @@ def test_baselines_are_in_the_profile(vit_profile: Profile) -> None:
     sizes = {b.name: b.fixed_bytes + 64 * b.bytes_per_sample for b in vit_profile.baselines}
     assert set(sizes) == {"full", "lora", "bias", "bias + checkpointing"}
     assert sizes["full"] > sizes["bias"]
+
+
+def test_a_network_that_normalises_by_the_batch_is_trained_on_batches_worth_it() -> None:
+    """From random weights BatchNorm estimates statistics; with pretrained ones it rests, and one sample will do."""
+    network = load_model("test_resnet", "none", 5)
+    assert profile(network, 64, 2, adapter="full", has_baselines=False, refine_s=0.0).min_micro_batch == 16
+    network = load_model("test_resnet", "none", 5)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean += 1
+    assert profile(network, 64, 2, adapter="full", has_baselines=False, refine_s=0.0).min_micro_batch == 1
 
 
 def test_bad_requests_are_refused(vit: nn.Module) -> None:
