@@ -67,15 +67,16 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
     clock = _Clock(on_event)
     if request.plan is not None:
         request = as_planned(request, request.plan)
+    first = _first(request)
     with clock.phase("validating"):
-        prepared = _prepare(request)
+        prepared = _prepare(first)
     assert prepared.dataset is not None
     for warning in prepared.dataset.report.warnings:
         on_event({"type": "warning", "message": warning})
     output.mkdir(parents=True, exist_ok=True)
     measured: Profile | None = None
     with clock.phase("profiling"):
-        measured = _profile(request, prepared) if request.plan is None else None
+        measured = _profile(first, prepared) if request.plan is None else None
     if request.plan is not None and request.plan.fingerprint != _fingerprint(request, prepared):
         raise StaleProfile(
             f"this plan is of {request.plan.model} with {request.plan.adapter} at {request.plan.image_size} px, "
@@ -127,6 +128,13 @@ def _train_config(request: RunRequest) -> TrainConfig:
         augmentation=request.augmentation,
         resume=request.resume,
     )
+
+
+def _first(request: RunRequest) -> RunRequest:
+    """The request for the first of its candidates; with a plan, as it is."""
+    if request.plan is not None:
+        return request
+    return replace(request, adapter=candidates(request.adapter, request.precision)[0].adapter)
 
 
 def make_profile(request: RunRequest) -> Profile:

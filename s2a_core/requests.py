@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from s2a_core.adapters.spec import AUTO, AUTO_ALONE
 from s2a_core.planning import Plan
-from s2a_core.planning.choice import AUTO, FALLBACKS
+from s2a_core.planning.choice import FALLBACKS, FULL
 from s2a_core.profiling.cache import request_mark
 
 
@@ -54,5 +55,15 @@ def request_mark_of(request: RunRequest) -> str:
 def as_planned(request: RunRequest, chosen: Plan) -> RunRequest:
     """The request with the adapter and precision of its plan, where it left them open."""
     precision = request.precision or chosen.precision
-    is_fallback = request.adapter == AUTO and chosen.adapter in FALLBACKS
-    return replace(request, adapter=chosen.adapter if is_fallback else request.adapter, precision=precision)
+    return replace(request, adapter=_chosen_adapter(request.adapter, chosen), precision=precision)
+
+
+def pinned_adapter(adapter: str, chosen: Plan) -> str:
+    """The words that give a plan's adapter again and no other, for a request of `adapter` that is planned anew."""
+    again = _chosen_adapter(adapter, chosen)
+    return AUTO_ALONE if again == AUTO else again
+
+
+def _chosen_adapter(adapter: str, chosen: Plan) -> str:
+    """A plan's words say neither rank nor width, so what `auto` is by itself stays `auto`."""
+    return chosen.adapter if adapter == AUTO and chosen.adapter in (*FALLBACKS, FULL) else adapter

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from app.runner.documents import Answer, reason_of, serve
+from s2a_core.adapters.spec import AUTO
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planning import Plan, plan
-from s2a_core.planning.choice import AUTO, Candidate, candidates, plan_over
+from s2a_core.planning.choice import Candidate, candidates, plan_over
 from s2a_core.profiling.types import Profile
 
 if TYPE_CHECKING:

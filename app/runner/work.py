@@ -93,7 +93,9 @@ def out_of_memory(error: BaseException, cap_bytes: int) -> Ended:
 def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
     """What RunRequest is made of. A later attempt goes on from a checkpoint, with the plan it was made under."""
     from s2a_core import pipeline
+    from s2a_core.adapters.spec import AUTO
     from s2a_core.planning import Plan
+    from s2a_core.requests import pinned_adapter
 
     known = pipeline.RunRequest.__dataclass_fields__
     wanted = {k: v for k, v in job["request"].items() if k in known and v is not None}
@@ -104,7 +106,8 @@ def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
     if wanted["resume"] and plan.is_file():
         made = Plan.from_json(json.loads(plan.read_text()))
         # A tighter plan keeps the adapter: its checkpoint holds that adapter's tensors.
-        wanted |= {"adapter": made.adapter} if job.get("is_tightened") else {"plan": made}
+        adapter = pinned_adapter(wanted.get("adapter", AUTO), made)
+        wanted |= {"adapter": adapter} if job.get("is_tightened") else {"plan": made}
     return wanted
 
 

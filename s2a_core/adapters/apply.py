@@ -31,8 +31,9 @@ def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) 
     attention or an MLP that is rebuilt from its norm's codes its inputs are rebuilt too: it holds no more than biases
     do, and trains better. On CNNs it does not; there scales and residual branches (TinyTL, Cai et al. 2020) close most
     of the distance between biases and full fine-tuning. A branch works at a quarter of a large map's positions, so
-    half of the channels are few bytes beside a block's own. Hybrids (LayerNorm and BatchNorm) train bias, norm and
-    prompts of rank 4. A model without repeated blocks has no place for branches or prompts and goes without.
+    half of the channels are few bytes beside a block's own. All weights close the rest: auto-or-full, with which plans
+    begin, is full on CNNs. Hybrids (LayerNorm and BatchNorm) train bias, norm and prompts of rank 4. A model without
+    repeated blocks has no place for branches or prompts and goes without.
     image_size: as in add_adapters. Accuracies: s2a_core.adapters.spec.
     """
     return _auto(model, spec, _size_of(model, image_size))[0] if spec.is_auto else spec
@@ -44,10 +45,13 @@ def _auto(model: nn.Module, spec: AdapterSpec, image_size: int) -> tuple[Adapter
     lite = AdapterSpec.parse(LORA_LITE)
     if has_tokens and not has_batch_norm(model) and lora_layers(model, lite, image_size):
         return lite, []
+    if spec.or_full and not has_tokens:
+        return AdapterSpec(("full",)), []
     found = places(model, image_size)
     added = ("prompt" if has_tokens else "side",) if found else ()
     rank, reduction = min(spec.rank, AUTO_RANK), min(spec.reduction, AUTO_MAP_REDUCTION)
-    return dataclasses.replace(spec, kinds=("bias", "norm", *added), rank=rank, reduction=reduction), found
+    kinds = ("bias", "norm", *added)
+    return dataclasses.replace(spec, kinds=kinds, rank=rank, reduction=reduction, or_full=False), found
 
 
 def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> nn.Module:

@@ -1,8 +1,9 @@
 """The outermost search: which adapter and which precision, each with a profile of its own, asked for only when needed.
 
-Profiles cost seconds, so candidates come in order of preference: the adapter that trains best (docs/accuracy) in the
-usual precision, the same in bf16, then adapters that need less. The search ends at the first plan that no later
-candidate could improve on: its gradient is as good as exact. Otherwise all are compared.
+Profiles cost seconds, so candidates come in order of preference: the adapter that trains best (docs/accuracy; on CNNs
+all weights) in the usual precision, then the structural modules of `auto`, the same in bf16, then adapters that need
+less. The search ends at the first plan that no later candidate could improve on: its gradient is as good as exact.
+Otherwise all are compared.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL
 from s2a_core.errors import InfeasibleBudget, S2AError
 from s2a_core.planning.search import NEGLIGIBLE_ERROR, Objective
 from s2a_core.planning.search import plan as plan_one
@@ -17,7 +19,7 @@ from s2a_core.planning.types import Alternative, Plan
 from s2a_core.profiling.types import Profile
 from s2a_core.sizes import format_bytes
 
-AUTO = "auto"
+FULL = "full"
 # After the adapter that `auto` means for a model: what holds fewer bytes, at less accuracy.
 FALLBACKS = ("bias", "head")
 NARROW = "bf16"
@@ -38,6 +40,7 @@ def candidates(adapter: str, precision: str | None) -> list[Candidate]:
     precisions = [precision] if precision else [None, NARROW]
     found = [Candidate(adapter, p) for p in precisions]
     if adapter == AUTO:
+        found.insert(0, Candidate(AUTO_OR_FULL, precisions[0]))
         found += [Candidate(fallback, precisions[-1]) for fallback in FALLBACKS]
     return found
 
@@ -58,7 +61,10 @@ def plan_over(
     alternatives: list[Alternative] = []
     refusals: list[InfeasibleBudget] = []
     seen: set[str] = set()
+    same: set[Candidate] = set()
     for candidate in wanted:
+        if candidate in same:
+            continue
         try:
             found = profile_of(candidate)
         except S2AError:
@@ -68,6 +74,8 @@ def plan_over(
         if found.fingerprint in seen:
             continue
         seen.add(found.fingerprint)
+        if candidate.adapter == AUTO_OR_FULL and found.adapter != FULL:
+            same.add(replace(candidate, adapter=AUTO))
         try:
             made = plan_one(found, budget_bytes, batch_size, objective, margin_of(found))
         except InfeasibleBudget as refusal:

@@ -1,5 +1,6 @@
 """The pipeline refuses what cannot work before it loads a model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,17 @@ def test_large_models_are_profiled_with_fewer_samples(name: str, samples: int, m
     assert pipeline._samples(model) == pipeline.PROFILE_SAMPLES
     monkeypatch.setattr(pipeline, "LARGE_MODEL", 1000)
     assert pipeline._samples(model) == samples
+
+
+def test_a_cnn_trains_all_weights_where_they_fit_and_the_modules_of_auto_below(tmp_path: Path) -> None:
+    request = RunRequest(
+        "test_resnet", "digits", 2**28, tmp_path / "out", weights="none", image_size=32, batch_size=256, epochs=1,
+        precision="fp32", profile_cache=tmp_path / "profiles",
+    )  # fmt: skip
+    report = pipeline.run(request)
+    assert (report["adapter"]["kinds"], report["within_budget"]) == (["full"], True)
+    made = pipeline.make_plan(request)
+    assert made.adapter == "full"
+    made = pipeline.make_plan(replace(request, budget_bytes=made.min_feasible_budget_bytes * 97 // 100))
+    assert made.adapter == "bias,norm,side"
+    assert "full in fp32 needs at least" in made.adapter_reason

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from s2a_core.adapters import AdapterSpec, resolve
+from s2a_core.models import load_model
 from s2a_core.planning import plan
-from s2a_core.requests import RunRequest, as_planned, pairs_of, request_mark_of
+from s2a_core.requests import RunRequest, as_planned, pairs_of, pinned_adapter, request_mark_of
 from tests.s2a_core.planning.profiles import transformer
 
 
@@ -17,7 +19,21 @@ def test_a_plan_fills_in_what_a_request_left_open() -> None:
     assert as_planned(request, made).precision == "fp32"
     auto = replace(made, adapter="bias,prompt")
     assert as_planned(request, auto).adapter == "auto"
+    assert as_planned(request, replace(made, adapter="full")).adapter == "full"
     assert as_planned(replace(request, adapter="side", precision="bf16"), made).adapter == "side"
+
+
+def test_a_pinned_adapter_is_the_one_of_the_plan_at_its_own_width() -> None:
+    """The words of a plan say no width: `auto` on a CNN has branches of half of the channels, `side` of an eighth."""
+    made = replace(plan(transformer(1), 10 * 2**20, 4), adapter="bias,norm,side")
+    pinned = AdapterSpec.parse(pinned_adapter("auto", made))
+    network = load_model("mobilenetv2_100", num_classes=5)
+    assert resolve(network, pinned, 64) == resolve(network, AdapterSpec(), 64)
+    assert resolve(network, pinned, 64).reduction == 2
+    assert [pinned_adapter("auto", replace(made, adapter=name)) for name in ("full", "bias", "head")] == [
+        "full", "bias", "head",
+    ]  # fmt: skip
+    assert pinned_adapter("bias,norm,side", made) == "bias,norm,side"
 
 
 def test_pairs_lie_beside_the_profiles_and_marks_tell_requests_apart() -> None:

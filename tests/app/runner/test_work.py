@@ -92,7 +92,7 @@ def test_a_later_attempt_keeps_the_plan_and_a_tightened_one_its_adapter(
     class Made:
         """A plan."""
 
-        adapter = "bias+head"
+        adapter = "bias"
 
     monkeypatch.setattr("s2a_core.planning.Plan.from_json", lambda _: Made)
     job: dict[str, Any] = {"request": {"model": "m", "weights": "none", "adapter": "auto"}, "resume": True}
@@ -100,7 +100,7 @@ def test_a_later_attempt_keeps_the_plan_and_a_tightened_one_its_adapter(
     (output / work.CHECKPOINT).write_bytes(b"state")
     assert work.options(job, output)["plan"] is Made
     tightened = work.options({**job, "is_tightened": True}, output)
-    assert (tightened["adapter"], "plan" in tightened, tightened["resume"]) == ("bias+head", False, True)
+    assert (tightened["adapter"], "plan" in tightened, tightened["resume"]) == ("bias", False, True)
 
 
 def test_an_epoch_tells_its_checkpoint_with_its_checksum(tmp_path: Path) -> None:

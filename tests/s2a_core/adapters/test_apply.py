@@ -60,6 +60,24 @@ def test_auto_is_light_lora_on_tokens_and_scales_with_branches_on_maps() -> None
     assert not any(p.requires_grad for name, p in network.named_parameters() if "conv" in name and "s2a_" not in name)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "expected"),
+    [
+        ("mobilenetv2_100", 64, "full"),
+        ("vgg11_bn", 64, "full"),
+        ("mobilevit_xxs", 64, "bias,norm,prompt"),
+        ("s2a_tiny", 32, "lora-lite"),
+    ],
+)
+def test_auto_or_full_is_full_on_cnns_and_auto_elsewhere(name: str, size: int, expected: str) -> None:
+    network = load_model(name, num_classes=5)
+    add_adapters(network, AdapterSpec.parse("auto-or-full"), size)
+    assert str(network.s2a_adapter) == expected
+    assert all(p.requires_grad for p in network.parameters()) == (expected == "full")
+    if expected != "full":
+        assert network.s2a_adapter == resolve(load_model(name, num_classes=5), AdapterSpec(), size)
+
+
 def test_auto_is_prompts_on_hybrids() -> None:
     spec = resolve(timm.create_model("mobilevit_xxs"), AdapterSpec())
     assert (spec.kinds, spec.rank) == (("bias", "norm", "prompt"), 4)

@@ -12,10 +12,14 @@ def test_names_are_read_in_any_order() -> None:
     assert AdapterSpec.parse("auto").is_auto
 
 
-@pytest.mark.parametrize("text", ["lora-lite", "side-detached", "bias,side-detached", "lora"])
+@pytest.mark.parametrize("text", ["lora-lite", "side-detached", "bias,side-detached", "lora", "auto-or-full"])
 def test_a_variant_is_read_back_from_its_own_words(text: str) -> None:
     assert str(AdapterSpec.parse(text)) == text
     assert AdapterSpec.parse(str(AdapterSpec.parse(text))) == AdapterSpec.parse(text)
+
+
+def test_auto_alone_is_auto_for_the_model() -> None:
+    assert AdapterSpec.parse("auto-alone") == AdapterSpec.parse("auto") == AdapterSpec()
 
 
 @pytest.mark.parametrize(
