@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL
 from s2a_core.errors import InfeasibleBudget, S2AError
+from s2a_core.planning.scoring import exact_ms
 from s2a_core.planning.search import NEGLIGIBLE_ERROR, Objective
 from s2a_core.planning.search import plan as plan_one
 from s2a_core.planning.types import Alternative, Plan
@@ -86,7 +87,7 @@ def plan_over(
         alternatives.append(
             Alternative(
                 made.adapter, made.precision, made.min_feasible_budget_bytes, p.peak_bytes, p.gradient_error,
-                p.relative_step_time * found.step_ms_per_sample,
+                p.relative_step_time * exact_ms(found, batch_size),
             )
         )  # fmt: skip
         tried.append((made, candidate))

@@ -14,6 +14,8 @@ from s2a_core.profiling.types import Option, Profile, SiteProfile
 from s2a_core.storage import WHOLE, Storage
 
 _FULL_BITS = 32
+# Of the measured time per sample: a larger batch is not believed to take less.
+LEAST_SHARE = 0.1
 
 
 def gradient_error(profile: Profile, sites: Mapping[str, Storage]) -> float:
@@ -35,11 +37,22 @@ def extra_ms(site: SiteProfile, option: Option, gains: Mapping[str, float]) -> f
     return max(option.extra_ms_per_sample - gain, 0.0)
 
 
-def relative_step_time(profile: Profile, sites: Mapping[str, Storage], chunk: int = 1) -> float:
-    """Predicted time of a step over the exact step of the same adapter."""
-    gains = chunk_gains(profile, chunk)
+def exact_ms(profile: Profile, micro_batch: int) -> float:
+    """Milliseconds per sample of an exact step in micro-batches of so many samples."""
+    more = profile.step_overhead_ms * (1 / micro_batch - 1 / profile.chunk_samples)
+    return max(profile.step_ms_per_sample + more, LEAST_SHARE * profile.step_ms_per_sample, 1e-9)
+
+
+def relative_step_time(
+    profile: Profile, sites: Mapping[str, Storage], chunk: int = 1, micro_batch: int = 0, batch_size: int = 0
+) -> float:
+    """Predicted time of a step over the exact step of the same adapter and batch at once.
+
+    micro_batch, batch_size: 0 for as many samples as were measured.
+    """
+    gains, measured = chunk_gains(profile, chunk), profile.chunk_samples
     extra = sum(extra_ms(site, option, gains) for site, option in chosen_options(profile, sites))
-    return 1.0 + extra / max(profile.step_ms_per_sample, 1e-9)
+    return (exact_ms(profile, micro_batch or measured) + extra) / exact_ms(profile, batch_size or measured)
 
 
 def mean_bits(profile: Profile, sites: Mapping[str, Storage]) -> float:

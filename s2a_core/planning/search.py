@@ -11,7 +11,7 @@ from typing import Literal
 
 from s2a_core.errors import InfeasibleBudget, InvalidInput
 from s2a_core.planning.memory import GRADIENT_BYTES, MARGIN, breakdown, fixed_parts, held_by_storage
-from s2a_core.planning.scoring import chunk_gains, extra_ms, gradient_error, mean_bits, relative_step_time
+from s2a_core.planning.scoring import chunk_gains, exact_ms, extra_ms, gradient_error, mean_bits, relative_step_time
 from s2a_core.planning.solve import GAP, TIME_LIMIT_S, Allowed, Cost, Program, Solution
 from s2a_core.planning.types import Baseline, FrontierPoint, Plan, Predicted
 from s2a_core.profiling.types import Option, Profile, SiteProfile
@@ -20,7 +20,8 @@ from s2a_core.storage import WHOLE, FrozenWeights, Storage
 Objective = Literal["accuracy", "speed", "balanced"]
 # Below this relative error the gradient's own sampling noise hides the difference (two exact batches differ by 1.65).
 NEGLIGIBLE_ERROR = 0.01
-# A smaller micro-batch costs step time: kernels run emptier. Charged per halving, so that plans prefer larger ones.
+# A smaller micro-batch costs step time: kernels run emptier. Charged per halving, on top of what a step takes for any
+# number of samples, so that plans prefer larger ones.
 HALVING_COST = 0.03
 # `balanced`: a relative gradient error of 0.1 weighs as much as 1 % of the step's time.
 ERROR_WEIGHT = 1.0
@@ -163,7 +164,7 @@ class _Search:
             if best is not None and lower >= best[0] * (1 - GAP):
                 break
             n = -minus
-            cost = _error_of(self.profile) if time_weight is None else _time_of(self.profile, time_weight, chunk)
+            cost = self._error_cost if time_weight is None else self._time_cost(time_weight, chunk)
             program, capacity = self._program(n, way, chunk), self._capacity(n, budget_bytes)
             if not is_bounded:
                 bound = program.solve(capacity, cost, is_relaxed=True, max_error=max_error)
@@ -186,18 +187,43 @@ class _Search:
     def _candidate(self, solution: Solution, n: int, chunk: int) -> _Candidate:
         parts = breakdown(self.profile, solution.sites, n, self.frozen, accumulates=n < self.batch_size, chunk=chunk)
         error = gradient_error(self.profile, solution.sites)
-        time = relative_step_time(self.profile, solution.sites, chunk)
+        time = relative_step_time(self.profile, solution.sites, chunk, n, self.batch_size)
         return _Candidate(n, chunk, self.frozen, solution, parts, error, time)
 
     def _slowdown(self, n: int) -> float:
         """What a micro-batch smaller than the batch costs, as a share of the step's time."""
-        return HALVING_COST * ((self.batch_size // n).bit_length() - 1)
+        halvings = (self.batch_size // n).bit_length() - 1
+        return HALVING_COST * halvings + exact_ms(self.profile, n) / self._step_ms - 1.0
+
+    @cached_property
+    def _step_ms(self) -> float:
+        """Milliseconds per sample of the exact step of the whole batch: all times are shares of it."""
+        return exact_ms(self.profile, self.batch_size)
+
+    def _time_cost(self, error_weight: float, chunk: int) -> Cost:
+        """Extra time as a share of the exact step, plus weighted squared errors: of plans equally fast the truest."""
+        step, gains = self._step_ms, chunk_gains(self.profile, chunk)
+
+        def cost(site: SiteProfile, option: Option) -> float:
+            return extra_ms(site, option, gains) / step + error_weight * option.gradient_error**2
+
+        return cost
+
+    @cached_property
+    def _error_cost(self) -> Cost:
+        """Squared error, and a little for time."""
+        step, gains = self._step_ms, chunk_gains(self.profile, 1)
+
+        def cost(site: SiteProfile, option: Option) -> float:
+            return option.gradient_error**2 + 1e-7 * extra_ms(site, option, gains) / step
+
+        return cost
 
     @property
     def _most_gain(self) -> float:
         """The most that larger chunks can save, as a share of the step's time."""
         gain = max(self.profile.chunk_gain_ms.values(), default=0.0)
-        return gain / max(self.profile.step_ms_per_sample, 1e-9)
+        return gain / self._step_ms
 
     def _ways(self, n: int, budget_bytes: int) -> list[str]:
         """What to choose from: anything, and where an exact evaluation does not fit also with every region used."""
@@ -220,26 +246,6 @@ class _Search:
         if key not in self._programs:
             self._programs[key] = Program(self.profile, n, n == self.batch_size, _allowed_for(way), chunk)
         return self._programs[key]
-
-
-def _time_of(profile: Profile, error_weight: float = 1.0, chunk: int = 1) -> Cost:
-    """Extra time as a share of the exact step, plus weighted squared errors: of plans equally fast the truest."""
-    step, gains = max(profile.step_ms_per_sample, 1e-9), chunk_gains(profile, chunk)
-
-    def cost(site: SiteProfile, option: Option) -> float:
-        return extra_ms(site, option, gains) / step + error_weight * option.gradient_error**2
-
-    return cost
-
-
-def _error_of(profile: Profile) -> Cost:
-    """Squared error, and a little for time."""
-    step, gains = max(profile.step_ms_per_sample, 1e-9), chunk_gains(profile, 1)
-
-    def cost(site: SiteProfile, option: Option) -> float:
-        return option.gradient_error**2 + 1e-7 * extra_ms(site, option, gains) / step
-
-    return cost
 
 
 def _allowed_for(way: str) -> Allowed:

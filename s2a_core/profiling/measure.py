@@ -88,6 +88,7 @@ def profile(
         min_micro_batch=measuring.min_micro_batch,
         chunk_samples=len(x),
         chunk_gain_ms=measuring.chunk_gain_ms,
+        step_overhead_ms=measuring.overhead_s * 1e3,
         tables=tables,
     )
 

@@ -26,6 +26,7 @@ CHUNK_SAMPLES = 1
 # 24.8 % at 8, 34.7 % at 2).
 FEWEST_TO_ESTIMATE = 16
 AMONG_S = 3.0
+TIMED = 2  # steps of each batch, of which the faster tells what does not grow with the samples
 MOST_GAIN = 0.5  # of a step's time: what larger chunks are believed to save
 PACKED = (*SMOOTH_ACTIVATIONS, *PIECEWISE_LINEAR, *WHOLE, "layer_norm", "rms_norm", "attention", "dropout")
 
@@ -56,7 +57,7 @@ class Measuring:
         self.shared: tuple[SharedStorage, ...] = ()
         self.min_micro_batch = FEWEST_TO_ESTIMATE if uses_batch_statistics(model) else 1
         self.chunk_gain_ms: dict[str, float] = {}
-        self.exact_s = 0.0
+        self.exact_s = self.overhead_s = 0.0
         self.exact_gradient = torch.empty(0)
         self.measured: dict[str, _Measured] = {}
 
@@ -102,6 +103,13 @@ class Measuring:
         gc.collect()
         self.exact_s = self.step({}).seconds
         self.exact_gradient = gradient(self.model)
+        self.overhead_s = self._overhead()
+
+    def _overhead(self) -> float:
+        """Seconds that an exact step of any number of samples takes: the launch of its kernels, the Python around."""
+        small, large = (min(self.step({}, n).seconds for _ in range(TIMED)) for n in self.batches)
+        per_sample = (large - small) / (self.batches[1] - self.batches[0])
+        return min(max(small - self.batches[0] * per_sample, 0.0), small)
 
     def _in_one_chunk(
         self, way: str, sites: Mapping[str, Storage], found: dict[str, tuple[Segment, ...]], seconds: float

@@ -10,7 +10,7 @@ from typing import Any
 
 from s2a_core.storage import FittedTable, Storage
 
-VERSION = 7
+VERSION = 8
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Profile:
     """A model with an adapter at one image size, precision and device. Bytes; per sample where it says so.
 
     start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
-    step_ms_per_sample: the exact step;
+    step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes;
     optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on;
     chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
     chunk_gain_ms: way of running ("region", "block") -> milliseconds per sample it saves where all of them are used.
@@ -166,6 +166,7 @@ class Profile:
     min_micro_batch: int = 1
     chunk_samples: int = 1
     chunk_gain_ms: dict[str, float] = field(default_factory=dict)
+    step_overhead_ms: float = 0.0
     tables: tuple[FittedTable, ...] = ()
     version: int = VERSION
 

@@ -14,7 +14,7 @@ from s2a_core.planning import plan
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling.types import WorkingSet
 from s2a_core.storage import Storage
-from tests.s2a_core.planning.profiles import transformer
+from tests.s2a_core.planning.profiles import profile_of, transformer
 
 
 def test_everything_is_exact_when_the_budget_allows() -> None:
@@ -81,6 +81,23 @@ def test_planning_a_large_model_takes_seconds() -> None:
     start = time.process_time()
     plan(profile, int(smallest_budget(profile)[0] * 1.5), batch_size=64)
     assert time.process_time() - start < 8
+
+
+def test_a_batch_is_split_only_where_its_steps_cost_less_than_codes() -> None:
+    """In half of what exact storage of the whole batch needs: more steps, or codes that are as good as exact."""
+    sites = []
+    for s in transformer(3).sites:
+        codes = (replace(o, gradient_error=1e-3 * o.gradient_error, extra_ms_per_sample=0.1) for o in s.options[1:])
+        sites.append(replace(s, options=(s.options[0], *codes)))
+    profile = profile_of(tuple(sites), chunk_samples=4)
+    whole = plan(profile, 2**30, 16, "accuracy").predicted.peak_bytes
+    assert plan(profile, whole // 2, 16, "accuracy").micro_batch < 16
+    launched = replace(profile, step_overhead_ms=30.0)
+    made = plan(launched, whole // 2, 16, "accuracy")
+    assert (made.micro_batch, made.predicted.peak_bytes <= whole // 2) == (16, True)
+    tight = plan(launched, smallest_budget(launched, 16)[0], 16, "accuracy")
+    assert tight.micro_batch < 16
+    assert tight.predicted.relative_step_time > 1.5
 
 
 def test_larger_chunks_are_chosen_where_they_save_time_and_fit() -> None:

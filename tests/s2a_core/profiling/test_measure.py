@@ -47,6 +47,10 @@ def test_the_model_is_left_as_it_was(vit: nn.Module) -> None:
     assert found.calibrated_on == "noise"
 
 
+def test_what_a_step_takes_whatever_its_samples_is_a_part_of_it(vit_profile: Profile) -> None:
+    assert 0 <= vit_profile.step_overhead_ms <= 1.5 * vit_profile.step_ms_per_sample * vit_profile.chunk_samples
+
+
 def test_baselines_are_in_the_profile(vit_profile: Profile) -> None:
     sizes = {b.name: b.fixed_bytes + 64 * b.bytes_per_sample for b in vit_profile.baselines}
     assert set(sizes) == {"full", "lora", "bias", "bias + checkpointing"}
