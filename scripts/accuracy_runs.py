@@ -21,15 +21,18 @@ from s2a_core.adapters import AdapterSpec, add_adapters  # noqa: E402
 from s2a_core.datasets import ImageDataset, Sample, open_dataset  # noqa: E402
 from s2a_core.datasets.images import read_image  # noqa: E402
 from s2a_core.models import data_config, load_model  # noqa: E402
+from s2a_core.planning.choice import Candidate, candidates, plan_over  # noqa: E402
 from s2a_core.planning.types import Plan, Predicted, SolverReport  # noqa: E402
-from s2a_core.profiling import profile  # noqa: E402
+from s2a_core.profiling import Profile, profile  # noqa: E402
 from s2a_core.profiling.runs import run_step  # noqa: E402
 from s2a_core.train import TrainConfig, train  # noqa: E402
 from s2a_core.train.images import evaluation_transform  # noqa: E402
+from s2a_core.verify import verify  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
 BATCH = 25
 BITS = {"compressed": 4, "6-bit": 6}  # of everything, by the name of a storage; `exact` has none
+PLANNED = "planned"  # the storage of runs that the planner fits into BUDGET_MIB, adapter and all
 WEIGHTS = {
     "deit_tiny": ("deit_tiny_patch16_224", "deit_tiny_patch16_224.fb_in1k.fp32.safetensors"),
     "mobilenetv2": ("mobilenetv2_100", "mobilenetv2_100.tfmodelgarden_in1k_int8dequant.fp32.safetensors"),
@@ -57,6 +60,11 @@ PROTOCOLS = {
     ("deit_tiny", "cifar10"): Protocol(96, 4, 500), ("deit_tiny", "trashnet6"): Protocol(160, 4, 500, 184),
     ("mobilenetv2", "cifar10"): Protocol(64, 8, 500), ("mobilenetv2", "trashnet6"): Protocol(64, 8, 500),
 }  # fmt: skip
+# A third of what full fine-tuning takes, exact, in the table.
+BUDGET_MIB = {
+    ("deit_tiny", "cifar10"): 66, ("deit_tiny", "trashnet6"): 145,
+    ("mobilenetv2", "cifar10"): 61, ("mobilenetv2", "trashnet6"): 61,
+}  # fmt: skip
 SWEEP_JUDGES = 500  # training photos that no run trains on: rates are not chosen by the validation part
 
 
@@ -67,7 +75,7 @@ class Cell:
     dataset: str
     model: str
     adapter: str
-    storage: str  # exact, or a name of BITS
+    storage: str  # exact, a name of BITS, or PLANNED
     seed: int
     lr: float | None = None
 
@@ -88,32 +96,68 @@ def make_model(cell: Cell, protocol: Protocol, num_classes: int) -> torch.nn.Mod
     return add_adapters(model, AdapterSpec.parse(cell.adapter), protocol.image_size)
 
 
-PLANS: dict[tuple[str, str, str, str], tuple[Plan, int, int]] = {}
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How a cell is trained, the same for every seed. held and peak: bytes per image of one micro-batch."""
+
+    adapter: str
+    plan: Plan
+    held: int
+    peak: int
 
 
-def make_plan(model: torch.nn.Module, cell: Cell, protocol: Protocol, data: ImageDataset) -> tuple[Plan, int, int]:
-    """(plan, held bytes and peak bytes per image of one micro-batch); the same for every seed, so made once."""
+WAYS: dict[tuple[str, str, str, str], Way] = {}
+
+
+def way_of(cell: Cell, protocol: Protocol, data: ImageDataset) -> Way:
+    """The cell's plan, made once, and the adapter it is for: the planner may take another than the cell's."""
     mark = (cell.dataset, cell.model, cell.adapter, cell.storage)
-    if mark in PLANS:
-        return PLANS[mark]
+    if mark in WAYS:
+        return WAYS[mark]
+    adapter = cell.adapter
+    model = make_model(cell, protocol, len(data.classes))
     split = data.train.with_transform(evaluation_transform(data_config(model, protocol.image_size)))
     pairs = [split[i] for i in range(0, len(split), max(1, len(split) // 8))][:8]
     x, y = torch.stack([p[0] for p in pairs]), torch.tensor([p[1] for p in pairs])
-    spec = str(model.s2a_adapter)
     if cell.storage == "exact":
-        plan = exact_plan(cell, spec, protocol)
+        plan = exact_plan(cell, str(model.s2a_adapter), protocol)
+    elif cell.storage == PLANNED:
+        plan, adapter = planned(cell, protocol, len(data.classes), x, y)
+        model = make_model(dataclasses.replace(cell, adapter=adapter), protocol, len(data.classes))
     else:
-        measured = profile(
-            model, protocol.image_size, 2, "fp32", (x, y), name=WEIGHTS[cell.model][0], adapter=spec,
-            has_baselines=False, refine_s=0.0,
-        )  # fmt: skip
+        measured = profile_of(model, cell, protocol, x, y, 2, refine_s=0.0)
         plan = dataclasses.replace(
             Plan.uniform(measured, BITS[cell.storage], BATCH, recompute=True), chunk_samples=BATCH, budget_bytes=2**34
         )
     step = run_step(model, x, y, plan.policy, "fp32", is_metered=True)
-    model.zero_grad(set_to_none=True)
-    PLANS[mark] = plan, step.held_bytes // len(x), step.peak_bytes // len(x)
-    return PLANS[mark]
+    WAYS[mark] = Way(adapter, plan, step.held_bytes // len(x), step.peak_bytes // len(x))
+    return WAYS[mark]
+
+
+def planned(cell: Cell, protocol: Protocol, num_classes: int, x: torch.Tensor, y: torch.Tensor) -> tuple[Plan, str]:
+    """What s2a itself makes of the budget, after its real steps, and the adapter it takes."""
+    budget = BUDGET_MIB[cell.model, cell.dataset] * 2**20
+    profiles: dict[Candidate, Profile] = {}
+
+    def measured(candidate: Candidate) -> Profile:
+        model = make_model(dataclasses.replace(cell, adapter=candidate.adapter), protocol, num_classes)
+        profiles[candidate] = profile_of(model, cell, protocol, x, y, 4)
+        return profiles[candidate]
+
+    plan, source = plan_over(candidates(cell.adapter, "fp32"), measured, budget, BATCH)
+    model = make_model(dataclasses.replace(cell, adapter=source.adapter), protocol, num_classes)
+    return verify(model, plan, profiles[source], x, y).plan, source.adapter
+
+
+def profile_of(
+    model: torch.nn.Module, cell: Cell, protocol: Protocol, x: torch.Tensor, y: torch.Tensor, samples: int,
+    **options: Any,
+) -> Profile:  # fmt: skip
+    """The profile of a cell's model as it is adapted, on its photos."""
+    return profile(
+        model, protocol.image_size, samples, "fp32", (x, y), name=WEIGHTS[cell.model][0],
+        adapter=str(model.s2a_adapter), has_baselines=False, **options,
+    )  # fmt: skip
 
 
 def exact_plan(cell: Cell, adapter: str, protocol: Protocol) -> Plan:
@@ -159,11 +203,11 @@ def run_cell(cell: Cell, protocol: Protocol) -> dict[str, Any]:
     """Train one cell; its row."""
     data = photos(cell.dataset, protocol, cell.lr is not None)
     began, cpu = time.perf_counter(), time.process_time()
-    model = make_model(cell, protocol, len(data.classes))
-    plan, held, peak = make_plan(model, cell, protocol, data)
+    way = way_of(cell, protocol, data)
+    model = make_model(dataclasses.replace(cell, adapter=way.adapter), protocol, len(data.classes))
     config = TrainConfig(epochs=protocol.epochs, seed=cell.seed, lr=cell.lr, evaluate_every=protocol.epochs)
     with tempfile.TemporaryDirectory() as work:
-        result = train(model, data, plan, config, Path(work), lambda event: None)
+        result = train(model, data, way.plan, config, Path(work), lambda event: None)
     trained, backbone = result.trainable_params - result.head_params, result.total_params - result.head_params
     added = sum(p.numel() for n, p in model.named_parameters() if "s2a_" in n or "lora_" in n)
     return {
@@ -171,7 +215,8 @@ def run_cell(cell: Cell, protocol: Protocol) -> dict[str, Any]:
         "adapter_resolved": str(model.s2a_adapter), "accuracy": result.final_accuracy,
         "train_loss": result.history[-1]["train_loss"], "trained_share": trained / (backbone - added),
         "trainable_params": result.trainable_params,
-        "held_bytes_per_image": held, "step_peak_bytes_per_image": peak,
+        "held_bytes_per_image": way.held, "step_peak_bytes_per_image": way.peak,
+        "budget_bytes": way.plan.budget_bytes if cell.storage == PLANNED else None,
         "measured_peak_bytes": result.measured_peak_bytes, "step_ms": round(result.step_ms, 1),
         "wall_s": round(time.perf_counter() - began, 1), "cpu_s": round(time.process_time() - cpu, 1),
     }  # fmt: skip

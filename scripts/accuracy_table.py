@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from accuracy_runs import BATCH, BITS, ROOT
+from accuracy_runs import BATCH, BITS, PLANNED, ROOT
 
 OUT = ROOT / "docs" / "accuracy"
 COMMAND = "make accuracy"
@@ -45,8 +45,10 @@ def table() -> str:
         "from sweep.jsonl (`python scripts/accuracy.py --sweep`). Real weights and photos of ../shared/data;",
         "final accuracy on the whole validation part, mean ± standard error over seeds; no epoch is chosen by it.",
         f"compressed: everything at {BITS['compressed']} bits, regions recomputed; 6-bit: the same at 6 bits.",
-        "`auto` is what s2a chooses for the model.",
-        "processor s: of a whole run, its evaluations too; the median over seeds.",
+        "planned: what s2a trains and stores in a third of full fine-tuning's memory, after its real steps.",
+        "`auto` is what s2a chooses for the model: its modules, or all weights of a CNN where they fit the budget.",
+        "processor s: of a whole run, its evaluations too; the median over seeds. Runs shared two cores with others, later",
+        "seeds with more of them: up to twice the time of a run alone.",
     ]
     for (dataset, model), ways in _groups().items():
         some = next(iter(ways.values()))[0]
@@ -68,9 +70,10 @@ def table() -> str:
             mean, error = mean_and_error([100 * row["accuracy"] for row in found])
             name = adapter if adapter != "auto" else f"**auto** ({found[0]['adapter_resolved']})"
             lines.append(
-                f"| {name} | {storage} | {len(found)} | {mean:.2f}{'' if math.isnan(error) else f' ± {error:.2f}'} "
-                f"| {_share(mean, full)} | {_way(mean, head, full)} "
-                f"| {100 * found[0]['trained_share']:.2f} | {found[0]['held_bytes_per_image'] / 1024:.0f} "
+                f"| {name} | {_storage(storage, found[0])} | {len(found)} "
+                f"| {mean:.2f}{'' if math.isnan(error) else f' ± {error:.2f}'} | {_share(mean, full)} "
+                f"| {_way(mean, head, full)} | {100 * found[0]['trained_share']:.2f} "
+                f"| {found[0]['held_bytes_per_image'] / 1024:.0f} "
                 f"| {found[0]['step_peak_bytes_per_image'] / 1024:.0f} "
                 f"| {max(r['measured_peak_bytes'] for r in found) / 2**20:.0f} "
                 f"| {sorted(r['cpu_s'] for r in found)[len(found) // 2]:.0f} |"
@@ -96,25 +99,33 @@ def summary() -> str:
 
 
 def readme_table() -> str:
-    """The rows of README.md between its accuracy marks: what is trained in full, the head alone, and `auto`."""
+    """The rows of README.md between its accuracy marks: accuracy, and in brackets the measured peak in MiB."""
     lines = [
-        "| weights, photos | full % | head % | s2a % | s2a, 4 bits % | of full | trained | peak MiB, full | s2a |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| weights, photos | head % (MiB) | full % (MiB) | s2a in a third of full's memory | trains "
+        "| s2a's modules at 4 bits | trains |",
+        "|---|--:|--:|--:|---|--:|---|",
     ]
+    columns = (("head", "exact"), ("full", "exact"), ("auto", PLANNED), ("auto", "compressed"))
     for (dataset, model), ways in _groups().items():
-        full, auto = ways["full", "exact"], ways["auto", "compressed"]
-        means = [
-            mean_and_error([100 * row["accuracy"] for row in ways[way]])
-            for way in (("full", "exact"), ("head", "exact"), ("auto", "exact"), ("auto", "compressed"))
-        ]
-        peaks = [max(row["measured_peak_bytes"] for row in rows) / 2**20 for rows in (full, auto)]
+        if not all(way in ways for way in columns):  # it comes when its runs are there
+            continue
+        head, full, planned, coded = (ways[way] for way in columns)
         lines.append(
-            f"| {model}, {dataset} | "
-            + " | ".join(f"{mean:.1f} ± {error:.1f}" for mean, error in means)
-            + f" | {100 * means[3][0] / means[0][0]:.1f} % | {100 * auto[0]['trained_share']:.2f} % "
-            f"| {peaks[0]:.0f} | {peaks[1]:.0f} |"
+            f"| {model}, {dataset} | {_cell(head)} | {_cell(full)} | {_cell(planned)} | {_trained(planned[0])} "
+            f"| {_cell(coded)} | {_trained(coded[0])} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _cell(rows: list[dict[str, Any]]) -> str:
+    mean, error = mean_and_error([100 * row["accuracy"] for row in rows])
+    return f"{mean:.1f} ± {error:.1f} ({max(row['measured_peak_bytes'] for row in rows) / 2**20:.0f})"
+
+
+def _trained(row: dict[str, Any]) -> str:
+    """What a run trained, in words: all, or the adapter and its share of the backbone."""
+    adapter = str(row["adapter_resolved"])
+    return "all weights" if adapter == "full" else f"{adapter.replace(',', ', ')}: {100 * row['trained_share']:.2f} %"
 
 
 def _groups() -> dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]]:
@@ -127,8 +138,12 @@ def _groups() -> dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]
 
 
 def _place(way: tuple[str, str]) -> tuple[int, int]:
-    """Where (adapter, storage) stands among the rows: exact, then by bits."""
-    return ADAPTERS.index(way[0]), BITS.get(way[1], 0)
+    """Where (adapter, storage) stands among the rows: exact, then by bits, then what was planned."""
+    return ADAPTERS.index(way[0]), {PLANNED: 32, **BITS}.get(way[1], 0)
+
+
+def _storage(storage: str, row: dict[str, Any]) -> str:
+    return f"planned in {row['budget_bytes'] // 2**20} MiB" if storage == PLANNED else storage
 
 
 def _accuracy(ways: dict[tuple[str, str], list[dict[str, Any]]], adapter: str, storage: str) -> float | None:
