@@ -47,8 +47,8 @@ def table() -> str:
         f"compressed: everything at {BITS['compressed']} bits, regions recomputed; 6-bit: the same at 6 bits.",
         "planned: what s2a trains and stores in a third of full fine-tuning's memory, after its real steps.",
         "`auto` is what s2a chooses for the model: its modules, or all weights of a CNN where they fit the budget.",
-        "processor s: of a whole run, its evaluations too; the median over seeds. Runs shared two cores with others, up to",
-        "twice the time of a run alone.",
+        "processor s: of a whole run, its evaluations too; the median over seeds. Runs shared two cores, which",
+        "costs up to twice the time of a run alone.",
     ]
     for (dataset, model), ways in _groups().items():
         some = next(iter(ways.values()))[0]
