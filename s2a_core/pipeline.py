@@ -67,7 +67,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
     clock = _Clock(on_event)
     if request.plan is not None:
         request = as_planned(request, request.plan)
-    first = _first(request)
+    first = request if request.plan is not None else _asked(request, _candidates(request)[0])
     with clock.phase("validating"):
         prepared = _prepare(first)
     assert prepared.dataset is not None
@@ -130,11 +130,13 @@ def _train_config(request: RunRequest) -> TrainConfig:
     )
 
 
-def _first(request: RunRequest) -> RunRequest:
-    """The request for the first of its candidates; with a plan, as it is."""
-    if request.plan is not None:
-        return request
-    return replace(request, adapter=candidates(request.adapter, request.precision)[0].adapter)
+def _candidates(request: RunRequest) -> list[Candidate]:
+    return candidates(request.adapter, request.precision)
+
+
+def _asked(request: RunRequest, candidate: Candidate) -> RunRequest:
+    """The request for one of its candidates."""
+    return replace(request, adapter=candidate.adapter, precision=candidate.precision)
 
 
 def make_profile(request: RunRequest) -> Profile:
@@ -165,28 +167,25 @@ def _choose(
     """
     if request.budget_bytes <= 0:
         raise InvalidInput("the budget must be a positive number of bytes")
-    wanted = candidates(request.adapter, request.precision)
+    wanted = _candidates(request)
     profiles: dict[Candidate, Profile] = {} if measured is None else {wanted[0]: measured}
     newest = (wanted[0], prepared)
-
-    def asked(candidate: Candidate) -> RunRequest:
-        return replace(request, adapter=candidate.adapter, precision=candidate.precision)
 
     def profile_of(candidate: Candidate) -> Profile:
         nonlocal newest
         if candidate not in profiles:
             if newest[0] != candidate or newest[1] is None:
-                newest = (candidate, _prepare(asked(candidate)))
+                newest = (candidate, _prepare(_asked(request, candidate)))
             assert newest[1] is not None
-            profiles[candidate] = _profile(asked(candidate), newest[1])
+            profiles[candidate] = _profile(_asked(request, candidate), newest[1])
         return profiles[candidate]
 
     chosen, source = plan_over(
         wanted, profile_of, request.budget_bytes, request.batch_size, cast(Objective, request.objective),
         lambda found: _margin(request, found),
     )  # fmt: skip
-    model = newest[1] if newest[0] == source and newest[1] is not None else _prepare(asked(source))
-    return chosen, asked(source), model, profiles[source]
+    model = newest[1] if newest[0] == source and newest[1] is not None else _prepare(_asked(request, source))
+    return chosen, _asked(request, source), model, profiles[source]
 
 
 def check_plan(request: RunRequest, chosen: Plan, measured: Profile) -> VerifiedPlan:

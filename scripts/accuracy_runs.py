@@ -85,15 +85,15 @@ class Cell:
         return f"{self.dataset} {self.model} {self.adapter} {self.storage} {self.seed}{rate}"
 
 
-def make_model(cell: Cell, protocol: Protocol, num_classes: int) -> torch.nn.Module:
-    """Pretrained weights, the adapter on top."""
+def make_model(cell: Cell, protocol: Protocol, num_classes: int, adapter: str | None = None) -> torch.nn.Module:
+    """Pretrained weights, the adapter on top: the cell's, unless the planner takes another."""
     name, file = WEIGHTS[cell.model]
     options = {"pad_type": "same"} if cell.model == "mobilenetv2" else {}
     torch.manual_seed(cell.seed)
     model = load_model(name, SHARED / file, num_classes, protocol.image_size, **options)
     if cell.model == "mobilenetv2":  # these weights were trained on pixels in -1..1
         model.pretrained_cfg = {**model.pretrained_cfg, "mean": (0.5,) * 3, "std": (0.5,) * 3}  # type: ignore[dict-item]
-    return add_adapters(model, AdapterSpec.parse(cell.adapter), protocol.image_size)
+    return add_adapters(model, AdapterSpec.parse(adapter or cell.adapter), protocol.image_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def way_of(cell: Cell, protocol: Protocol, data: ImageDataset) -> Way:
         plan = exact_plan(cell, str(model.s2a_adapter), protocol)
     elif cell.storage == PLANNED:
         plan, adapter = planned(cell, protocol, len(data.classes), x, y)
-        model = make_model(dataclasses.replace(cell, adapter=adapter), protocol, len(data.classes))
+        model = make_model(cell, protocol, len(data.classes), adapter)
     else:
         measured = profile_of(model, cell, protocol, x, y, 2, refine_s=0.0)
         plan = dataclasses.replace(
@@ -140,12 +140,12 @@ def planned(cell: Cell, protocol: Protocol, num_classes: int, x: torch.Tensor, y
     profiles: dict[Candidate, Profile] = {}
 
     def measured(candidate: Candidate) -> Profile:
-        model = make_model(dataclasses.replace(cell, adapter=candidate.adapter), protocol, num_classes)
+        model = make_model(cell, protocol, num_classes, candidate.adapter)
         profiles[candidate] = profile_of(model, cell, protocol, x, y, 4)
         return profiles[candidate]
 
     plan, source = plan_over(candidates(cell.adapter, "fp32"), measured, budget, BATCH)
-    model = make_model(dataclasses.replace(cell, adapter=source.adapter), protocol, num_classes)
+    model = make_model(cell, protocol, num_classes, source.adapter)
     return verify(model, plan, profiles[source], x, y).plan, source.adapter
 
 
@@ -204,7 +204,7 @@ def run_cell(cell: Cell, protocol: Protocol) -> dict[str, Any]:
     data = photos(cell.dataset, protocol, cell.lr is not None)
     began, cpu = time.perf_counter(), time.process_time()
     way = way_of(cell, protocol, data)
-    model = make_model(dataclasses.replace(cell, adapter=way.adapter), protocol, len(data.classes))
+    model = make_model(cell, protocol, len(data.classes), way.adapter)
     config = TrainConfig(epochs=protocol.epochs, seed=cell.seed, lr=cell.lr, evaluate_every=protocol.epochs)
     with tempfile.TemporaryDirectory() as work:
         result = train(model, data, way.plan, config, Path(work), lambda event: None)

@@ -12,7 +12,7 @@ from s2a_core.adapters.blocks import Place, places
 from s2a_core.adapters.lora import add_lora, lora_layers
 from s2a_core.adapters.prompt import LowRankPrompt
 from s2a_core.adapters.side import SideLadder, SideResidual, after_block
-from s2a_core.adapters.spec import LORA_LITE, AdapterSpec
+from s2a_core.adapters.spec import FULL, LORA_LITE, AdapterSpec
 from s2a_core.errors import BadAdapter
 from s2a_core.models import data_config, has_batch_norm, head_parameters
 
@@ -46,7 +46,7 @@ def _auto(model: nn.Module, spec: AdapterSpec, image_size: int) -> tuple[Adapter
     if has_tokens and not has_batch_norm(model) and lora_layers(model, lite, image_size):
         return lite, []
     if spec.or_full and not has_tokens:
-        return AdapterSpec(("full",)), []
+        return AdapterSpec((FULL,)), []
     found = places(model, image_size)
     added = ("prompt" if has_tokens else "side",) if found else ()
     rank, reduction = min(spec.rank, AUTO_RANK), min(spec.reduction, AUTO_MAP_REDUCTION)
@@ -70,7 +70,7 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
         found = places(model, _size_of(model, image_size))
     head = head_parameters(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_("full" in spec.kinds or name in head)
+        parameter.requires_grad_(FULL in spec.kinds or name in head)
     if "bias" in spec.kinds:
         for name, parameter in model.named_parameters():
             if name.rsplit(".", 1)[-1].endswith("bias"):

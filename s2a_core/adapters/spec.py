@@ -31,7 +31,8 @@ from typing import Any
 from s2a_core.errors import BadAdapter
 
 COMBINABLE = ("head", "bias", "norm", "prompt", "side")
-ALONE = ("lora", "full")
+FULL = "full"
+ALONE = ("lora", FULL)
 KINDS = (*COMBINABLE, *ALONE)
 AUTO = "auto"
 SIDE_DETACHED, LORA_LITE = "side-detached", "lora-lite"

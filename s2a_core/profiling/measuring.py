@@ -26,7 +26,6 @@ CHUNK_SAMPLES = 1
 # 24.8 % at 8, 34.7 % at 2).
 FEWEST_TO_ESTIMATE = 16
 AMONG_S = 3.0
-TIMED = 2  # steps of each batch, of which the faster tells what does not grow with the samples
 MOST_GAIN = 0.5  # of a step's time: what larger chunks are believed to save
 PACKED = (*SMOOTH_ACTIVATIONS, *PIECEWISE_LINEAR, *WHOLE, "layer_norm", "rms_norm", "attention", "dropout")
 
@@ -106,8 +105,9 @@ class Measuring:
         self.overhead_s = self._overhead()
 
     def _overhead(self) -> float:
-        """Seconds that an exact step of any number of samples takes: the launch of its kernels, the Python around."""
-        small, large = (min(self.step({}, n).seconds for _ in range(TIMED)) for n in self.batches)
+        """Seconds of an exact step that no number of samples changes, by the faster of two steps of each batch."""
+        small = min(self.step({}, self.batches[0]).seconds for _ in range(2))
+        large = min(self.exact_s, self.step({}).seconds)
         per_sample = (large - small) / (self.batches[1] - self.batches[0])
         return min(max(small - self.batches[0] * per_sample, 0.0), small)
 

@@ -1,4 +1,4 @@
-"""The pipeline refuses what cannot work before it loads a model."""
+"""The pipeline refuses what cannot work before it loads a model, and trains what fits the budget best."""
 
 from dataclasses import replace
 from pathlib import Path
