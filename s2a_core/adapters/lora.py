@@ -11,7 +11,7 @@ from s2a_core.adapters.blocks import called
 from s2a_core.adapters.spec import AdapterSpec
 from s2a_core.errors import BadAdapter
 from s2a_core.models import head_parameters
-from s2a_core.ops import low_rank_linear
+from s2a_core.ops import low_rank_conv, low_rank_linear
 
 
 def add_lora(model: nn.Module, spec: AdapterSpec, image_size: int) -> None:
@@ -29,7 +29,7 @@ def add_lora(model: nn.Module, spec: AdapterSpec, image_size: int) -> None:
         if name in head:
             parameter.requires_grad_(True)
     for layer in model.modules():
-        if isinstance(getattr(layer, "base_layer", None), nn.Linear):
+        if _is_one_product(getattr(layer, "base_layer", None)):
             layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
 
 
@@ -60,6 +60,11 @@ def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear)
 
 
+def _is_one_product(base: nn.Module | None) -> bool:
+    """Whether its output is the product with its weight and no more: other convolutions pad, or change the weight."""
+    return isinstance(base, nn.Linear) or (type(base) is nn.Conv2d and base.padding == (0, 0))
+
+
 def _widens(module: nn.Module) -> bool:
     weight = module.weight
     return isinstance(weight, Tensor) and weight.shape[0] > weight.shape[1]
@@ -73,4 +78,5 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
         result: Tensor = type(layer).forward(layer, x)
         return result
     down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-    return low_rank_linear(x, base.weight, base.bias, down, up, layer.scaling[name])
+    operands = (x, base.weight, base.bias, down, up, layer.scaling[name])
+    return low_rank_linear(*operands) if isinstance(base, nn.Linear) else low_rank_conv(*operands, base.stride)

@@ -1,4 +1,4 @@
-"""A frozen linear layer with a low-rank change (LoRA) as one operator."""
+"""A frozen linear layer, or 1 x 1 convolution, with a low-rank change (LoRA) as one operator."""
 
 from __future__ import annotations
 
@@ -21,11 +21,31 @@ def low_rank_linear(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor
     if has_torch_function(operands):
         result: Tensor = handle_torch_function(low_rank_linear, operands, *operands, scale)
         return result
+    y: Tensor = LowRankLinearFunction.apply(*_in_one_dtype(x, weight, bias), down, up, scale)
+    return y.view(*x.shape[:-1], -1)
+
+
+def low_rank_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float, stride: tuple[int, int]
+) -> Tensor:
+    """low_rank_linear at every pixel: a 1 x 1 convolution without padding.
+
+    x: [B, K, H, W], weight: [M, K, 1, 1] frozen, down: [r, K, 1, 1], up: [M, r, 1, 1].
+    y: [B, M, H / stride, W / stride], rounded up.
+    """
+    operands = (x, weight, bias, down, up)
+    if has_torch_function(operands):
+        result: Tensor = handle_torch_function(low_rank_conv, operands, *operands, scale, stride)
+        return result
+    y: Tensor = LowRankConvFunction.apply(*_in_one_dtype(x, weight, bias), down, up, scale, stride)
+    return y
+
+
+def _in_one_dtype(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """In autocast's dtype, else in the weight's: frozen weights may be narrower than x."""
     autocasts = torch.is_autocast_enabled(x.device.type)
     dtype = torch.get_autocast_dtype(x.device.type) if autocasts else weight.dtype
-    bias = None if bias is None else bias.to(dtype)
-    y: Tensor = LowRankLinearFunction.apply(x.to(dtype), weight.to(dtype), bias, down, up, scale)
-    return y.view(*x.shape[:-1], -1)
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 class LowRankLinearFunction(torch.autograd.Function):
@@ -47,12 +67,12 @@ class LowRankLinearFunction(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, down, up = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        low = dy @ up.to(dy.dtype)  # [rows, r]
+        d_low = dy @ up.to(dy.dtype)  # [rows, r]
         dx = d_down = d_up = None
         if needs[0]:
-            dx = (dy @ weight).addmm_(low, down.to(dy.dtype), alpha=ctx.scale).view(ctx.shape)
+            dx = (dy @ weight).addmm_(d_low, down.to(dy.dtype), alpha=ctx.scale).view(ctx.shape)
         if needs[3]:
-            d_down = (low.t() @ _rows(x)).to(down.dtype).mul_(ctx.scale)
+            d_down = (d_low.t() @ _rows(x)).to(down.dtype).mul_(ctx.scale)
         if needs[4]:
             d_up = (dy.t() @ (_rows(x) @ down.to(x.dtype).t())).to(up.dtype).mul_(ctx.scale)
         db = dy.sum(0, dtype=torch.float32).to(dy.dtype) if needs[2] else None
@@ -61,3 +81,73 @@ class LowRankLinearFunction(torch.autograd.Function):
 
 def _rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
+
+
+class LowRankConvFunction(torch.autograd.Function):
+    """low_rank_conv with x, weight and bias of one dtype. Saves x where down or up are trained.
+
+    The products of low rank are added into y and dx, so that nothing as wide is made beside them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        down: Tensor,
+        up: Tensor,
+        scale: float,
+        stride: tuple[int, int],
+    ) -> Tensor:
+        trains = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
+        ctx.save_for_backward(x if trains else None, weight, down, up)
+        ctx.scale, ctx.stride, ctx.shape = scale, stride, x.shape
+        y, low = F.conv2d(x, weight, bias, stride), F.conv2d(x, down.to(x.dtype), None, stride)
+        _add_product(y, up.to(y.dtype).flatten(1), low, scale)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, down, up = ctx.saved_tensors
+        needs, stride = ctx.needs_input_grad, ctx.stride
+        narrow_down, narrow_up = down.to(dy.dtype), up.to(dy.dtype)
+        d_low = _gradient_of_input(dy, (len(dy), len(down), *dy.shape[2:]), narrow_up, (1, 1))
+        dx = d_down = d_up = None
+        if needs[0]:
+            dx = _gradient_of_input(dy, ctx.shape, weight.to(dy.dtype), stride)
+            _add_product(dx[:, :, :: stride[0], :: stride[1]], narrow_down.flatten(1).t(), d_low, ctx.scale)
+        if needs[3]:
+            d_down = _gradient_of_weight(d_low, x, narrow_down, stride).to(down.dtype).mul_(ctx.scale)
+        if needs[4]:
+            low = F.conv2d(x, narrow_down, None, stride)
+            d_up = _gradient_of_weight(dy, low, narrow_up, (1, 1)).to(up.dtype).mul_(ctx.scale)
+        db = dy.sum((0, 2, 3), dtype=torch.float32).to(dy.dtype) if needs[2] else None
+        return dx, None, db, d_down, d_up, None, None
+
+
+def _add_product(y: Tensor, matrix: Tensor, x: Tensor, scale: float) -> None:
+    """y += scale * matrix x at every pixel, in place. y: [B, M, H, W], matrix: [M, r], x: [B, r, H, W]."""
+    if y.is_contiguous():
+        y.flatten(2).baddbmm_(matrix.expand(len(x), -1, -1), x.flatten(2), alpha=scale)
+    elif y.is_contiguous(memory_format=torch.channels_last):
+        _rows(y.permute(0, 2, 3, 1)).addmm_(_rows(x.permute(0, 2, 3, 1)), matrix.t(), alpha=scale)
+    else:  # the pixels that a stride leaves
+        y.add_((matrix @ x.flatten(2)).view(y.shape), alpha=scale)
+
+
+def _gradient_of_input(dy: Tensor, shape: tuple[int, ...], weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """Of a 1 x 1 convolution. shape: of its input, whose values it does not read."""
+    dx: Tensor = _convolution_backward(dy, dy.new_empty(1).expand(shape), weight, stride, [True, False, False])[0]
+    return dx
+
+
+def _gradient_of_weight(dy: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """Of a 1 x 1 convolution of x."""
+    dw: Tensor = _convolution_backward(dy, x, weight, stride, [False, True, False])[1]
+    return dw
+
+
+def _convolution_backward(dy: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], wanted: list[bool]) -> Any:
+    return torch.ops.aten.convolution_backward(dy, x, weight, None, stride, (0, 0), (1, 1), False, (0, 0), 1, wanted)

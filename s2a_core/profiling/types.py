@@ -10,7 +10,7 @@ from typing import Any
 
 from s2a_core.storage import FittedTable, Storage
 
-VERSION = 8
+VERSION = 9
 
 
 @dataclass(frozen=True)

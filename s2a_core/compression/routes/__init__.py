@@ -14,7 +14,7 @@ from s2a_core.compression.routes.norms import batch_norm, group_norm, layer_norm
 from s2a_core.compression.routes.pointwise import activation, dropout, piecewise
 from s2a_core.compression.routes.pooling import avg_pool2d, max_pool2d
 from s2a_core.compression.routes.products import attention, conv, linear, low_rank
-from s2a_core.ops import low_rank_linear
+from s2a_core.ops import low_rank_conv, low_rank_linear
 
 ROUTES: dict[Any, Route] = {
     F.gelu: activation("gelu"),
@@ -43,6 +43,7 @@ ROUTES: dict[Any, Route] = {
     F.scaled_dot_product_attention: attention,
     F.linear: linear,
     low_rank_linear: low_rank,
+    low_rank_conv: low_rank,
     F.conv1d: conv,
     F.conv2d: conv,
     F.conv3d: conv,

@@ -53,12 +53,13 @@ def linear(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def low_rank(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """ops.low_rank_linear: a linear layer with LoRA keeps its input at the site's width."""
-    x, weight, bias, down, up, _ = args
+    """ops.low_rank_linear and low_rank_conv: a layer with LoRA keeps its input at the site's width."""
+    x, weight, bias, down, up, *_ = args
     if not keeps_something(x, weight, bias, down, up):
         return func(*args)
-    site = session.site("linear")
-    session.record(site, x)
+    op = "linear" if weight.dim() == 2 else "conv"
+    site = session.site(op)
+    session.record(site, x, options_of(op, is_frozen=False))
     site.exact_shapes = tuple(tuple(parameter.shape) for parameter in (weight, down, up))
     with session.attributed_to(site):
         return func(*args)

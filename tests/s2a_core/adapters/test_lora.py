@@ -1,7 +1,9 @@
 """LoRA through peft: its layers run as one operator, and as peft runs them where it is merged or switched off."""
 
 import copy
+from collections.abc import Callable
 
+import pytest
 import timm
 import torch
 from torch import nn
@@ -16,14 +18,28 @@ def _adapted() -> nn.Module:
         "vit_tiny_patch16_224", img_size=64, embed_dim=48, depth=2, num_heads=3, num_classes=5
     ).eval()
     add_adapters(model, AdapterSpec(("lora",)), 64)
+    return _with_changes(model)
+
+
+def _with_changes(model: nn.Module) -> nn.Module:
+    """LoRA begins as no change at all; here it is one."""
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.05)
     return model
 
 
-def test_outputs_and_gradients_are_those_of_peft() -> None:
-    model, x = _adapted(), torch.randn(2, 3, 64, 64)
+def _adapted_cnn() -> nn.Module:
+    """Bottlenecks: 1 x 1 convolutions, of stride 2 where a shortcut changes its size."""
+    torch.manual_seed(0)
+    model = timm.create_model("resnet50", layers=(1,) * 4, channels=(8, 8, 16, 16), num_classes=5).eval()
+    add_adapters(model, AdapterSpec(("lora",)), 64)
+    return _with_changes(model)
+
+
+@pytest.mark.parametrize("adapted", [_adapted, _adapted_cnn])
+def test_outputs_and_gradients_are_those_of_peft(adapted: Callable[[], nn.Module]) -> None:
+    model, x = adapted(), torch.randn(2, 3, 64, 64)
     stock = copy.deepcopy(model)
     for layer in stock.modules():
         if hasattr(layer, "base_layer"):
@@ -35,6 +51,14 @@ def test_outputs_and_gradients_are_those_of_peft() -> None:
         if other.requires_grad:
             assert mine.grad is not None, name
             assert_close(mine.grad, other.grad, rel=1e-4)
+
+
+def test_a_convolution_of_weights_made_anew_in_each_step_runs_as_peft_runs_it() -> None:
+    model = timm.create_model("nf_resnet26", num_classes=5).eval()
+    x = torch.randn(2, 3, 64, 64)
+    before = model(x)
+    add_adapters(model, AdapterSpec(("lora",)), 64)
+    assert_close(model(x), before, rel=1e-5)
 
 
 def test_a_copy_runs_its_own_layers() -> None:
