@@ -31,7 +31,7 @@ from s2a_core.verify import verify  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
 BATCH = 25
-BITS = {"compressed": 4, "6-bit": 6}  # of everything, by the name of a storage; `exact` has none
+BITS = 4  # of a uniform plan, where the storage is `compressed`
 PLANNED = "planned"  # the storage of runs that the planner fits into BUDGET_MIB, adapter and all
 WEIGHTS = {
     "deit_tiny": ("deit_tiny_patch16_224", "deit_tiny_patch16_224.fb_in1k.fp32.safetensors"),
@@ -75,7 +75,7 @@ class Cell:
     dataset: str
     model: str
     adapter: str
-    storage: str  # exact, a name of BITS, or PLANNED
+    storage: str  # exact, compressed or PLANNED
     seed: int
     lr: float | None = None
 
@@ -127,7 +127,7 @@ def way_of(cell: Cell, protocol: Protocol, data: ImageDataset) -> Way:
     else:
         measured = profile_of(model, cell, protocol, x, y, 2, refine_s=0.0)
         plan = dataclasses.replace(
-            Plan.uniform(measured, BITS[cell.storage], BATCH, recompute=True), chunk_samples=BATCH, budget_bytes=2**34
+            Plan.uniform(measured, BITS, BATCH, recompute=True), chunk_samples=BATCH, budget_bytes=2**34
         )
     step = run_step(model, x, y, plan.policy, "fp32", is_metered=True)
     WAYS[mark] = Way(adapter, plan, step.held_bytes // len(x), step.peak_bytes // len(x))

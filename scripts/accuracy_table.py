@@ -9,10 +9,13 @@ from typing import Any
 
 from accuracy_runs import BATCH, BITS, PLANNED, ROOT
 
+from s2a_core.storage import LOW_RANK_BITS
+
 OUT = ROOT / "docs" / "accuracy"
 COMMAND = "make accuracy"
 README, MARKS = ROOT / "README.md", ("<!-- accuracy:begin -->\n", "<!-- accuracy:end -->\n")
-SUMMARY_FOLLOWS = "compressed is 4 bits.\n\n"
+SUMMARY_FOLLOWS = "compressed is 4 bits, of LoRA outside regions 6.\n\n"
+STORAGES = ("exact", "compressed", PLANNED)
 ADAPTERS = ("full", "head", "auto", "bias", "norm", "side", "lora", "prompt")
 
 
@@ -44,13 +47,13 @@ def table() -> str:
         f"Made by `{COMMAND}` (scripts/accuracy.py) from results.jsonl; the learning rates come",
         "from sweep.jsonl (`python scripts/accuracy.py --sweep`). Real weights and photos of ../shared/data;",
         "final accuracy on the whole validation part, mean ± standard error over seeds; no epoch is chosen by it.",
-        f"compressed: everything at {BITS['compressed']} bits, regions recomputed; 6-bit: the same at 6 bits.",
+        f"compressed: everything at {BITS} bits, LoRA's layers outside regions at {LOW_RANK_BITS}; regions recomputed.",
         "planned: what s2a trains and stores in a third of full fine-tuning's memory, after its real steps.",
         "`auto` is what s2a chooses for the model: its modules, or all weights of a CNN where they fit the budget.",
         "processor s: of a whole run, its evaluations too; the median over seeds. Runs shared two cores, which",
         "costs up to twice the time of a run alone.",
     ]
-    for (dataset, model), ways in _groups().items():
+    for (dataset, model), ways in groups().items():
         some = next(iter(ways.values()))[0]
         lines += [
             "",
@@ -106,7 +109,7 @@ def readme_table() -> str:
         "|---|--:|--:|--:|---|--:|---|",
     ]
     columns = (("head", "exact"), ("full", "exact"), ("auto", PLANNED), ("auto", "compressed"))
-    for (dataset, model), ways in _groups().items():
+    for (dataset, model), ways in groups().items():
         if not all(way in ways for way in columns):  # it comes when its runs are there
             continue
         head, full, planned, coded = (ways[way] for way in columns)
@@ -128,7 +131,7 @@ def _trained(row: dict[str, Any]) -> str:
     return "all weights" if adapter == "full" else f"{adapter.replace(',', ', ')}: {100 * row['trained_share']:.2f} %"
 
 
-def _groups() -> dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]]:
+def groups() -> dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]]:
     """(dataset, model) -> (adapter, storage) -> rows, in order."""
     groups: dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]] = {}
     for row in rows_of(OUT / "results.jsonl"):
@@ -138,8 +141,8 @@ def _groups() -> dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]
 
 
 def _place(way: tuple[str, str]) -> tuple[int, int]:
-    """Where (adapter, storage) stands among the rows: exact, then by bits, then what was planned."""
-    return ADAPTERS.index(way[0]), {PLANNED: 32, **BITS}.get(way[1], 0)
+    """Where (adapter, storage) stands among the rows."""
+    return ADAPTERS.index(way[0]), STORAGES.index(way[1])
 
 
 def _storage(storage: str, row: dict[str, Any]) -> str:

@@ -1,9 +1,11 @@
-"""The table of docs/accuracy and the docstrings say what results.jsonl holds."""
+"""The table of docs/accuracy and the docstrings say what results.jsonl holds, and it holds what s2a promises."""
 
 import importlib
 import json
+import math
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -41,3 +43,47 @@ def test_results_are_of_one_protocol_for_each_model_and_dataset() -> None:
     for row in rows:
         protocols[row["model"], row["dataset"]].add((row["image_size"], row["epochs"], row["num_train"], row["lr"]))
     assert all(len(found) == 1 for found in protocols.values())
+
+
+# (dataset, model, adapter) whose compressed runs end lower, as the changelog says.
+LOWER = [("trashnet6", "mobilenetv2", "lora")]
+
+
+def test_compressed_ends_within_its_error_of_exact(accuracy: ModuleType) -> None:
+    """Within 0.3 points, or within one standard error of the difference where that is larger."""
+    missed, num_pairs = [], 0
+    for group, ways in accuracy.groups().items():
+        for adapter in {adapter for adapter, storage in ways if storage == "compressed"}:
+            exact, error = _accuracy(accuracy, ways[adapter, "exact"])
+            coded, its_error = _accuracy(accuracy, ways[adapter, "compressed"])
+            num_pairs += 1
+            if coded < exact - max(0.3, math.hypot(error, its_error)):
+                missed.append((*group, adapter))
+    assert num_pairs >= 4 * 7
+    assert missed == LOWER
+
+
+@pytest.mark.parametrize(
+    ("model", "storage", "of_full", "of_the_way"),
+    [("deit_tiny", "compressed", 0.987, 0.9), ("deit_tiny", "planned", 0.987, 0.9),
+     ("mobilenetv2", "compressed", 0.96, None), ("mobilenetv2", "planned", 0.987, 0.9)],
+)  # fmt: skip
+def test_auto_is_as_good_as_full_fine_tuning(
+    accuracy: ModuleType, model: str, storage: str, of_full: float, of_the_way: float | None
+) -> None:
+    """On both sets of photos; and it closes the distance from the head, where that is at least 5 points."""
+    for (_, name), ways in accuracy.groups().items():
+        if name != model:
+            continue
+        full, head = (_accuracy(accuracy, ways[adapter, "exact"])[0] for adapter in ("full", "head"))
+        auto = _accuracy(accuracy, ways["auto", storage])[0]
+        assert auto >= of_full * full
+        if of_the_way is not None and full - head >= 5:
+            assert auto - head >= of_the_way * (full - head)
+        if model == "deit_tiny":
+            assert ways["auto", storage][0]["trained_share"] <= 0.009
+
+
+def _accuracy(accuracy: ModuleType, rows: list[dict[str, Any]]) -> tuple[float, float]:
+    mean, error = accuracy.mean_and_error([100 * row["accuracy"] for row in rows])
+    return mean, error

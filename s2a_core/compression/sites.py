@@ -15,6 +15,7 @@ PIECEWISE_LINEAR = ("relu", "relu6", "hardtanh", "leaky_relu", "hardsigmoid")
 # proportion. Others compare (amax, where) or divide by it (div, sqrt): a rounded value gives them NaN. Kept exact.
 ROUNDABLE = frozenset({
     "mul", "matmul", "bmm", "baddbmm", "einsum", "addmm", "addcmul", "linear", "conv", "softmax", "log_softmax", "exp",
+    "low_rank_linear", "low_rank_conv",
     "attention", "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm", "normalize", "interpolate",
     "grid_sample", "avg_pool2d", "adaptive_avg_pool2d", *SMOOTH_ACTIVATIONS,
 })  # fmt: skip

@@ -67,9 +67,10 @@ def layout_of(x: Tensor, op: str) -> Layout:
     return "tokens"
 
 
-_TOKEN_OPS = frozenset(
-    {"matmul", "bmm", "baddbmm", "softmax", "log_softmax", "einsum", "attention", "layer_norm", "linear"}
-)
+_TOKEN_OPS = frozenset({
+    "matmul", "bmm", "baddbmm", "softmax", "log_softmax", "einsum", "attention", "layer_norm", "linear",
+    "low_rank_linear",
+})  # fmt: skip
 
 
 def encode(x: Tensor, bits: int, layout: Layout = "tokens", seed: int | None = None) -> tuple[Tensor, PackedShape]:

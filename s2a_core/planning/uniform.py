@@ -6,12 +6,15 @@ from s2a_core.planning.memory import breakdown
 from s2a_core.planning.scoring import gradient_error, mean_bits, relative_step_time
 from s2a_core.planning.types import Plan, Predicted, SolverReport
 from s2a_core.profiling.types import Profile, SiteProfile
-from s2a_core.storage import FrozenWeights, Storage
+from s2a_core.storage import FrozenWeights, Storage, uniform_width
 
 
 def uniform_plan(profile: Profile, bits: int, batch_size: int, recompute: bool) -> Plan:
-    """Every site at `bits`, exact masks where they exist; with recompute, regions absorb the sites inside them."""
-    sites = {site.name: _storage(site, Storage(f"b{bits}"), recompute) for site in profile.sites}
+    """Every site at `bits`, exact masks where they exist; with recompute, regions absorb the sites inside them.
+
+    LoRA's layers have at least 6 bits.
+    """
+    sites = {site.name: _storage(site, uniform_width(site.op, bits), recompute) for site in profile.sites}
     frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"
     parts = breakdown(profile, sites, batch_size, frozen, accumulates=False)
     peak = sum(parts.values())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s2a_core.compression.routes.calls import bound, check, keeps_something, packed
-from s2a_core.compression.sites import options_of
+from s2a_core.compression.sites import op_name, options_of
 from s2a_core.ops import AttentionFunction, FrozenConvFunction
 from s2a_core.storage import Storage
 
@@ -57,9 +57,8 @@ def low_rank(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[st
     x, weight, bias, down, up, *_ = args
     if not keeps_something(x, weight, bias, down, up):
         return func(*args)
-    op = "linear" if weight.dim() == 2 else "conv"
-    site = session.site(op)
-    session.record(site, x, options_of(op, is_frozen=False))
+    site = session.site(op_name(func))
+    session.record(site, x)
     site.exact_shapes = tuple(tuple(parameter.shape) for parameter in (weight, down, up))
     with session.attributed_to(site):
         return func(*args)

@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 
+from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import discover
 from s2a_core.compression.discover import uniform_policy
 from s2a_core.storage import Storage
@@ -58,3 +59,12 @@ def test_a_uniform_policy_takes_masks_where_those_are_exact() -> None:
     policy = uniform_policy(specs, 4)
     assert {policy.storage(s.name) for s in specs if s.op == "relu"} == {Storage.MASK}
     assert {policy.storage(s.name) for s in specs if s.op == "conv"} == {Storage.NONE}
+
+
+def test_a_uniform_policy_keeps_the_layers_of_lora_at_six_bits_at_least() -> None:
+    model = timm.create_model("mobilenetv2_035", num_classes=3).eval()
+    specs = discover(add_adapters(model, AdapterSpec(("lora",)), 64), torch.randn(2, 3, 64, 64))
+    layers = [s for s in specs if s.op == "low_rank_conv"]
+    assert len(layers) == 34  # one site a layer: 16 expand, 17 project, 1 is the last before the head
+    assert {uniform_policy(specs, 4).storage(s.name) for s in layers} == {Storage.B6}
+    assert {uniform_policy(specs, 8).storage(s.name) for s in layers} == {Storage.B8}

@@ -110,7 +110,7 @@ class _Layer(nn.Module):
 
 @pytest.mark.parametrize(
     ("operands", "shape", "site"),
-    [(_operands, (8, 128, 16), ":linear"), (_maps, (8, 16, 12, 12), ":conv")],
+    [(_operands, (8, 128, 16), ":low_rank_linear"), (_maps, (8, 16, 12, 12), ":low_rank_conv")],
     ids=["linear", "convolution"],
 )
 def test_its_input_is_kept_at_the_width_of_its_site(
