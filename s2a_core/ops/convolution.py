@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 
 _CONVOLUTIONS = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
+_INPUT_GRADIENTS: dict[int, Any] = {1: conv1d_input, 2: conv2d_input, 3: conv3d_input}
 
 
 class FrozenConvFunction(torch.autograd.Function):
@@ -36,14 +38,9 @@ class FrozenConvFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
-        stride, padding, dilation, groups = ctx.options
         dx = None
         if ctx.needs_input_grad[0]:
-            shape_only = dy.new_empty(1).expand(ctx.shape)  # backward reads the input's shape, not its values
-            dx = torch.ops.aten.convolution_backward(
-                dy, shape_only, weight.to(dy.dtype), None, stride, padding, dilation, False, (0,) * len(stride), groups,
-                [True, False, False],
-            )[0]  # fmt: skip
+            dx = _INPUT_GRADIENTS[dy.dim() - 2](ctx.shape, weight.to(dy.dtype), dy, *ctx.options)
         db = None
         if ctx.needs_input_grad[2]:
             db = dy.sum([d for d in range(dy.dim()) if d != 1], dtype=torch.float32)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input, conv2d_weight
 from torch.overrides import handle_torch_function, has_torch_function
 
 
@@ -113,16 +114,16 @@ class LowRankConvFunction(torch.autograd.Function):
         x, weight, down, up = ctx.saved_tensors
         needs, stride = ctx.needs_input_grad, ctx.stride
         narrow_down, narrow_up = down.to(dy.dtype), up.to(dy.dtype)
-        d_low = _gradient_of_input(dy, (len(dy), len(down), *dy.shape[2:]), narrow_up, (1, 1))
+        d_low = conv2d_input((len(dy), len(down), *dy.shape[2:]), narrow_up, dy)
         dx = d_down = d_up = None
         if needs[0]:
-            dx = _gradient_of_input(dy, ctx.shape, weight.to(dy.dtype), stride)
+            dx = conv2d_input(ctx.shape, weight.to(dy.dtype), dy, stride)
             _add_product(dx[:, :, :: stride[0], :: stride[1]], narrow_down.flatten(1).t(), d_low, ctx.scale)
         if needs[3]:
-            d_down = _gradient_of_weight(d_low, x, narrow_down, stride).to(down.dtype).mul_(ctx.scale)
+            d_down = conv2d_weight(x, down.shape, d_low, stride).to(down.dtype).mul_(ctx.scale)
         if needs[4]:
             low = F.conv2d(x, narrow_down, None, stride)
-            d_up = _gradient_of_weight(dy, low, narrow_up, (1, 1)).to(up.dtype).mul_(ctx.scale)
+            d_up = conv2d_weight(low, up.shape, dy).to(up.dtype).mul_(ctx.scale)
         db = dy.sum((0, 2, 3), dtype=torch.float32).to(dy.dtype) if needs[2] else None
         return dx, None, db, d_down, d_up, None, None
 
@@ -135,19 +136,3 @@ def _add_product(y: Tensor, matrix: Tensor, x: Tensor, scale: float) -> None:
         _rows(y.permute(0, 2, 3, 1)).addmm_(_rows(x.permute(0, 2, 3, 1)), matrix.t(), alpha=scale)
     else:  # the pixels that a stride leaves
         y.add_((matrix @ x.flatten(2)).view(y.shape), alpha=scale)
-
-
-def _gradient_of_input(dy: Tensor, shape: tuple[int, ...], weight: Tensor, stride: tuple[int, int]) -> Tensor:
-    """Of a 1 x 1 convolution. shape: of its input, whose values it does not read."""
-    dx: Tensor = _convolution_backward(dy, dy.new_empty(1).expand(shape), weight, stride, [True, False, False])[0]
-    return dx
-
-
-def _gradient_of_weight(dy: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
-    """Of a 1 x 1 convolution of x."""
-    dw: Tensor = _convolution_backward(dy, x, weight, stride, [False, True, False])[1]
-    return dw
-
-
-def _convolution_backward(dy: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], wanted: list[bool]) -> Any:
-    return torch.ops.aten.convolution_backward(dy, x, weight, None, stride, (0, 0), (1, 1), False, (0, 0), 1, wanted)

@@ -31,10 +31,16 @@ def test_it_is_the_sum_of_the_layer_and_the_low_rank_product(autocast: bool, rel
     expected = _stock(*operands)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         y = low_rank_linear(*operands, 0.5)
+    _assert_same(y, expected, trained, rel)
+
+
+def _assert_same(y: torch.Tensor, expected: torch.Tensor, trained: tuple[torch.Tensor, ...], rel: float) -> None:
+    """Both outputs, and their gradients for all that is trained, in fp32."""
+    assert y.shape == expected.shape
     assert_close(y.float(), expected, rel=rel)
     dy = torch.randn_like(expected)
     got = torch.autograd.grad(y, trained, dy.to(y.dtype))
-    assert [g.dtype for g in got] == [torch.float32] * 3
+    assert [g.dtype for g in got] == [torch.float32] * len(trained)
     for mine, other in zip(got, torch.autograd.grad(expected, trained, dy), strict=True):
         assert_close(mine, other, rel=rel)
 
@@ -73,13 +79,7 @@ def test_a_convolution_is_the_sum_of_the_layer_and_the_low_rank_product(
     expected = F.conv2d(x, weight, bias, stride) + 0.5 * F.conv2d(F.conv2d(x, down, None, stride), up)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         y = low_rank_conv(*operands, 0.5, stride)
-    assert y.shape == expected.shape
-    assert_close(y.float(), expected, rel=rel)
-    dy, trained = torch.randn_like(expected), (x, bias, down, up)
-    got = torch.autograd.grad(y, trained, dy.to(y.dtype))
-    assert [g.dtype for g in got] == [torch.float32] * 4
-    for mine, other in zip(got, torch.autograd.grad(expected, trained, dy), strict=True):
-        assert_close(mine, other, rel=rel)
+    _assert_same(y, expected, (x, bias, down, up), rel)
 
 
 def test_a_convolution_keeps_nothing_but_its_input() -> None:
