@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -41,9 +41,15 @@ LOW_RANK = ("low_rank_linear", "low_rank_conv")
 LOW_RANK_BITS = 6
 
 
-def uniform_width(op: str, bits: int) -> Storage:
-    """Codes of a site of this operator where every site has `bits`."""
-    return Storage(f"b{max(bits, LOW_RANK_BITS) if op in LOW_RANK else bits}")
+def uniform_storage(op: str, offered: Collection[Storage], bits: int, recompute: bool) -> Storage:
+    """Storage of a site of this operator where every site has `bits`: exact masks or nothing where that is enough.
+
+    With recompute, regions instead of the sites inside them; blocks are not used. LoRA's layers have 6 bits at least.
+    """
+    width = Storage(f"b{max(bits, LOW_RANK_BITS) if op in LOW_RANK else bits}")
+    if op in WHOLE:
+        return width if recompute and op == "region" and width in offered else Storage.NONE
+    return next((storage for storage in (Storage.MASK, Storage.NONE, width) if storage in offered), Storage.EXACT)
 
 
 def whole_of(site: str) -> str:

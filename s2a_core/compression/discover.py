@@ -14,7 +14,7 @@ from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.session import BLOCK, REGION, Session
 from s2a_core.compression.sites import SiteSpec, options_of
 from s2a_core.ops import uses_batch_statistics
-from s2a_core.storage import Storage, StoragePolicy, uniform_width
+from s2a_core.storage import StoragePolicy, uniform_storage
 
 
 class _Survey:
@@ -145,18 +145,6 @@ def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
 
 
 def uniform_policy(specs: tuple[SiteSpec, ...], bits: int, recompute: bool = False, **options: Any) -> StoragePolicy:
-    """Every site at one width, masks where those are exact; with recompute, regions instead of the sites inside.
-
-    LoRA's layers have at least 6 bits.
-    """
-    sites: dict[str, Storage] = {}
-    for spec in specs:
-        width = uniform_width(spec.op, bits)
-        if spec.op in ("region", "block"):
-            sites[spec.name] = width if recompute and spec.op == "region" else Storage.NONE
-        elif width in spec.options:
-            sites[spec.name] = width
-        else:
-            exact = [s for s in (Storage.MASK, Storage.NONE) if s in spec.options]
-            sites[spec.name] = exact[0] if exact else Storage.EXACT
+    """Every site at one width, as `uniform_storage` has it; options: the policy's other fields."""
+    sites = {spec.name: uniform_storage(spec.op, spec.options, bits, recompute) for spec in specs}
     return StoragePolicy(sites=sites, **options)
