@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from s2a_core.errors import UnsupportedSite
 from s2a_core.ops.norm import NormCall
 
 
@@ -46,9 +47,16 @@ class PendingNorm(Tensor):
 
 
 def value_of(pending: PendingNorm) -> Tensor:
-    """norm(raw), computed once."""
+    """norm(raw), computed once. Raises UnsupportedSite where raw was changed in place before anything asked for it."""
     fields = pending.__dict__
     if fields["value"] is None:
+        if fields["raw"]._version != fields["raw_version"]:
+            site = fields["call"].site
+            raise UnsupportedSite(
+                f"{site}: what it normalises was changed in place before its output was used, which s2a does not "
+                "follow: change a copy instead",
+                details={"site": site},
+            )
         fields["value"] = fields["evaluate"](fields["raw"], fields["call"])
     value: Tensor = fields["value"]
     return value
@@ -66,6 +74,12 @@ def evaluated(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: evaluated(item) for key, item in tree.items()}
     return tree
+
+
+def is_opaque(module: nn.Module) -> bool:
+    """Whether it may be one autograd function of its author's, which no TorchFunctionMode sees a pending norm enter."""
+    is_torch = type(module).__module__.startswith("torch.nn")
+    return not is_torch and next(module.children(), None) is None and next(module.parameters(), None) is None
 
 
 def moves_tokens_only(func: Any, raw: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -35,12 +35,12 @@ class RegionCall:
     """One call of a region: everything but tensors that need a gradient."""
 
     session: Session
+    module: nn.Module
     forward: Callable[..., Any]
     norm: NormCall | None
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     bits: int
-    num_rows: int
     rows_per_sample: int
     rows_per_chunk: int
     autocast: tuple[str, torch.dtype, bool]
@@ -66,14 +66,9 @@ class RegionCall:
         for start in range(0, num_rows, step):
             yield slice(start, min(start + step, num_rows))
 
-    def run(self, h: Tensor, rows: slice) -> Tensor:
-        """The module on one chunk; tensors beside h that have a row per row of the input are cut the same way."""
-
-        def cut(value: Any) -> Any:
-            has_rows = isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == self.num_rows
-            return value[rows] if has_rows else value
-
-        result: Tensor = self.forward(h, *map(cut, self.args), **{k: cut(v) for k, v in self.kwargs.items()})
+    def run(self, h: Tensor) -> Tensor:
+        """The module on one chunk."""
+        result: Tensor = self.forward(h, *self.args, **self.kwargs)
         return result
 
     def enter(self, x: Tensor, is_training: bool) -> tuple[Tensor, tuple[list[Tensor], PackedShape] | None]:
@@ -133,7 +128,7 @@ class RegionFunction(torch.autograd.Function):
                     ctx.packed.append(coded[1])
                 call.generator_states.append(_generator_state(x) if is_training else None)
                 mode.num_linears = 0
-                y = call.run(h, rows)
+                y = call.run(h)
                 call.phantom = mode.last_unread
                 if call.generator_states[-1] is not None and torch.equal(
                     _generator_state(x), call.generator_states[-1]
@@ -165,7 +160,7 @@ class RegionFunction(torch.autograd.Function):
                 h.requires_grad_(needs_input)
                 mode.num_linears = 0
                 with torch.enable_grad(), _replayed(call.generator_states[i], dy):
-                    y = call.run(h, rows)
+                    y = call.run(h)
                 inputs = [*([h] if needs_input else []), *inner]
                 grads: list[Tensor | None] = [None] * len(inputs)
                 if y.requires_grad:  # not where hooks around the module use its parameters, and it does not
@@ -222,9 +217,18 @@ def _replayed(state: Tensor | None, like: Tensor) -> Iterator[None]:
 
 def _trained(call: RegionCall) -> tuple[list[Tensor], list[Tensor]]:
     """Trainable parameters of a region's module, and of its norm, each in a fixed order."""
-    module: nn.Module = call.forward.__self__  # type: ignore[attr-defined]
     of_norm = [] if call.norm is None else [p for p in (call.norm.weight, call.norm.bias) if trains(p)]
-    return [p for p in module.parameters() if p.requires_grad], [p for p in of_norm if p is not None]
+    return [p for p in call.module.parameters() if p.requires_grad], [p for p in of_norm if p is not None]
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in a nest of tuples, lists and dicts."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, tuple | list):
+        yield from chain.from_iterable(map(_tensors, tree))
+    elif isinstance(tree, dict):
+        yield from chain.from_iterable(map(_tensors, tree.values()))
 
 
 def trains(parameter: Tensor | None) -> bool:
@@ -246,23 +250,25 @@ def run_region(
 
     x: Tensor = evaluated(first) if as_block or pending is None else pending.raw
     rest, kwargs = evaluated((args[1:], kwargs))
-    inputs = (*rest, *kwargs.values())
-    if uses_batch_statistics(module) or any(isinstance(a, Tensor) and a.requires_grad for a in inputs):
+    beside = list(_tensors((rest, kwargs)))
+    if uses_batch_statistics(module) or any(t.requires_grad for t in beside):
         # A part of the batch is another input there, a second pass another estimate; or a gradient would be missed.
         return forward(x if as_block else first, *rest, **kwargs)
+    # A tensor with as many rows as x has one for each of them, or is a table for all that happens to be as long.
+    has_rows_beside = any(t.dim() > 0 and t.shape[0] == x.shape[0] for t in beside)
     rows_per_sample = x.shape[0] // session.batch if session.batch and x.shape[0] % session.batch == 0 else 0
     site = session.site("block" if as_block else "region", "x̂ of the region", storage)
     site.name = f"{name}{BLOCK if as_block else REGION}"
     call = RegionCall(
         session=session,
+        module=module,
         forward=forward,
         norm=None if as_block or pending is None else pending.call,
         args=rest,
         kwargs=kwargs,
         bits=storage.bits or 8,
-        num_rows=x.shape[0],
         rows_per_sample=rows_per_sample or x.shape[0] or 1,
-        rows_per_chunk=session.policy.chunk_samples * rows_per_sample,
+        rows_per_chunk=0 if has_rows_beside else session.policy.chunk_samples * rows_per_sample,
         autocast=(x.device.type, torch.get_autocast_dtype(x.device.type), torch.is_autocast_enabled(x.device.type)),
         seed=session.rounding_seed(site.name),
         generator_states=[],

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 # Calls whose gradients do not read their operands' values, so that what feeds them may be left uncomputed.
 _VALUE_FREE = {
-    torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__,
+    torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__,
     Tensor.view, Tensor.reshape, torch.reshape, Tensor.permute, torch.permute, Tensor.transpose, torch.transpose,
     Tensor.contiguous, Tensor.flatten, torch.flatten, Tensor.roll, torch.roll,
 }  # fmt: skip
-_SCALING = {torch.mul, Tensor.mul, Tensor.__mul__}
+_SCALING = {torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__}
 _METADATA_NAMES = frozenset(
     {"__get__", "size", "dim", "numel", "stride", "is_contiguous", "__len__", "is_floating_point"}
 )
@@ -57,7 +57,7 @@ class ReplayMode(TorchFunctionMode):
             return self._linear(*args, **kwargs)
         if func is F.dropout and (kwargs.get("p", 0.5) == 0.0 or not kwargs.get("training", True)):
             return args[0]
-        if func in _SCALING and any(isinstance(a, Tensor) and a.is_leaf and not a.requires_grad for a in args):
+        if func in _SCALING and sum(map(_varies, args)) == 1:
             return func(*args, **kwargs)
         if func not in _VALUE_FREE and func.__name__ not in _METADATA_NAMES:
             self.last_unread = -1
@@ -76,6 +76,14 @@ class ReplayMode(TorchFunctionMode):
         if torch.is_autocast_enabled(input.device.type):
             return F.linear(input, weight, bias)
         return F.linear(input.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype))
+
+
+def _varies(operand: Any) -> bool:
+    """Whether the gradient of a product reads this operand, or is read for it: all but numbers and frozen weights."""
+    if not isinstance(operand, Tensor):
+        return False
+    weight = operand if operand._base is None else operand._base
+    return not isinstance(weight, nn.Parameter) or weight.requires_grad
 
 
 def wide(scale: Tensor | None, statistics: Tensor | None = None) -> Tensor | None:

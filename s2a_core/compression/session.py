@@ -21,11 +21,12 @@ from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.frozen import prepare_frozen_weights
 from s2a_core.compression.ledger import Ledger, LedgerBook
-from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
+from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, is_opaque, moves_tokens_only, value_of
 from s2a_core.compression.regions import run_region
 from s2a_core.compression.routes import ROUTES, run_norm
 from s2a_core.compression.sites import MIN_CODED_ELEMENTS, ROUNDABLE, Site, SiteSpec, op_name, options_of, seed_of
 from s2a_core.compression.watch import Watched, Watcher
+from s2a_core.compression.writes import may_write
 from s2a_core.errors import InvalidInput
 from s2a_core.kernels import DerivativeTable, Histogram, fit_table, known_table, prefer_native
 from s2a_core.ops.packed import PackedShape, decode, encode, layout_of
@@ -42,6 +43,7 @@ class Session(TorchFunctionMode):
         super().__init__()
         self.model, self.policy = model, policy
         self.names = {module: name for name, module in model.named_modules()}
+        self._opaque = {name for module, name in self.names.items() if name and is_opaque(module)}
         self.regions = {s.removesuffix(REGION): st for s, st in policy.sites.items() if s.endswith(REGION) and st.bits}
         self.blocks = {s.removesuffix(BLOCK): st for s, st in policy.sites.items() if s.endswith(BLOCK) and st.bits}
         self.defers_norms = bool(self.regions) or any(
@@ -60,7 +62,8 @@ class Session(TorchFunctionMode):
         self._func: Any = None
         self._book = LedgerBook()
         self._shared: dict[tuple[Any, ...], tuple[StorageWeakRef, Tensor, PackedShape]] = {}
-        self._owned = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
+        self._weights = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
+        self._inputs: set[int] = set()
         self._live_pending: weakref.WeakSet[PendingNorm] = weakref.WeakSet()
         self._stack = ExitStack()
 
@@ -72,7 +75,7 @@ class Session(TorchFunctionMode):
             register(module.register_forward_pre_hook(self._enter_module(name)).remove)
             register(module.register_forward_hook(self._leave_module(name), always_call=True).remove)
             if name in self.regions or name in self.blocks:
-                register(functools.partial(vars(module).pop, "forward", None))
+                register(functools.partial(_restore_forward, module, vars(module).get("forward")))
                 module.forward = functools.partial(run_region, self, module, name, module.forward)
         self._stack.enter_context(saved_tensors_hooks(self._pack, _unpack))
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -84,7 +87,7 @@ class Session(TorchFunctionMode):
         self._live_pending.clear()
         self._shared.clear()  # a session outlives its step in reference cycles; codes go as backward reads them
 
-    def _enter_module(self, name: str) -> Callable[[nn.Module, Any], None]:
+    def _enter_module(self, name: str) -> Callable[[nn.Module, Any], Any]:
         if name == "":
 
             def enter_root(module: nn.Module, args: Any) -> None:
@@ -92,12 +95,14 @@ class Session(TorchFunctionMode):
                 self.step += 1
                 tensors = [a for a in args if isinstance(a, Tensor)]
                 self.batch = tensors[0].shape[0] if tensors and tensors[0].dim() else 0
-                self._owned.update(t.untyped_storage()._cdata for t in tensors)
+                self._inputs = {t.untyped_storage()._cdata for t in tensors}
+                self._shared.clear()  # of an earlier forward pass, whose codes go as its backward reads them
 
             return enter_root
 
-        def enter(module: nn.Module, args: Any) -> None:
+        def enter(module: nn.Module, args: Any) -> Any:
             self._path.append(name)
+            return evaluated(args) if name in self._opaque else None
 
         return enter
 
@@ -117,7 +122,7 @@ class Session(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         if types and any(issubclass(t, PendingNorm) for t in types):
             return self._call_with_pending(func, args, kwargs or {})
-        if self._live_pending and func.__name__.endswith(("_", "_)")) and not func.__name__.endswith("__"):
+        if self._live_pending and may_write(func, args, kwargs or {}):
             self._evaluate_all_pending()
         route = ROUTES.get(func)
         if route is not None:
@@ -209,7 +214,8 @@ class Session(TorchFunctionMode):
         return Ledger.of(self._book.entries, self.model)
 
     def _pack(self, tensor: Tensor) -> Any:
-        is_owned = tensor.untyped_storage()._cdata in self._owned
+        storage = tensor.untyped_storage()._cdata
+        is_owned = storage in self._weights or storage in self._inputs
         if self.paused or (is_owned and self.watcher is None):
             return _outside_graph(tensor)
         site = self._site
@@ -240,13 +246,13 @@ class Session(TorchFunctionMode):
             self.record(site, tensor)
         return site
 
-    def _coded(self, tensor: Tensor, site: Site) -> tuple[Tensor, PackedShape, tuple[int, ...]]:
+    def _coded(self, tensor: Tensor, site: Site) -> tuple[Tensor, PackedShape]:
         bits = site.storage.bits or 8
         storage = tensor.untyped_storage()
         key = (storage._cdata, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor._version, bits)
         known = self._shared.get(key)
         if known is not None and not known[0].expired():
-            return known[1], known[2], tuple(tensor.shape)
+            return known[1], known[2]
         self.paused += 1
         try:
             with torch.no_grad():
@@ -257,7 +263,14 @@ class Session(TorchFunctionMode):
             self.paused -= 1
         self._shared[key] = (StorageWeakRef(storage), payload, packed)
         self._book.enter(site, payload, site.storage, "", tensor)
-        return payload, packed, tuple(tensor.shape)
+        return payload, packed
+
+
+def _restore_forward(module: nn.Module, forward: Callable[..., Any] | None) -> None:
+    """The module's own `forward` again, or its class's where it had none of its own."""
+    vars(module).pop("forward", None)
+    if forward is not None:
+        module.forward = forward
 
 
 def _outside_graph(tensor: Tensor) -> Tensor:
@@ -269,8 +282,7 @@ def _unpack(kept: Any) -> Tensor:
     if isinstance(kept, Watched):
         kept = kept.unpacked()
     if isinstance(kept, tuple):
-        payload, packed, shape = kept
-        return decode(payload, packed, shape)
+        return decode(*kept)
     tensor: Tensor = kept
     return tensor
 

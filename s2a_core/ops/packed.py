@@ -16,7 +16,7 @@ from torch import Tensor
 
 from s2a_core import kernels
 
-Layout = Literal["tokens", "maps", "heads"]
+Layout = Literal["tokens", "maps", "heads", "channels_last"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ def grouped_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, int, int
     if layout == "heads":
         batch, heads, tokens, channels = shape
         return batch, tokens, heads * channels
+    if layout == "channels_last":
+        batch, channels, height, width = shape
+        return batch, height * width, channels
     if layout == "maps" and len(shape) > 2:
         rows = shape[0] * shape[1]
         return rows, numel // max(rows, 1), 1
@@ -75,27 +78,23 @@ _TOKEN_OPS = frozenset({
 
 def encode(x: Tensor, bits: int, layout: Layout = "tokens", seed: int | None = None) -> tuple[Tensor, PackedShape]:
     """Codes of x and what rebuilds it. x: any shape, fp32/bf16/fp16. The payload holds codes, scales and zeros."""
-    dtype = x.dtype
-    is_channels_last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    if is_channels_last:
-        x = x.permute(0, 2, 3, 1).flatten(1, 2)  # B C H W -> B HW C, without a copy
+    if x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
+        layout, x_grouped = "channels_last", x.permute(0, 2, 3, 1).flatten(1, 2)  # B C H W -> B HW C, without a copy
     elif layout == "tokens" and lies_by_tokens(x):
-        packed = PackedShape(tuple(x.shape), dtype, bits, "heads")
-        rows = x.transpose(1, 2).flatten(2)  # B H N D -> B N HD, without a copy
-        return kernels.quantize_channels(rows, bits, stochastic_seed=seed), packed
-    packed = PackedShape(tuple(x.shape), dtype, bits, "tokens" if is_channels_last else layout)
-    payload = kernels.quantize_channels(x.reshape(packed.grouped), bits, stochastic_seed=seed)
-    return payload, packed
+        layout, x_grouped = "heads", x.transpose(1, 2).flatten(2)  # B H N D -> B N HD, without a copy
+    else:
+        x_grouped = x.reshape(grouped_shape(tuple(x.shape), layout))
+    packed = PackedShape(tuple(x.shape), x.dtype, bits, layout)
+    return kernels.quantize_channels(x_grouped, bits, stochastic_seed=seed), packed
 
 
-def decode(payload: Tensor, packed: PackedShape, like: tuple[int, ...] | None = None) -> Tensor:
-    """The tensor `encode` was given, up to its codes' error. like: its shape where it was a channels-last map."""
+def decode(payload: Tensor, packed: PackedShape) -> Tensor:
+    """The tensor `encode` was given, up to its codes' error, lying in memory as that did."""
     x = kernels.dequantize_channels(payload, packed.grouped, packed.bits, packed.dtype)
     if packed.layout == "heads":
         batch, heads, tokens, channels = packed.shape
         return x.view(batch, tokens, heads, channels).transpose(1, 2)
-    x = x.reshape(packed.shape)
-    if like is None or tuple(x.shape) == like:
-        return x
-    batch, channels, height, width = like
-    return x.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+    if packed.layout == "channels_last":
+        batch, channels, height, width = packed.shape
+        return x.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    return x.reshape(packed.shape)

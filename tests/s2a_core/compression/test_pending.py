@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from s2a_core.compression import compress
+from s2a_core.errors import UnsupportedSite
 from s2a_core.storage import Storage, StoragePolicy
 from tests.assertions import assert_close
+from tests.s2a_core.compression.models import gradients
 
 _LAZY = StoragePolicy(sites={"any": Storage.B4})
 
@@ -56,6 +63,78 @@ def test_an_in_place_change_of_the_input_is_seen_too_late_to_matter() -> None:
     expected = model(x)
     with compress(model, _LAZY):
         assert_close(model(x), expected, rel=1e-6)
+
+
+_CHANGES: dict[str, Callable[[torch.Tensor], object]] = {
+    "x += y": lambda x: x.__iadd__(1.0),
+    "x[:, 0] = y": lambda x: x.__setitem__((slice(None), 0), 0.0),
+    "relu(inplace=True)": lambda x: F.relu(x, inplace=True),
+    "hardswish(x, True)": lambda x: F.hardswish(x, True),
+    "dropout(x, 1.0, True, True)": lambda x: F.dropout(x, 1.0, True, True),
+    "out=": lambda x: torch.neg(x, out=x),
+}
+
+
+@pytest.mark.parametrize("change", _CHANGES)
+def test_every_way_to_change_the_input_in_place_evaluates_the_norm_first(change: str) -> None:
+    class Changes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x * 1.0
+            y = self.norm(x)
+            _CHANGES[change](x)
+            return y + x
+
+    model, x = Changes(), torch.randn(2, 5, 8)
+    with torch.no_grad():
+        expected = model(x)
+        with compress(model, _LAZY):
+            assert_close(model(x), expected, rel=1e-6)
+
+
+def test_a_change_that_nothing_sees_is_an_error_and_no_wrong_value() -> None:
+    class ChangesUnseen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.norm(x)
+            with torch._C.DisableTorchFunction():
+                x.mul_(2.0)
+            return y.exp()
+
+    model = ChangesUnseen()
+    with pytest.raises(UnsupportedSite, match="norm:layer_norm: what it normalises was changed in place"):
+        with torch.no_grad(), compress(model, _LAZY):
+            model(torch.randn(2, 5, 8))
+
+
+class _Cube(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return 3 * dy * ctx.saved_tensors[0] ** 2
+
+
+class _OwnActivation(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _Cube.apply(x)
+
+
+def test_a_module_that_is_an_autograd_function_of_its_own_gets_the_norms_gradient() -> None:
+    model, x = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), _OwnActivation()), torch.randn(2, 5, 8)
+    expected = gradients(model, model(x))
+    with compress(model, _LAZY):
+        y = model(x)
+    assert_close(gradients(model, y), expected, rel=1e-6)
 
 
 def test_operations_that_mix_channels_evaluate_the_norm() -> None:

@@ -127,6 +127,67 @@ def test_trainable_weights_inside_a_region_get_their_gradients() -> None:
     assert_close(gradients(model, y), expected, rel=0.03)
 
 
+@pytest.mark.parametrize("chunk", [0, 1])
+@pytest.mark.parametrize("trained", ["", "bias"])
+def test_blocks_of_channels_last_maps_are_rebuilt_as_they_lay(chunk: int, trained: str) -> None:
+    """ConvNeXt's maps are channels-last by themselves; its layer scale, trained, reads the linear in front of it."""
+    torch.manual_seed(0)
+    model, x = timm.create_model("convnext_atto", num_classes=5, conv_mlp=False).eval(), torch.randn(3, 3, 64, 64)
+    for name, parameter in model.named_parameters():
+        if name.endswith("gamma"):
+            nn.init.constant_(parameter, 0.5)  # near zero, a block's gradients would not be seen in the whole
+        parameter.requires_grad_(name.endswith(trained))
+    gradients(model, model(x))
+    expected = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    with compress(model, _policy(model, x, "block", chunk_samples=chunk)):
+        y = model(x)
+    gradients(model, y)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert_close(parameter.grad, expected[name], rel=0.1)
+
+
+class _Moved(nn.Module):
+    """Adds what it is given beside its input: a table for all samples, or a row for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor, beside: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return self.last(nn.functional.gelu(self.first(x) + beside[0]))
+
+
+@pytest.mark.parametrize("shape", [(6, 16), (6, 1, 16)])
+def test_a_tensor_beside_the_input_as_long_as_the_batch_is_never_cut_wrongly(shape: tuple[int, ...]) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.inside = nn.LayerNorm(16), _Moved()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inside(self.norm(x), beside=(beside,))
+
+    beside, model, x = torch.randn(shape), bias_only(Net()), torch.randn(6, 6, 16)
+    expected = gradients(model, model(x))
+    with compress(model, StoragePolicy(sites={"inside:region": Storage.B8}, chunk_samples=1)):
+        y = model(x)
+    assert_close(y, model(x), rel=1e-5)
+    assert_close(gradients(model, y), expected, rel=0.03)
+
+
+def test_a_forward_of_the_modules_own_is_used_and_comes_back() -> None:
+    model, x = small_vit(1), torch.randn(2, 3, 64, 64)
+    block = model.blocks[0]  # type: ignore[index]
+    theirs = block.forward
+    block.forward = own = lambda x: 2.0 * theirs(x)
+    expected = gradients(model, model(x))
+    with compress(model, StoragePolicy(sites={"blocks.0:block": Storage.B8})):
+        y = model(x)
+    assert block.forward is own
+    assert_close(gradients(model, y), expected, rel=0.03)
+
+
 class _Sliced(nn.Module):
     """Returns a part of what it computes, as GhostNet's modules do, or its input."""
 

@@ -24,6 +24,26 @@ def test_a_linear_whose_output_is_squashed_is_read() -> None:
     assert mode.last_unread == -1
 
 
+@pytest.mark.parametrize(("is_trained", "last_unread"), [(False, 0), (True, -1)])
+def test_a_layer_scale_reads_the_linear_only_where_it_is_trained(is_trained: bool, last_unread: int) -> None:
+    w, x = torch.randn(4, 4), torch.randn(3, 4)
+    gamma = torch.nn.Parameter(torch.ones(4), requires_grad=is_trained)
+    with torch.no_grad(), ReplayMode() as mode:
+        F.linear(x, w) * gamma.view(1, 4) + x
+    assert mode.last_unread == last_unread
+
+
+def test_a_product_of_activations_and_an_addition_in_place_read_the_linear() -> None:
+    w, x = torch.randn(4, 4), torch.randn(3, 4)
+    with torch.no_grad(), ReplayMode() as mode:
+        F.linear(x, w) * x.tanh()
+    assert mode.last_unread == -1
+    with torch.no_grad(), ReplayMode() as mode:
+        y = F.linear(x, w)
+        y += x
+    assert mode.last_unread == -1
+
+
 def test_a_phantom_linear_gives_exact_gradients() -> None:
     x, bias = torch.randn(2, 3, 4, requires_grad=True), torch.randn(5, requires_grad=True)
     weight = torch.randn(5, 4, requires_grad=True)

@@ -147,6 +147,18 @@ def test_gradients_accumulate_over_several_forwards_in_one_session() -> None:
     assert _cosine(total, both) > 0.999
 
 
+def test_every_forward_of_a_session_keeps_the_same_and_lets_it_go() -> None:
+    model = small_vit(1)
+    policy = uniform_policy(discover(model, torch.randn(2, 3, 64, 64)), 8)
+    held = []
+    with compress(model, policy) as session:
+        for _ in range(4):
+            before = session.ledger.total_bytes
+            gradients(model, model(torch.randn(2, 3, 64, 64)))
+            held.append(session.ledger.total_bytes - before)
+    assert len(set(held)) == 1
+
+
 def test_autocast_runs_inside_a_session() -> None:
     model, x = small_vit(), torch.randn(2, 3, 64, 64)
     specs = discover(model, x, "bf16")
