@@ -21,7 +21,7 @@ class Storage(StrEnum):
     B3 = "b3"
     B2 = "b2"
     B1 = "b1"
-    MASK = "mask"  # one bit (two for three pieces), and the gradient is exact
+    MASK = "mask"  # one bit, or an offset in a pooling window; the gradient is exact
     RECOMPUTE = "recompute"  # nothing: rebuilt in backward from an earlier site
     NONE = "none"  # nothing, because nothing is needed; for a region: the region is not used
 
@@ -88,7 +88,8 @@ class StoragePolicy:
 
     sites: site name -> storage; default: storage of the sites it does not name.
     chunk_samples: samples per chunk in regions and blocks, 0 runs them whole.
-    frozen_weights: how frozen weights are kept; stochastic, seed: stochastic rounding of codes.
+    frozen_weights: how frozen weights are kept; stochastic, seed: stochastic rounding of codes but those of
+        norms, drawn anew in each forward pass of a session; sessions of one seed draw alike.
     tables: of activation sites that have one of their own; the others use the universal one.
     """
 

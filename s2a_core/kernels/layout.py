@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 BITS = (1, 2, 3, 4, 5, 6, 8)
+LARGEST_WINDOW = 1 << BITS[-1]  # positions of a pooling window that a code can tell apart
 STATISTICS_BYTES = 4  # of a group: a bf16 scale and a bf16 zero
 
 

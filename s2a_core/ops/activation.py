@@ -52,7 +52,7 @@ class ActivationFunction(torch.autograd.Function):
 
 
 class MaskedFunction(torch.autograd.Function):
-    """Piecewise linear f with an exact gradient. Saves 1 bit an element, 2 where f has three pieces.
+    """Piecewise linear f with an exact gradient. Saves 1 bit an element: the outer pieces share a slope.
 
     name: relu, relu6, hardtanh, leaky_relu, hardsigmoid; params: bounds or slope, as `kernels.mask_fwd` takes them.
     """

@@ -58,7 +58,8 @@ def rms_norm(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[st
     names = ("input", "normalized_shape", "weight", "eps")
     given = bound(names, {"weight": None, "bias": None, "eps": None}, args, kwargs)
     if given["eps"] is None:
-        given["eps"] = torch.finfo(given["input"].dtype).eps
+        wide_dtype = torch.promote_types(given["input"].dtype, torch.float32)
+        given["eps"] = torch.finfo(wide_dtype).eps  # as stock, which normalises 16-bit inputs in fp32
     return _norm(session, func, args, kwargs, "rms_norm", given)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s2a_core.compression.routes.calls import Route, bound, check, keeps_something, packed, stock
+from s2a_core.compression.writes import may_write
 from s2a_core.kernels import Histogram
 from s2a_core.ops import ActivationFunction, DropoutFunction, MaskedFunction
 from s2a_core.storage import Storage
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
     from s2a_core.compression.session import Session
 
 
-def activation(name: str, inplace: bool = False) -> Route:
+# Options that a smooth activation has beside its input, and their values in the derivative tables.
+_SHAPED: dict[str, dict[str, Any]] = {"elu": {"alpha": 1.0}, "softplus": {"beta": 1.0, "threshold": 20.0}}
+
+
+def activation(name: str) -> Route:
     """A smooth activation by name."""
 
     def handle(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -27,21 +32,20 @@ def activation(name: str, inplace: bool = False) -> Route:
         session.record(site, x)
         if session.histograms is not None:
             session.histograms[site.name] = (variant, Histogram.of(x))
-        plain = name not in ("elu", "softplus") or (
-            len(args) == 1 and all(v in (False, 1.0, 20.0) for v in kwargs.values())
-        )
-        if site.storage.bits is None or not plain:
+        shape = _SHAPED.get(name, {})
+        given = bound(("input", *shape), shape, args, kwargs)
+        if site.storage.bits is None or any(given[option] != usual for option, usual in shape.items()):
             return stock(session, site, func, args, kwargs)
         check(site.name, x)
         table = session.table(site.name, variant, site.storage.bits)
         with session.attributed_to(packed(site)):
             y = ActivationFunction.apply(x, variant, table)
-        return x.copy_(y) if inplace or kwargs.get("inplace") else y
+        return x.copy_(y) if may_write(func, args, kwargs) else y
 
     return handle
 
 
-def piecewise(name: str, inplace: bool = False) -> Route:
+def piecewise(name: str) -> Route:
     """A piecewise linear activation by name."""
 
     def handle(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -55,7 +59,7 @@ def piecewise(name: str, inplace: bool = False) -> Route:
         check(site.name, x)
         site.storage = Storage.MASK
         params = _piecewise_params(name, args, kwargs)
-        wants_inplace = inplace or bool(kwargs.get("inplace", args[-1] is True if len(args) > 1 else False))
+        wants_inplace = may_write(func, args, kwargs)
         with session.attributed_to(packed(site)):
             if wants_inplace and (x._is_view() or x.is_leaf):
                 return x.copy_(MaskedFunction.apply(x, name, params, False))
@@ -78,7 +82,7 @@ def dropout(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str
     given = bound(("input", "p", "training", "inplace"), {"p": 0.5, "training": True, "inplace": False}, args, kwargs)
     x = given["input"]
     if not given["training"] or given["p"] == 0.0:
-        return x  # stock copies here
+        return x
     if not keeps_something(x) or given["inplace"]:
         return func(*args, **kwargs)
     site = session.site("dropout")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2a_core.compression.routes.calls import bound, check, keeps_something, packed, stock
 from s2a_core.compression.sites import options_of
+from s2a_core.kernels.layout import LARGEST_WINDOW
 from s2a_core.ops import AvgPoolFunction, MaxPoolFunction
 from s2a_core.storage import Storage
 
@@ -28,13 +29,13 @@ def max_pool2d(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[
     x = given["input"]
     if not keeps_something(x) or given["return_indices"] or x.dim() != 4:
         return func(*args, **kwargs)
-    site = session.site("max_pool2d")
-    session.record(site, x)
-    if site.storage is Storage.EXACT:
+    site, kernel = session.site("max_pool2d"), _pair(given["kernel_size"])
+    is_offered = kernel[0] * kernel[1] <= LARGEST_WINDOW
+    session.record(site, x, None if is_offered else (Storage.EXACT,))
+    if site.storage is Storage.EXACT or not is_offered:
         return stock(session, site, func, args, kwargs)
     check(site.name, x)
     site.storage = Storage.MASK
-    kernel = _pair(given["kernel_size"])
     stride = kernel if given["stride"] in (None, [], ()) else _pair(given["stride"])
     with session.attributed_to(packed(site)):
         return MaxPoolFunction.apply(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from s2a_core.compression.routes.calls import bound, check, keeps_something, packed
 from s2a_core.compression.sites import op_name, options_of
+from s2a_core.kernels import SUPPORTED_DTYPES
 from s2a_core.ops import AttentionFunction, FrozenConvFunction
 from s2a_core.storage import Storage
 
@@ -21,7 +22,7 @@ def attention(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[s
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
     given = bound(names, {}, args, kwargs)
     q, k, v, mask = given.pop("query"), given.pop("key"), given.pop("value"), given.pop("attn_mask", None)
-    if isinstance(mask, Tensor) and mask.is_floating_point() and mask.dtype != q.dtype:
+    if isinstance(mask, Tensor) and mask.is_floating_point():
         mask = mask.to(q.dtype)
     if not keeps_something(q, k, v, mask):
         return func(q, k, v, attn_mask=mask, **given)
@@ -30,9 +31,17 @@ def attention(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[s
     if site.storage.bits is None:
         with session.attributed_to(site):
             return func(q, k, v, attn_mask=mask, **given)
+    q, k, v, mask = map(_autocast, (q, k, v, mask))
     check(site.name, q)
     with session.attributed_to(packed(site)):
         return AttentionFunction.apply(q, k, v, mask, given, site.storage.bits, session.rounding_seed(site.name))
+
+
+def _autocast(x: Any) -> Any:
+    """x in the dtype autocast would give it: the attention that backward runs again is outside of autocast."""
+    if not isinstance(x, Tensor) or x.dtype not in SUPPORTED_DTYPES or not torch.is_autocast_enabled(x.device.type):
+        return x
+    return x.to(torch.get_autocast_dtype(x.device.type))
 
 
 def linear(session: Session, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -51,3 +51,11 @@ def test_norms_of_maps_run_with_frozen_scales_in_bf16(norm: nn.Module, trains_bi
         y = model(torch.randn(2, 3, 4, 4))
     y.float().sum().backward()
     assert bool(torch.isfinite(model[0].bias.grad).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_an_rms_norm_without_eps_has_the_one_of_stock(dtype: torch.dtype) -> None:
+    model, x = nn.RMSNorm(16).to(dtype), (torch.randn(4, 8, 16) * 0.01).to(dtype).requires_grad_(True)
+    with compress(model, StoragePolicy(default=Storage.B8)):
+        y = model(x)
+    assert_close(y.float(), model(x).float(), rel=0.01)

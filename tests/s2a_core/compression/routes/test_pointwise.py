@@ -75,3 +75,31 @@ def test_dropout_keeps_one_bit_and_no_dropout_keeps_none() -> None:
         with compress(model, StoragePolicy(default=Storage.MASK)) as session:
             model(x)
         assert [e.bytes for e in session.ledger.entries if "dropout" in e.site] == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "is_usual"),
+    [
+        (nn.Softplus(), True),
+        (nn.Softplus(2.0), False),
+        (nn.Softplus(20.0), False),
+        (nn.ELU(), True),
+        (nn.ELU(0.5), False),
+    ],
+)
+def test_only_the_usual_shape_of_an_activation_has_a_table(module: nn.Module, is_usual: bool) -> None:
+    x = torch.randn(4, 8, 32, requires_grad=True)
+    (expected,) = torch.autograd.grad(module(x).sum(), x)
+    with compress(module, StoragePolicy(default=Storage.B4)) as session:
+        y = module(x)
+    assert_close(torch.autograd.grad(y.sum(), x)[0], expected, rel=0.05)
+    assert any(entry.reason == "codes" for entry in session.ledger.entries) is is_usual
+
+
+@pytest.mark.parametrize("module", [nn.ELU(inplace=True), nn.Hardswish(inplace=True), nn.LeakyReLU(0.2, True)])
+def test_an_activation_in_place_changes_its_input(module: nn.Module) -> None:
+    x = torch.randn(4, 8, 32, requires_grad=True)
+    with compress(module, StoragePolicy(default=Storage.B8)):
+        changed = x * 1.0
+        y = module(changed)
+    assert torch.equal(changed, y)

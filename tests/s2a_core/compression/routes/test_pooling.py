@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from s2a_core.compression import compress
+from s2a_core.compression import compress, discover
 from s2a_core.storage import Storage, StoragePolicy
 
 
@@ -21,3 +21,12 @@ def test_pooling_modules_keep_offsets_or_nothing() -> None:
             y = model(x * 1.0)
         assert session.ledger.total_bytes == num_bytes
         assert torch.allclose(torch.autograd.grad(y.square().sum(), x)[0], expected)
+
+
+def test_a_window_too_large_for_offsets_runs_as_it_is() -> None:
+    model, x = nn.MaxPool2d(17), torch.randn(2, 3, 34, 34, requires_grad=True)
+    assert {spec.options for spec in discover(model, x)} == {(Storage.EXACT,)}
+    (expected,) = torch.autograd.grad(model(x).sum(), x)
+    with compress(model, StoragePolicy(default=Storage.MASK)):
+        y = model(x)
+    assert torch.equal(torch.autograd.grad(y.sum(), x)[0], expected)

@@ -41,3 +41,29 @@ def test_frozen_convolutions_keep_nothing() -> None:
         y = model(x)
     assert [e.site for e in session.ledger.entries] == ["second:conv"]  # padding="same" stays stock, and is listed
     assert_close(torch.autograd.grad(y.square().sum(), model.first.bias)[0], expected, rel=1e-5)
+
+
+class _Attention(nn.Module):
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(q, k, v)
+
+
+def test_attention_under_autocast_takes_operands_of_several_dtypes() -> None:
+    q, k, v = (torch.randn(2, 3, 9, 8, requires_grad=True) for _ in range(3))
+    model = _Attention()
+
+    def run(policy: StoragePolicy) -> tuple[Tensor, ...]:
+        with torch.autocast("cpu", torch.bfloat16), compress(model, policy):
+            y = model(q, k, v.bfloat16())
+        return torch.autograd.grad(y.float().square().sum(), (q, k, v))
+
+    for got, expected in zip(run(StoragePolicy(default=Storage.B8)), run(StoragePolicy()), strict=True):
+        assert_close(got, expected, rel=0.05)
+
+
+def test_attention_takes_operands_that_lie_channels_last() -> None:
+    model, x = _Attention(), torch.randn(2, 9, 8, 3).permute(0, 3, 1, 2).requires_grad_(True)
+    (expected,) = torch.autograd.grad(model(x, x, x).square().sum(), x)
+    with compress(model, StoragePolicy(default=Storage.B8)):
+        y = model(x, x, x)
+    assert_close(torch.autograd.grad(y.square().sum(), x)[0], expected, rel=0.05)
