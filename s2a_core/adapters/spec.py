@@ -17,7 +17,7 @@ a third of full fine-tuning's memory; compressed is 4 bits, of LoRA outside regi
     side exact: deit_tiny 59.4 (3), mobilenetv2 60.1 (3)
     side compressed: deit_tiny 59.6 (3), mobilenetv2 60.3 (3)
     lora exact: deit_tiny 74.3 (3), mobilenetv2 62.5 (20)
-    lora compressed: deit_tiny 74.9 (3), mobilenetv2 62.6 (20)
+    lora compressed: deit_tiny 74.9 (3), mobilenetv2 62.0 (20)
     prompt exact: deit_tiny 54.4 (3), mobilenetv2 58.6 (3)
     prompt compressed: deit_tiny 54.4 (3), mobilenetv2 58.9 (3)
 """
