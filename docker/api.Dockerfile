@@ -7,7 +7,7 @@ COPY app ./app
 # Everything of constraints.txt that the service imports; the heavy half of the dependencies stays out.
 RUN python -m venv /opt/s2a \
  && /opt/s2a/bin/pip install --no-cache-dir -c constraints.txt \
-      fastapi uvicorn sqlalchemy alembic pydantic pydantic-settings python-multipart jinja2 structlog prometheus-client \
+      fastapi fastapi-offline uvicorn sqlalchemy alembic pydantic pydantic-settings python-multipart jinja2 structlog prometheus-client \
       "psycopg[binary]" httpx typer rich psutil pillow numpy scipy nvidia-ml-py \
  && /opt/s2a/bin/pip install --no-cache-dir --no-deps .
 
