@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from s2a_core.errors import UnsupportedSite
 from s2a_core.ops.norm import NormCall
@@ -74,12 +74,6 @@ def evaluated(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: evaluated(item) for key, item in tree.items()}
     return tree
-
-
-def is_opaque(module: nn.Module) -> bool:
-    """Whether it may be one autograd function of its author's, which no TorchFunctionMode sees a pending norm enter."""
-    is_torch = type(module).__module__.startswith("torch.nn")
-    return not is_torch and next(module.children(), None) is None and next(module.parameters(), None) is None
 
 
 def moves_tokens_only(func: Any, raw: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.frozen import prepare_frozen_weights
 from s2a_core.compression.ledger import Ledger, LedgerBook
-from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, is_opaque, moves_tokens_only, value_of
+from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.regions import run_region
 from s2a_core.compression.routes import ROUTES, run_norm
 from s2a_core.compression.sites import MIN_CODED_ELEMENTS, ROUNDABLE, Site, SiteSpec, op_name, options_of, seed_of
@@ -43,7 +43,6 @@ class Session(TorchFunctionMode):
         super().__init__()
         self.model, self.policy = model, policy
         self.names = {module: name for name, module in model.named_modules()}
-        self._opaque = {name for module, name in self.names.items() if name and is_opaque(module)}
         self.regions = {s.removesuffix(REGION): st for s, st in policy.sites.items() if s.endswith(REGION) and st.bits}
         self.blocks = {s.removesuffix(BLOCK): st for s, st in policy.sites.items() if s.endswith(BLOCK) and st.bits}
         self.defers_norms = bool(self.regions) or any(
@@ -100,9 +99,8 @@ class Session(TorchFunctionMode):
 
             return enter_root
 
-        def enter(module: nn.Module, args: Any) -> Any:
+        def enter(module: nn.Module, args: Any) -> None:
             self._path.append(name)
-            return evaluated(args) if name in self._opaque else None
 
         return enter
 

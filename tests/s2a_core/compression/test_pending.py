@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from s2a_core.compression import compress
 from s2a_core.errors import UnsupportedSite
 from s2a_core.storage import Storage, StoragePolicy
 from tests.assertions import assert_close
-from tests.s2a_core.compression.models import gradients
 
 _LAZY = StoragePolicy(sites={"any": Storage.B4})
 
@@ -111,30 +109,6 @@ def test_a_change_that_nothing_sees_is_an_error_and_no_wrong_value() -> None:
     with pytest.raises(UnsupportedSite, match="norm:layer_norm: what it normalises was changed in place"):
         with torch.no_grad(), compress(model, _LAZY):
             model(torch.randn(2, 5, 8))
-
-
-class _Cube(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        return 3 * dy * ctx.saved_tensors[0] ** 2
-
-
-class _OwnActivation(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _Cube.apply(x)
-
-
-def test_a_module_that_is_an_autograd_function_of_its_own_gets_the_norms_gradient() -> None:
-    model, x = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), _OwnActivation()), torch.randn(2, 5, 8)
-    expected = gradients(model, model(x))
-    with compress(model, _LAZY):
-        y = model(x)
-    assert_close(gradients(model, y), expected, rel=1e-6)
 
 
 def test_operations_that_mix_channels_evaluate_the_norm() -> None:
