@@ -26,18 +26,6 @@ class _TakesClassToken(nn.Module):
         return self.norm(x)[:, 0]
 
 
-class _ChangesItsInput(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(8)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x * 1.0
-        y = self.norm(x)
-        x.mul_(3.0)
-        return x + y
-
-
 class _MixesChannels(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -56,14 +44,8 @@ def test_a_picked_class_token_keeps_the_other_tokens_free() -> None:
     assert session.ledger.total_bytes < 50 * 64 * 4
 
 
-def test_an_in_place_change_of_the_input_is_seen_too_late_to_matter() -> None:
-    model, x = _ChangesItsInput(), torch.randn(2, 5, 8)
-    expected = model(x)
-    with compress(model, _LAZY):
-        assert_close(model(x), expected, rel=1e-6)
-
-
 _CHANGES: dict[str, Callable[[torch.Tensor], object]] = {
+    "x.mul_(y)": lambda x: x.mul_(3.0),
     "x += y": lambda x: x.__iadd__(1.0),
     "x[:, 0] = y": lambda x: x.__setitem__((slice(None), 0), 0.0),
     "relu(inplace=True)": lambda x: F.relu(x, inplace=True),
@@ -87,10 +69,9 @@ def test_every_way_to_change_the_input_in_place_evaluates_the_norm_first(change:
             return y + x
 
     model, x = Changes(), torch.randn(2, 5, 8)
-    with torch.no_grad():
-        expected = model(x)
-        with compress(model, _LAZY):
-            assert_close(model(x), expected, rel=1e-6)
+    expected = model(x)
+    with compress(model, _LAZY):
+        assert_close(model(x), expected, rel=1e-6)
 
 
 def test_a_change_that_nothing_sees_is_an_error_and_no_wrong_value() -> None:

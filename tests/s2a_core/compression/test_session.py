@@ -147,7 +147,7 @@ def test_gradients_accumulate_over_several_forwards_in_one_session() -> None:
     assert _cosine(total, both) > 0.999
 
 
-def test_every_forward_of_a_session_keeps_the_same_and_lets_it_go() -> None:
+def test_every_forward_of_a_session_keeps_the_same() -> None:
     model = small_vit(1)
     policy = uniform_policy(discover(model, torch.randn(2, 3, 64, 64)), 8)
     held = []
