@@ -10,6 +10,7 @@ S2AError                      anything s2a raises on purpose
 │   └── StaleProfile          a profile or plan made for another model, device or version
 ├── UnsupportedSite           an operator met a dtype or device it has no implementation for (exit 2)
 ├── InfeasibleBudget          nothing fits the budget; carries the smallest budget that does (exit 3)
+├── PlanMissed                a given plan took more than its budget in real steps; carries what it took (exit 3)
 ├── JobFailed                 the run itself failed (exit 4)
 │   └── OutOfMemory           the run hit its cap; carries what was asked and what was left
 └── InternalError             our bug (exit 1)
@@ -132,6 +133,22 @@ class InfeasibleBudget(S2AError):
         )
         self.budget_bytes = budget_bytes
         self.min_feasible_budget_bytes = min_feasible_budget_bytes
+
+
+class PlanMissed(S2AError):
+    """A given plan took more than its budget in real steps, or ran out of memory in them: measured_bytes is None."""
+
+    code = "plan_missed"
+    exit_code = 3
+
+    def __init__(self, budget_bytes: int, measured_bytes: int | None) -> None:
+        budget, took = format_apart(budget_bytes, measured_bytes or 0)
+        words = "ran out of memory" if measured_bytes is None else f"took {took}"
+        super().__init__(
+            f"the plan {words} in real steps; its budget is {budget}: plan again, with `s2a plan --verify --save` or "
+            "by training without the plan",
+            details={"budget_bytes": budget_bytes, "measured_peak_bytes": measured_bytes},
+        )
 
 
 class JobFailed(S2AError):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -13,10 +10,11 @@ from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import ImageDataset, open_dataset
-from s2a_core.errors import InvalidInput, StaleProfile
+from s2a_core.errors import InvalidInput, PlanMissed, StaleProfile
 from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs import write_outputs
+from s2a_core.phases import Clock
 from s2a_core.planning import Plan
 from s2a_core.planning.choice import Candidate, candidates, plan_over
 from s2a_core.planning.margin import margin_share
@@ -25,8 +23,9 @@ from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.cache import recall, remember
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.recovery import train_within
+from s2a_core.requests import BATCH_SIZE, as_planned, as_resumed, pairs_of, request_mark_of
 from s2a_core.requests import RunRequest as RunRequest
-from s2a_core.requests import as_planned, pairs_of, request_mark_of
+from s2a_core.resume import keep_plan, kept_plan
 from s2a_core.train import TrainConfig
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.types import OnEvent
@@ -51,7 +50,6 @@ class _Prepared:
     image_size: int
     precision: str
     device: str
-    phases: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
@@ -64,9 +62,12 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         raise InvalidInput("a run needs an output directory")
     if request.data is None:
         raise InvalidInput("a run needs data: a directory of images, an archive, `digits` or a dataset's name")
-    clock = _Clock(on_event)
+    clock = Clock(on_event)
     if request.plan is not None:
         request = as_planned(request, request.plan)
+    kept = kept_plan(output) if request.resume else None
+    if kept is not None:
+        request = as_resumed(request, kept)
     first = request if request.plan is not None else _asked(request, _candidates(request)[0])
     with clock.phase("validating"):
         prepared = _prepare(first)
@@ -74,26 +75,29 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
     for warning in prepared.dataset.report.warnings:
         on_event({"type": "warning", "message": warning})
     output.mkdir(parents=True, exist_ok=True)
-    measured: Profile | None = None
     with clock.phase("profiling"):
         measured = _profile(first, prepared) if request.plan is None else None
-    if request.plan is not None and request.plan.fingerprint != _fingerprint(request, prepared):
-        raise StaleProfile(
-            f"this plan is of {request.plan.model} with {request.plan.adapter} at {request.plan.image_size} px, "
-            f"{request.plan.precision} ({request.plan.fingerprint}), not of this model, weights, device and versions: "
-            "plan again",
-            details={"fingerprint": request.plan.fingerprint},
-        )
     with clock.phase("planning"):
         if request.plan is not None:
             chosen = request.plan
+            _require_its_plan(request, prepared, "plan again" if chosen is not kept else "use another --output")
         else:
             chosen, request, prepared, measured = _choose(request, prepared, measured)
     assert prepared.dataset is not None
-    with clock.phase("verifying"):
-        images, labels = _calibration(prepared, max(CALIBRATION_IMAGES, 1))
-        chosen = verify(prepared.model, chosen, measured, images, labels, pairs_of(request)).plan
-    on_event({"type": "plan", "plan": chosen.to_json()})
+    if chosen is not kept:
+        with clock.phase("verifying"):
+            images, labels = _calibration(prepared, max(CALIBRATION_IMAGES, 1))
+            verified = verify(prepared.model, chosen, measured, images, labels, pairs_of(request))
+            if not verified.is_inside:
+                raise PlanMissed(chosen.budget_bytes, verified.measured_peak_bytes)
+            chosen = verified.plan
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["type"] == "plan":
+            keep_plan(output, event["plan"])
+        on_event(event)
+
+    tell({"type": "plan", "plan": chosen.to_json()})
     with clock.phase("training"):
         result, chosen = train_within(
             prepared.model,
@@ -102,7 +106,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             lambda: measured or _profile(request, prepared),
             _train_config(request),
             output,
-            on_event,
+            tell,
         )
     with clock.phase("reporting"):
         starts_random = is_random(request.model, request.weights)
@@ -115,6 +119,17 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             tensors=prepared.model.state_dict() if starts_random else None,
             phases=clock.phases,
             extra={"adapter": prepared.spec.to_json(), "weights": request.weights, "image_size": prepared.image_size},
+        )
+
+
+def _require_its_plan(request: RunRequest, prepared: _Prepared, advice: str) -> None:
+    """Raises StaleProfile where the request's plan is not of the model that is there."""
+    made = request.plan
+    if made is not None and made.fingerprint != _fingerprint(request, prepared):
+        raise StaleProfile(
+            f"the plan is of {made.model} with {made.adapter} at {made.image_size} px, {made.precision} "
+            f"({made.fingerprint}), not of this model, weights, device and versions: {advice}",
+            details={"fingerprint": made.fingerprint},
         )
 
 
@@ -131,6 +146,8 @@ def _train_config(request: RunRequest) -> TrainConfig:
 
 
 def _candidates(request: RunRequest) -> list[Candidate]:
+    if request.budget_bytes <= 0:
+        raise InvalidInput("the budget must be a positive number of bytes; --budget says it, or the plan of --plan")
     return candidates(request.adapter, request.precision)
 
 
@@ -165,8 +182,6 @@ def _choose(
 
     prepared, measured: of the first candidate, where they are there already.
     """
-    if request.budget_bytes <= 0:
-        raise InvalidInput("the budget must be a positive number of bytes")
     wanted = _candidates(request)
     profiles: dict[Candidate, Profile] = {} if measured is None else {wanted[0]: measured}
     newest = (wanted[0], prepared)
@@ -181,7 +196,7 @@ def _choose(
         return profiles[candidate]
 
     chosen, source = plan_over(
-        wanted, profile_of, request.budget_bytes, request.batch_size, cast(Objective, request.objective),
+        wanted, profile_of, request.budget_bytes, request.batch_size or BATCH_SIZE, cast(Objective, request.objective),
         lambda found: _margin(request, found),
     )  # fmt: skip
     model = newest[1] if newest[0] == source and newest[1] is not None else _prepare(_asked(request, source))
@@ -209,8 +224,9 @@ def _prepare(request: RunRequest) -> _Prepared:
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": device})
-    if request.batch_size < 1 or request.epochs < 1:
-        raise InvalidInput(f"batch size and epochs must be positive, not {request.batch_size} and {request.epochs}")
+    batch_size = BATCH_SIZE if request.batch_size is None else request.batch_size
+    if batch_size < 1 or request.epochs < 1:
+        raise InvalidInput(f"batch size and epochs must be positive, not {batch_size} and {request.epochs}")
     start_native(torch.device(device).type)  # the compiler works while data and model are read
     dataset = open_dataset(request.data, seed=request.seed) if request.data else None
     num_classes = len(dataset.classes) if dataset else (request.num_classes or 1000)
@@ -283,18 +299,3 @@ def _calibration(prepared: _Prepared, count: int) -> tuple[torch.Tensor, torch.T
     pairs = [split[i] for i in chosen]
     images = torch.stack([image for image, _ in pairs]).to(prepared.device)
     return images, torch.tensor([label for _, label in pairs], device=prepared.device)
-
-
-class _Clock:
-    """Phases with their seconds, told as they begin."""
-
-    def __init__(self, on_event: OnEvent) -> None:
-        self.on_event = on_event
-        self.phases: list[dict[str, Any]] = []
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        self.on_event({"type": "phase", "name": name})
-        start = time.perf_counter()
-        yield
-        self.phases.append({"name": name, "seconds": round(time.perf_counter() - start, 3)})

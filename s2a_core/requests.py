@@ -6,15 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FULL
+from s2a_core.errors import InvalidInput
 from s2a_core.planning import Plan
 from s2a_core.planning.choice import FALLBACKS
 from s2a_core.profiling.cache import request_mark
 
+BATCH_SIZE = 64  # where neither the request nor a plan says one
+
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run needs to know. budget_bytes: memory it may use; None takes the model's or device's own.
+    """What a run needs to know; None takes the model's or device's own.
 
+    budget_bytes: memory it may use; batch_size: images per optimizer step. 0 and None take those of the plan.
     profile_cache: a directory of profiles; one that is there is not measured again.
     """
 
@@ -25,7 +29,7 @@ class RunRequest:
     weights: str | None = None
     adapter: str = "auto"
     objective: str = "accuracy"
-    batch_size: int = 64
+    batch_size: int | None = None
     epochs: int = 5
     seed: int = 0
     image_size: int | None = None
@@ -53,9 +57,43 @@ def request_mark_of(request: RunRequest) -> str:
 
 
 def as_planned(request: RunRequest, chosen: Plan) -> RunRequest:
-    """The request with the adapter and precision of its plan, where it left them open."""
-    precision = request.precision or chosen.precision
-    return replace(request, adapter=_chosen_adapter(request.adapter, chosen), precision=precision)
+    """The request with the budget, batch, adapter and precision of its plan, where it left them open.
+
+    Raises InvalidInput for another budget or batch than the plan's.
+    """
+    if request.budget_bytes not in (0, chosen.budget_bytes):
+        raise InvalidInput(
+            f"the plan is for a budget of {chosen.budget_bytes:,} bytes, not {request.budget_bytes:,}: leave the "
+            "budget out, or plan again for the other one",
+            details={"budget_bytes": request.budget_bytes, "plan_budget_bytes": chosen.budget_bytes},
+        )
+    if request.batch_size not in (None, chosen.batch_size):
+        raise InvalidInput(
+            f"the plan is for batches of {chosen.batch_size} images, not {request.batch_size}: leave the batch size "
+            "out, or plan again for the other one",
+            details={"batch_size": request.batch_size, "plan_batch_size": chosen.batch_size},
+        )
+    return replace(
+        request,
+        budget_bytes=chosen.budget_bytes,
+        batch_size=chosen.batch_size,
+        adapter=_chosen_adapter(request.adapter, chosen),
+        precision=request.precision or chosen.precision,
+    )
+
+
+def as_resumed(request: RunRequest, kept: Plan) -> RunRequest:
+    """The request of a run that goes on: with the plan it was trained under, which is kept beside its checkpoint.
+
+    For another budget it is planned again, for the adapter, precision and batch that its checkpoint is of.
+    Raises InvalidInput for another batch.
+    """
+    if request.budget_bytes in (0, kept.budget_bytes):
+        return replace(as_planned(request, kept), plan=kept)
+    if request.plan is not None:
+        return request
+    again = as_planned(replace(request, budget_bytes=0), kept)
+    return replace(again, budget_bytes=request.budget_bytes, adapter=pinned_adapter(request.adapter, kept))
 
 
 def pinned_adapter(adapter: str, chosen: Plan) -> str:

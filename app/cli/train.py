@@ -12,6 +12,7 @@ import typer
 
 from app.cli import options
 from app.cli.terminal import Terminal
+from s2a_core.errors import InvalidInput
 from s2a_core.sizes import format_bytes, parse_bytes
 
 
@@ -19,7 +20,12 @@ def train(
     ctx: typer.Context,
     model: options.Model,
     data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Images, as for `s2a plan`.")],
-    budget: options.Budget,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", metavar="SIZE", help="Memory the job may use: 4GiB, 4GB or bytes; left out, the --plan's."
+        ),
+    ] = None,
     output: options.Output = None,
     weights: options.Weights = None,
     plan: Annotated[
@@ -29,7 +35,7 @@ def train(
         int | None, typer.Option("--epochs", min=1, help="Passes over the training images; 5, more of small data.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per optimizer step.")
+        int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per step; 64, or the --plan's.")
     ] = None,
     adapter: options.Adapter = "auto",
     objective: options.ObjectiveOption = "accuracy",
@@ -50,7 +56,9 @@ def train(
         Literal["mild", "timm", "none"],
         typer.Option("--augment", help="mild crops and mirrors; timm adds RandAugment and erasing; none."),
     ] = "mild",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in --output, with its plan.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Fine-tune MODEL on a dataset without ever using more memory than the budget.
@@ -59,7 +67,12 @@ def train(
     weights (--weights none) are trained in full where no adapter is named: there is nothing to adapt.
     """
     terminal: Terminal = ctx.obj
-    budget_bytes = parse_bytes(budget)
+    if budget is None and plan is None and not resume:
+        raise InvalidInput("--budget is missing: say how much memory may be used, --budget 4GiB say, or give a --plan")
+    budget_bytes = parse_bytes(budget) if budget is not None else None
+    made = _read_plan(plan) if plan is not None else None
+    if made is not None:
+        budget_bytes, batch_size = budget_bytes or made.budget_bytes, batch_size or made.batch_size
     from app.cli.profiles import profile_cache
     from app.cli.progress import follower
     from app.cli.requests import run_request
@@ -74,7 +87,7 @@ def train(
         budget_bytes=budget_bytes,
         output=output,
         weights=_start(model, weights, has_plan=plan is not None),
-        plan=_read_plan(plan) if plan is not None else None,
+        plan=made,
         epochs=epochs or _epochs(terminal, data, batch_size),
         batch_size=batch_size,
         adapter=_adapter(terminal, weights, adapter, has_plan=plan is not None),
@@ -97,8 +110,6 @@ def train(
 
 def _unused(model: str, data: str, is_resumed: bool) -> Path:
     """runs/MODEL-DATA-N with the first N that no run has taken. Raises InvalidInput where a run is to go on."""
-    from s2a_core.errors import InvalidInput
-
     if is_resumed:
         raise InvalidInput("--resume goes on with a directory that is there: name it with --output")
     source = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(data.rstrip("/")).name.split(".")[0]).strip("-.") or "data"
@@ -122,11 +133,11 @@ def _adapter(terminal: Terminal, weights: str | None, adapter: str, has_plan: bo
 def _epochs(terminal: Terminal, data: str, batch_size: int | None) -> int:
     """As many epochs as the size of the dataset asks for. Raises BadDataset."""
     from s2a_core.datasets import num_training_images
-    from s2a_core.pipeline import RunRequest
+    from s2a_core.requests import BATCH_SIZE
     from s2a_core.train.recipe import enough_epochs
 
     num_train = num_training_images(data)
-    epochs = enough_epochs(num_train, batch_size or RunRequest.batch_size)
+    epochs = enough_epochs(num_train, batch_size or BATCH_SIZE)
     terminal.note(f"{epochs} epochs of {num_train:,} training images")
     return epochs
 
@@ -135,7 +146,7 @@ def _read_plan(path: Path) -> Any:
     """The Plan of a file. Raises InvalidInput where it is not one."""
     import json as json_format
 
-    from s2a_core.errors import InvalidInput, S2AError
+    from s2a_core.errors import S2AError
     from s2a_core.planning import Plan
 
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +23,6 @@ ARTIFACTS = (
     "README.md",
 )
 CHECKPOINT = "checkpoint.pt"
-PLAN = "attempt-plan.json"  # the verified plan of the first attempt: later ones go on with it
 Ended = tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]
 
 
@@ -91,32 +89,23 @@ def out_of_memory(error: BaseException, cap_bytes: int) -> Ended:
 
 
 def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
-    """What RunRequest is made of. A later attempt goes on from a checkpoint, with the plan it was made under."""
+    """What RunRequest is made of. A later attempt goes on from a checkpoint, with the plan that is kept beside it."""
     from s2a_core import pipeline
-    from s2a_core.adapters.spec import AUTO
     from s2a_core.planning import Plan
-    from s2a_core.requests import pinned_adapter
 
     known = pipeline.RunRequest.__dataclass_fields__
     wanted = {k: v for k, v in job["request"].items() if k in known and v is not None}
+    if job.get("is_tightened"):
+        wanted.pop("plan", None)  # it is for the whole budget
     if isinstance(wanted.get("plan"), Mapping):
         wanted["plan"] = Plan.from_json(wanted["plan"])
-    wanted |= {"output": output, "resume": bool(job["resume"]) and (output / CHECKPOINT).is_file()}
-    plan = output.parent / PLAN
-    if wanted["resume"] and plan.is_file():
-        made = Plan.from_json(json.loads(plan.read_text()))
-        # A tighter plan keeps the adapter: its checkpoint holds that adapter's tensors.
-        adapter = pinned_adapter(wanted.get("adapter", AUTO), made)
-        wanted |= {"adapter": adapter} if job.get("is_tightened") else {"plan": made}
-    return wanted
+    return wanted | {"output": output, "resume": bool(job["resume"]) and (output / CHECKPOINT).is_file()}
 
 
 def tell(link: Link, output: Path, event: dict[str, Any]) -> None:
     """Say an event of the loop; stops here while the service may have given the job to somebody else."""
     link.wait_while_fenced()
     kind = event.get("type")
-    if kind == "plan":
-        keep(output.parent / PLAN, json.dumps(event["plan"]))
     if kind == "phase":
         link.is_training = event.get("name") == "training"
     link.say(event)
@@ -137,14 +126,6 @@ def checkpoint(output: Path, epoch: Mapping[str, Any]) -> dict[str, Any]:
     step = int(epoch.get("step") or epoch.get("epoch") or 0)
     size = path.stat().st_size
     return {"type": "checkpoint", "step": step, "path": relative, "num_bytes": size, "sha256": digest}
-
-
-def keep(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
 
 
 def limit_device(budget_bytes: int) -> None:

@@ -130,10 +130,9 @@ class Plan:
         """The plan `to_json` wrote. Raises InvalidInput for a document of another version or without its fields."""
         from s2a_core.errors import InvalidInput
 
-        if document.get("version") != VERSION:
-            raise InvalidInput(
-                f"this plan has version {document.get('version')!r}; this s2a reads version {VERSION}: plan again"
-            )
+        version = document.get("version") if isinstance(document, Mapping) else None
+        if version != VERSION:
+            raise InvalidInput(f"this plan has version {version!r}; this s2a reads version {VERSION}: plan again")
         fields = dict(document)
         try:
             fields["sites"] = {site["name"]: Storage(site["storage"]) for site in fields["sites"]}

@@ -2,13 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from s2a_core import pipeline
-from s2a_core.errors import BadAdapter, BadDataset, InvalidInput, UnknownModel
+from s2a_core.errors import BadAdapter, BadDataset, InvalidInput, PlanMissed, StaleProfile, UnknownModel
 from s2a_core.models import load_model
 from s2a_core.pipeline import RunRequest
+from s2a_core.planning import Plan
+from s2a_core.recovery import train_within
+from s2a_core.resume import keep_plan
+from s2a_core.train.checkpoint import save_checkpoint
+from s2a_core.train.types import OnEvent, PauseTraining
+from tests.s2a_core.runs import few_digits, hand_plan
 
 
 def test_bad_requests_are_refused(tmp_path: Path) -> None:
@@ -20,6 +27,7 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         ({"batch_size": 0}, InvalidInput),
         ({"output": None}, InvalidInput),
         ({"data": None}, InvalidInput),
+        ({"budget_bytes": 0}, InvalidInput),
     ):
         with pytest.raises(error):
             pipeline.run(RunRequest(**{**good, **change}))
@@ -32,6 +40,69 @@ def test_large_models_are_profiled_with_fewer_samples(name: str, samples: int, m
     assert pipeline._samples(model) == pipeline.PROFILE_SAMPLES
     monkeypatch.setattr(pipeline, "LARGE_MODEL", 1000)
     assert pipeline._samples(model) == samples
+
+
+@pytest.fixture
+def request_of_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRequest:
+    """Six steps of biases."""
+    monkeypatch.setattr(pipeline, "open_dataset", lambda *args, **options: few_digits())
+    return RunRequest("s2a_tiny", "digits", output=tmp_path / "out", adapter="bias", epochs=2)
+
+
+def plan_for(request: RunRequest) -> Plan:
+    """A plan of its model, everything exact, made without a profile."""
+    prepared = pipeline._prepare(request)
+    planned = replace(request, precision=prepared.precision)
+    return replace(hand_plan(str(prepared.spec)), fingerprint=pipeline._fingerprint(planned, prepared))
+
+
+def test_a_given_plan_brings_its_budget_and_is_not_trained_outside_of_it(request_of_digits: RunRequest) -> None:
+    made = plan_for(request_of_digits)
+    report = pipeline.run(replace(request_of_digits, plan=made))
+    assert (report["budget_bytes"], report["batch_size"], report["within_budget"]) == (2**28, 16, True)
+    small = replace(made, budget_bytes=2**20)
+    said: list[dict[str, Any]] = []
+    with pytest.raises(PlanMissed, match=r"took .* MiB in real steps; its budget is 1.0 MiB: plan again"):
+        pipeline.run(replace(request_of_digits, plan=small), said.append)
+    assert [event["name"] for event in said if event["type"] == "phase"][-1] == "verifying"
+
+
+def test_a_resumed_run_goes_on_with_the_plan_of_its_checkpoint(
+    request_of_digits: RunRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan_for(request_of_digits)
+    whole = pipeline.run(replace(request_of_digits, plan=made))
+    cut = replace(request_of_digits, output=request_of_digits.output / "cut", budget_bytes=made.budget_bytes)
+    tighter = replace(made, micro_batch=4, accumulation=4)
+
+    def run_out(model: Any, data: Any, plan: Plan, profile: Any, config: Any, output: Path, tell: OnEvent) -> Any:
+        tell({"type": "plan", "plan": tighter.to_json()})
+
+        def pause(event: dict[str, Any]) -> None:
+            if event.get("step") == 2:
+                raise PauseTraining
+
+        return train_within(model, data, tighter, profile, config, output, pause)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "train_within", run_out)
+        with pytest.raises(PauseTraining):
+            pipeline.run(replace(cut, plan=made))
+    for name in ("_profile", "_choose", "verify"):
+        monkeypatch.setattr(pipeline, name, None)  # a resumed run measures and plans nothing
+    said: list[dict[str, Any]] = []
+    report = pipeline.run(replace(cut, resume=True), said.append)
+    assert [event["step"] for event in said if event["type"] == "step"] == [3, 4, 5, 6]
+    assert report["micro_batch"] == 4
+    assert report["step_losses"] == pytest.approx(whole["step_losses"], rel=1e-4)
+
+
+def test_a_checkpoint_of_another_model_is_told_from_the_plan_beside_it(request_of_digits: RunRequest) -> None:
+    assert request_of_digits.output is not None
+    save_checkpoint(request_of_digits.output, {})
+    keep_plan(request_of_digits.output, hand_plan().to_json())
+    with pytest.raises(StaleProfile, match="use another --output"):
+        pipeline.run(replace(request_of_digits, resume=True, budget_bytes=2**28))
 
 
 def test_a_cnn_trains_all_weights_where_they_fit_and_the_modules_of_auto_below(tmp_path: Path) -> None:

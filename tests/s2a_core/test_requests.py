@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from s2a_core.adapters import AdapterSpec, resolve
+from s2a_core.errors import InvalidInput
 from s2a_core.models import load_model
 from s2a_core.planning import plan
-from s2a_core.requests import RunRequest, as_planned, pairs_of, pinned_adapter, request_mark_of
+from s2a_core.requests import RunRequest, as_planned, as_resumed, pairs_of, pinned_adapter, request_mark_of
 from tests.s2a_core.planning.profiles import transformer
 
 
@@ -21,6 +24,34 @@ def test_a_plan_fills_in_what_a_request_left_open() -> None:
     assert as_planned(request, auto).adapter == "auto"
     assert as_planned(request, replace(made, adapter="full")).adapter == "full"
     assert as_planned(replace(request, adapter="side", precision="bf16"), made).adapter == "side"
+
+
+def test_a_plan_is_for_its_own_budget_and_batch() -> None:
+    made = plan(transformer(1), 10 * 2**20, 4)
+    planned = as_planned(RunRequest("m"), made)
+    assert (planned.budget_bytes, planned.batch_size) == (10 * 2**20, 4)
+    assert as_planned(RunRequest("m", budget_bytes=10 * 2**20, batch_size=4), made) == planned
+    with pytest.raises(InvalidInput, match=r"a budget of 10,485,760 bytes, not 5: leave the budget out"):
+        as_planned(RunRequest("m", budget_bytes=5), made)
+    with pytest.raises(InvalidInput, match=r"batches of 4 images, not 64: leave the batch size out"):
+        as_planned(RunRequest("m", batch_size=64), made)
+
+
+def test_a_resumed_run_has_the_kept_plan_and_for_another_budget_what_its_checkpoint_is_of() -> None:
+    kept = plan(transformer(1), 10 * 2**20, 4)
+    request = RunRequest("m", budget_bytes=10 * 2**20)
+    assert as_resumed(request, kept) == replace(as_planned(request, kept), plan=kept)
+    given = replace(request, plan=replace(kept, mean_bits=32.0))
+    assert as_resumed(given, kept).plan is kept
+    assert as_resumed(RunRequest("m"), kept).budget_bytes == 10 * 2**20
+    tighter = as_resumed(replace(request, budget_bytes=9 * 2**20), kept)
+    assert tighter == RunRequest("m", budget_bytes=9 * 2**20, batch_size=4, adapter="bias", precision="fp32")
+    own = as_resumed(replace(request, budget_bytes=9 * 2**20), replace(kept, adapter="bias,prompt"))
+    assert own.adapter == "auto-alone"
+    other = replace(given, budget_bytes=9 * 2**20)
+    assert as_resumed(other, kept) is other
+    with pytest.raises(InvalidInput, match="batches of 4"):
+        as_resumed(replace(request, batch_size=8), kept)
 
 
 def test_a_pinned_adapter_is_the_one_of_the_plan_at_its_own_width() -> None:

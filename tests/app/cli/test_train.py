@@ -34,6 +34,12 @@ def test_a_random_network_is_trained_in_full_unless_an_adapter_is_named(capsys: 
     assert capsys.readouterr().err == ""
 
 
+def test_a_budget_or_a_plan_has_to_be_given() -> None:
+    result = CliRunner().invoke(app, ["train", "s2a_tiny", "--data", "digits", "--json"])
+    assert result.exit_code == 2
+    assert "--budget is missing" in result.stdout
+
+
 def test_without_an_output_the_next_free_directory_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert _unused("resnet18", "../my photos/", is_resumed=False) == Path("runs/resnet18-my-photos-1")

@@ -1,8 +1,7 @@
-"""A run's errors become reasons with a code; its events become JSON; a later attempt goes on with the same plan."""
+"""A run's errors become reasons with a code; its events become JSON; a later attempt goes on."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,25 +81,19 @@ def test_an_error_comes_with_a_verdict_about_whose_fault_it_was(
     assert (reason["code"], verdict["fault"]) == (code, fault)
 
 
-def test_a_later_attempt_keeps_the_plan_and_a_tightened_one_its_adapter(
+def test_a_later_attempt_goes_on_from_a_checkpoint_and_a_tightened_one_without_the_plan_it_was_asked_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The plan beside the checkpoint is the pipeline's to read."""
     output = tmp_path / "job" / "output"
     output.mkdir(parents=True)
-    (output.parent / work.PLAN).write_text(json.dumps({}))
-
-    class Made:
-        """A plan."""
-
-        adapter = "bias"
-
-    monkeypatch.setattr("s2a_core.planning.Plan.from_json", lambda _: Made)
-    job: dict[str, Any] = {"request": {"model": "m", "weights": "none", "adapter": "auto"}, "resume": True}
-    assert work.options(job, output) == {**job["request"], "output": output, "resume": False}
+    monkeypatch.setattr("s2a_core.planning.Plan.from_json", lambda document: document["plan"])
+    request = {"model": "m", "weights": "none", "adapter": "auto"}
+    job: dict[str, Any] = {"request": {**request, "plan": {"plan": "made"}}, "resume": True}
+    assert work.options(job, output) == {**request, "plan": "made", "output": output, "resume": False}
     (output / work.CHECKPOINT).write_bytes(b"state")
-    assert work.options(job, output)["plan"] is Made
-    tightened = work.options({**job, "is_tightened": True}, output)
-    assert (tightened["adapter"], "plan" in tightened, tightened["resume"]) == ("bias", False, True)
+    assert work.options(job, output) == {**request, "plan": "made", "output": output, "resume": True}
+    assert work.options({**job, "is_tightened": True}, output) == {**request, "output": output, "resume": True}
 
 
 def test_an_epoch_tells_its_checkpoint_with_its_checksum(tmp_path: Path) -> None:
@@ -108,9 +101,7 @@ def test_an_epoch_tells_its_checkpoint_with_its_checksum(tmp_path: Path) -> None
     output.mkdir(parents=True)
     (output / work.CHECKPOINT).write_bytes(b"state")
     link: Any = PretendLink({})
-    work.tell(link, output, {"type": "plan", "plan": {"a": 1}})
     work.tell(link, output, {"type": "epoch", "epoch": 2})
-    assert json.loads((output.parent / work.PLAN).read_text()) == {"a": 1}
     told = link.said[-1]
     assert (told["type"], told["step"], told["num_bytes"]) == ("checkpoint", 2, 5)
     assert told["path"] == "jobs/job_1/output/checkpoint.pt"
