@@ -62,7 +62,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         raise InvalidInput("a run needs an output directory")
     if request.data is None:
         raise InvalidInput("a run needs data: a directory of images, an archive, `digits` or a dataset's name")
-    clock = Clock(on_event)
+    clock, asked = Clock(on_event), request
     if request.plan is not None:
         request = as_planned(request, request.plan)
     kept = kept_plan(output) if request.resume else None
@@ -112,7 +112,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         starts_random = is_random(request.model, request.weights)
         return write_outputs(
             output,
-            request=request,
+            request=replace(asked, budget_bytes=chosen.budget_bytes),
             result=result,
             plan=chosen,
             dataset=prepared.dataset,

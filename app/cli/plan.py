@@ -59,7 +59,7 @@ def plan(
     budget_bytes = parse_bytes(budget)
     wanted = {
         "adapter": adapter,
-        "weights": None if weights == "none" else weights,
+        "weights": weights,
         "num_classes": num_classes,
         "image_size": image_size,
         "precision": precision,

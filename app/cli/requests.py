@@ -23,7 +23,5 @@ def run_request(**options: Any) -> RunRequest:
     device = options.get("device")
     if device is not None and device.split(":")[0] not in ("cpu", "cuda"):
         raise InvalidInput(f"device must be cpu or cuda, not {device!r}", details={"allowed": ["cpu", "cuda"]})
-    if options.get("weights") == "none":
-        options["weights"] = None
     known = RunRequest.__dataclass_fields__
     return RunRequest(**{name: value for name, value in options.items() if value is not None and name in known})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -59,7 +60,22 @@ _FROM_PLAN = (
     "mean_bits",
     "budget_bytes",
 )
-_OPTIONS = ("weights", "adapter", "objective", "batch_size", "epochs", "seed", "image_size", "precision", "device")
+# Fields of a request, by their options of `s2a train`.
+_OPTIONS = {
+    "--weights": "weights",
+    "--adapter": "adapter",
+    "--objective": "objective",
+    "--batch-size": "batch_size",
+    "--epochs": "epochs",
+    "--seed": "seed",
+    "--image-size": "image_size",
+    "--precision": "precision",
+    "--device": "device",
+    "--lr": "lr",
+    "--patience": "patience",
+    "--ema": "ema_decay",
+    "--augment": "augmentation",
+}
 
 
 def report_document(
@@ -108,16 +124,22 @@ def report_document(
 
 
 def command_line(request: Any) -> str | None:
-    """The `s2a train` line that repeats a run, or None where the request does not say enough."""
+    """The `s2a train` line, for a shell, that repeats a run, or None where the request does not say enough.
+
+    A plan that was given is read from the output directory, which holds it.
+    """
     model, data, budget = (_of(request, name) for name in ("model", "data", "budget_bytes"))
     if not (model and data and budget):
         return None
     words = ["s2a", "train", str(model), "--data", str(data), "--budget", str(budget)]
-    for option in _OPTIONS:
-        value = _of(request, option)
-        if value is not None and not hasattr(value, "__dataclass_fields__"):
-            words += [f"--{option.replace('_', '-')}", str(value)]
-    return " ".join([*words, "--output", str(_of(request, "output") or "OUT")])
+    values = {option: _of(request, name) for option, name in _OPTIONS.items()}
+    output, has_plan = str(_of(request, "output") or "OUT"), _of(request, "plan") is not None
+    if has_plan:
+        values["--plan"] = f"{output}/plan.json"
+    elif values["--weights"] is None and model != "s2a_tiny":
+        values["--weights"] = "none"  # the command line's own choice is pretrained ones
+    values["--output"] = output
+    return shlex.join([*words, *(str(w) for pair in values.items() if pair[1] is not None for w in pair)])
 
 
 def _mistakes(mistakes: Iterable[Any], dataset: ImageDataset) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
-"""`s2a train` explains its options."""
+"""`s2a train` explains its options, and reads the command of a report as the request it is of."""
 
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,12 @@ from typer.testing import CliRunner
 from app.cli.main import app
 from app.cli.terminal import Terminal
 from app.cli.train import _adapter, _start, _unused
+from s2a_core import pipeline
 from s2a_core.errors import InvalidInput
+from s2a_core.outputs.atomic import write_json
+from s2a_core.outputs.record import command_line
+from s2a_core.requests import RunRequest
+from tests.s2a_core.runs import hand_plan
 
 
 def test_help_names_the_json_option() -> None:
@@ -49,3 +56,34 @@ def test_without_an_output_the_next_free_directory_is_taken(tmp_path: Path, monk
     assert _unused("resnet18", ".", is_resumed=False) == Path("runs/resnet18-data-1")
     with pytest.raises(InvalidInput, match="--output"):
         _unused("resnet18", "photos", is_resumed=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model": "resnet18", "weights": "none", "adapter": "full"},
+        {"weights": "none", "adapter": "bias"},
+        {"weights": "my weights/a b.safetensors", "device": "cpu", "precision": "bf16", "image_size": 64},
+        {"lr": 1e-05, "ema_decay": 0.99, "patience": 2, "augmentation": "timm", "objective": "speed", "seed": 7},
+        {"data": "$HOME/it's; here", "output": Path("a dir/out"), "batch_size": 12, "adapter": "bias,prompt"},
+    ],
+)
+@pytest.mark.parametrize("has_plan", [False, True])
+def test_the_command_of_a_report_is_read_as_its_request(
+    changes: dict[str, object], has_plan: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = hand_plan(batch_size=12) if has_plan else None
+    known = {"model": "s2a_tiny", "data": "digits", "budget_bytes": 2**28, "output": Path("out"), "plan": made}
+    request = RunRequest(**{**known, **changes})  # type: ignore[arg-type]
+    if made is not None:
+        request = replace(request, batch_size=made.batch_size)
+        write_json(request.output / "plan.json", made.to_json())  # type: ignore[operator]
+    read: list[RunRequest] = []
+    monkeypatch.setattr(pipeline, "run", lambda request, follow: read.append(request) or {})
+    command = command_line(request)
+    assert command is not None
+    result = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert result.exit_code == 0, result.output
+    assert replace(read[0], profile_cache=None) == request
