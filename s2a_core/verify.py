@@ -1,4 +1,7 @@
-"""`verify`: a plan runs two real steps and one evaluation step before it is called ready; a miss makes it tighter."""
+"""`verify`: a plan runs two real steps and one evaluation step before it is called ready; a miss makes it tighter.
+
+Then its gradient is compared with the exact one, where an exact step fits the budget too.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,16 @@ from s2a_core.compression.sites import SMOOTH_ACTIVATIONS
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.kernels import fit_table
 from s2a_core.meter import PeakMeter
+from s2a_core.planning.memory import breakdown
 from s2a_core.planning.search import Objective, smallest_peak
 from s2a_core.planning.search import plan as make_plan
 from s2a_core.planning.types import Plan
-from s2a_core.profiling.runs import unchanged
+from s2a_core.profiling.runs import gradient, relative_error, run_step, unchanged
 from s2a_core.profiling.types import Profile
 from s2a_core.train.mode import resting_modules, training_mode
 
 MAX_ROUNDS = 3
+MOST_COMPARED = 8  # images of the exact step and of the plan's
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ def verify(
     """Measures the plan's peak in two steps and an evaluation; given a profile, plans again while it misses the budget.
 
     images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]. The model is left as
-    it was, but for frozen weights the plan narrows. pairs: JSON lines that every (predicted, measured) is added to.
+    it was, but for frozen weights the plan narrows. Given a profile, the plan's gradient error is measured as well.
+    pairs: JSON lines that every (predicted, measured) peak is added to.
     Raises InfeasibleBudget when three rounds do not fit.
     """
     margin = 0
@@ -80,6 +86,9 @@ def verify(
                 parts = dict(plan.predicted.breakdown)
                 parts["margin"] = parts.get("margin", 0) + promised - plan.predicted.peak_bytes
                 ready = replace(ready, predicted=replace(ready.predicted, breakdown=parts))
+            if profile is not None:
+                error = measured_gradient_error(model, plan, profile, images, labels)
+                ready = replace(ready, measured_gradient_error=error)
             return VerifiedPlan(ready, measured, plan.predicted.peak_bytes, tried, excess <= 0)
         if tried == MAX_ROUNDS:
             break
@@ -133,6 +142,27 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) 
                 model(x)
         del optimizer
     return base + meter.peak_bytes
+
+
+def measured_gradient_error(
+    model: nn.Module, plan: Plan, profile: Profile, images: Tensor, labels: Tensor
+) -> float | None:
+    """Relative L2 error of the plan's trainable gradient against the exact one, of the same images and random numbers.
+
+    Of as many images as an exact step fits the budget with, at most a micro-batch; None where it fits with none.
+    """
+    for samples in range(min(len(images), plan.micro_batch, MOST_COMPARED), min(profile.min_micro_batch, 2) - 1, -1):
+        if sum(breakdown(profile, {}, samples, plan.frozen_weights).values()) <= plan.budget_bytes:
+            break
+    else:
+        return None
+    x, y = _micro_batch(images, labels, samples, next(model.parameters()).device)
+    with unchanged(model):
+        training_mode(model, resting_modules(model, plan.adapter))
+        run_step(model, x, y, replace(plan.policy, sites={}, tables=()), plan.precision, is_metered=False)
+        exact = gradient(model)
+        run_step(model, x, y, plan.policy, plan.precision, is_metered=False)
+        return relative_error(gradient(model), exact)
 
 
 def record(path: Path, pair: PeakPair) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s2a_core.adapters.spec import adapter_words
-from s2a_core.outputs.memory_sections import site_rows
+from s2a_core.outputs.memory_sections import error_words, site_rows
 from s2a_core.sizes import format_at_least, format_bytes
 from s2a_core.storage import kept_as, whole_of
 
@@ -180,7 +180,7 @@ def _heading(plan: Document) -> Text:
     if measured:
         text.append(", measured in real steps ")
         text.append(format_bytes(int(measured)), style="bold green")
-    text.append(f"\ngradient error {_error(predicted.get('gradient_error'))}")
+    text.append(f"\ngradient error {error_words(plan) or '·'}")
     text.append(f", step {_number(predicted.get('relative_step_time'), '{:.2f}')}x the time of stock PyTorch")
     if plan.get("mean_bits") is not None:
         text.append(f", {float(plan['mean_bits']):.1f} bits kept per value")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from s2a_core.adapters.spec import adapter_words
+from s2a_core.outputs.memory_sections import error_words
 from s2a_core.sizes import format_bytes
 
 Document = Mapping[str, Any]
@@ -26,6 +27,7 @@ def model_card(report: Document, plan: Document) -> str:
         ("memory budget", format_bytes(int(report.get("budget_bytes") or 0))),
         ("predicted peak", format_bytes(int(report.get("predicted_peak_bytes") or 0))),
         ("measured peak", format_bytes(int(report.get("measured_peak_bytes") or 0))),
+        ("gradient error", error_words(plan) or "not known"),
         (
             "image size, precision",
             f"{report.get('image_size')} px, {report.get('precision')} on {report.get('device')}",

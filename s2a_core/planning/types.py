@@ -70,6 +70,7 @@ class Plan:
 
     held_by_storage: `exact`, `b4`, `region b8` ... -> bytes held for backward by one micro-batch.
     tables: derivative tables of the sites whose width has a fitted one.
+    measured_peak_bytes, measured_gradient_error: of real steps, where the plan was verified and an exact step fits.
     """
 
     model: str
@@ -97,6 +98,7 @@ class Plan:
     held_by_storage: Mapping[str, int] = field(default_factory=dict)
     tables: tuple[FittedTable, ...] = ()
     measured_peak_bytes: int | None = None
+    measured_gradient_error: float | None = None
     feasible: bool = True
     version: int = field(default=VERSION)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from s2a_core.compression import compress
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planning import Plan, plan
+from s2a_core.planning.memory import breakdown
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import profile
-from s2a_core.verify import measured_peak, recorded, verify
+from s2a_core.storage import StoragePolicy
+from s2a_core.train.mode import resting_modules, training_mode
+from s2a_core.verify import measured_gradient_error, measured_peak, recorded, verify
 from tests.s2a_core.profiling.conftest import small_vit
 
 IMAGES, LABELS = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
@@ -59,6 +64,42 @@ def test_the_smallest_budget_that_is_told_survives_misses(monkeypatch: pytest.Mo
     assert verified.rounds == 3
     with pytest.raises(InfeasibleBudget):
         plan(found, int(0.98 * budget), batch_size=16)
+
+
+def test_the_gradient_of_a_verified_plan_is_compared_with_the_exact_one_where_that_fits() -> None:
+    model = small_vit()
+    found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
+    images = torch.randn(4, 3, 32, 32)
+    before = [tensor.clone() for tensor in (*model.parameters(), torch.get_rng_state())]
+    coded = replace(Plan.uniform(found, 4, 16), budget_bytes=2**30)
+    error = verify(model, coded, found, images, LABELS).plan.measured_gradient_error
+    assert error is not None
+    assert 0.3 < error / coded.predicted.gradient_error < 3
+    assert all(torch.equal(*pair) for pair in zip(before, (*model.parameters(), torch.get_rng_state()), strict=True))
+    assert error == pytest.approx(error_by_hand(model, coded, images), rel=1e-5)
+    exact = plan(found, 2**30, batch_size=16)
+    assert verify(model, exact, found, images, LABELS).plan.measured_gradient_error == pytest.approx(0.0, abs=1e-5)
+    one = sum(breakdown(found, {}, 1, "keep").values())
+    for budget, fits in ((one, True), (one - 1, False)):
+        error = measured_gradient_error(model, replace(coded, budget_bytes=budget), found, images, LABELS)
+        assert (error is not None) == fits
+    given = verify(model, replace(coded, measured_gradient_error=0.5), None, images, LABELS).plan
+    assert given.measured_gradient_error == 0.5
+    assert Plan.from_json(given.to_json()) == given
+
+
+def error_by_hand(model: torch.nn.Module, coded: Plan, images: torch.Tensor) -> float:
+    """What two plain steps of all four images show."""
+    found = []
+    for policy in (StoragePolicy(), coded.policy):
+        copied = copy.deepcopy(model)
+        training_mode(copied, resting_modules(copied, coded.adapter))
+        torch.manual_seed(0)
+        with compress(copied, policy):
+            loss = torch.nn.functional.cross_entropy(copied(images), LABELS)
+        loss.backward()
+        found.append(torch.cat([p.grad.flatten() for p in copied.parameters() if p.grad is not None]))
+    return float((found[1] - found[0]).norm() / found[0].norm())
 
 
 def test_an_unfinished_line_is_left_out(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ PLAN = {
     "model": "m",
     "adapter": "bias",
     "budget_bytes": 2**28,
-    "predicted": {"peak_bytes": 2**27, "breakdown": {"weights": 2**26, "held": 2**26}},
+    "predicted": {"peak_bytes": 2**27, "breakdown": {"weights": 2**26, "held": 2**26}, "gradient_error": 0.034},
+    "measured_gradient_error": 0.0312,
     "sites": [{"name": f"blocks.{i}.mlp.act:gelu", "storage": "b2"} for i in range(12)],
     "baselines": [{"name": "full", "peak_bytes": 2**30}],
     "min_feasible_budget_bytes": 2**25,
@@ -21,6 +22,7 @@ def test_a_plan_is_explained() -> None:
     Terminal(False, out, out).say(explain_plan(PLAN))
     for words in (
         "weights 64 MiB",
+        "gradient error 0.034, measured 0.031, step",
         "blocks.*.mlp.act:gelu (12)",
         "over the budget",
         "smallest budget that fits is 32 MiB",

@@ -27,9 +27,11 @@ def test_a_plan_waits_and_then_shows_the_memory_and_what_more_would_buy(pages: T
     plan_id = asked.url.path.rsplit("/", 1)[1]
     assert "Waiting for a worker" in asked.text
     assert "data-refresh" in asked.text
-    finish(pages, plan_id, status="ready", reason=None, document={"plan": PLAN, "alternatives": [OTHER]})
+    made = {**PLAN, "measured_gradient_error": 0.0312}
+    finish(pages, plan_id, status="ready", reason=None, document={"plan": made, "alternatives": [OTHER]})
     text = pages.get(f"/plans/{plan_id}").text
     assert "It fits" in text
+    assert "measured 3.1 %</dd>" in text
     assert "44 MiB to spare" in text
     assert "44 MiB more memory" in text
     assert "What would more memory buy?" in text

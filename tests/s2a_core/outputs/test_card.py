@@ -12,6 +12,9 @@ def test_the_card_says_what_and_how_good(report: dict[str, Any], plan: dict[str,
     assert card.startswith("---\nlibrary_name: timm")
     assert "82.60 %" in card
     assert "211 MiB" in card
+    assert "| gradient error | not known |" in card
+    plan = {**plan, "predicted": {"gradient_error": 0.034}, "measured_gradient_error": 0.0312}
+    assert "| gradient error | 0.034, measured 0.031 |" in model_card(report, plan)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from s2a_core.outputs.memory_sections import baselines_section, budget_section, storage_section, timeline_section
+from s2a_core.outputs.memory_sections import (
+    baselines_section,
+    budget_section,
+    error_words,
+    storage_section,
+    timeline_section,
+)
 
 
 def test_the_budget_section_names_every_part(report: dict[str, Any], plan: dict[str, Any]) -> None:
@@ -22,6 +28,13 @@ def test_the_timeline_keeps_its_peak_when_thinned(report: dict[str, Any]) -> Non
 
 def test_every_site_is_listed(plan: dict[str, Any]) -> None:
     assert storage_section(plan).count("<code>") == 72
+
+
+def test_the_predicted_and_the_measured_gradient_error_are_told(plan: dict[str, Any]) -> None:
+    assert error_words(plan) == ""
+    plan["predicted"]["gradient_error"] = 0.0
+    assert "in the mean, gradient error 0 (exact). From" in storage_section(plan)
+    assert error_words({**plan, "measured_gradient_error": 0.0312}) == "0 (exact), measured 0.031"
 
 
 def test_what_each_storage_holds_is_told_with_whole_regions_apart(plan: dict[str, Any]) -> None:
