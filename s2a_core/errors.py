@@ -136,17 +136,16 @@ class InfeasibleBudget(S2AError):
 
 
 class PlanMissed(S2AError):
-    """A given plan took more than its budget in real steps, or ran out of memory in them: measured_bytes is None."""
+    """A given plan took more than its budget in real steps."""
 
     code = "plan_missed"
     exit_code = 3
 
-    def __init__(self, budget_bytes: int, measured_bytes: int | None) -> None:
-        budget, took = format_apart(budget_bytes, measured_bytes or 0)
-        words = "ran out of memory" if measured_bytes is None else f"took {took}"
+    def __init__(self, budget_bytes: int, measured_bytes: int) -> None:
+        budget, took = format_apart(budget_bytes, measured_bytes)
         super().__init__(
-            f"the plan {words} in real steps; its budget is {budget}: plan again, with `s2a plan --verify --save` or "
-            "by training without the plan",
+            f"the plan took {took} in real steps; its budget is {budget}: plan again, with `s2a plan --verify --save` "
+            "or by training without the plan",
             details={"budget_bytes": budget_bytes, "measured_peak_bytes": measured_bytes},
         )
 

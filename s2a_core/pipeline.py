@@ -10,7 +10,7 @@ from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import ImageDataset, open_dataset
-from s2a_core.errors import InvalidInput, PlanMissed, StaleProfile
+from s2a_core.errors import InvalidInput, StaleProfile
 from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs import write_outputs
@@ -87,10 +87,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
     if chosen is not kept:
         with clock.phase("verifying"):
             images, labels = _calibration(prepared, max(CALIBRATION_IMAGES, 1))
-            verified = verify(prepared.model, chosen, measured, images, labels, pairs_of(request))
-            if not verified.is_inside:
-                raise PlanMissed(chosen.budget_bytes, verified.measured_peak_bytes)
-            chosen = verified.plan
+            chosen = verify(prepared.model, chosen, measured, images, labels, pairs_of(request)).plan
 
     def tell(event: dict[str, Any]) -> None:
         if event["type"] == "plan":

@@ -5,17 +5,21 @@ Then its gradient is compared with the exact one, where an exact step fits the b
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from s2a_core.compression import compress, prepare_frozen_weights
 from s2a_core.compression.sites import SMOOTH_ACTIVATIONS
-from s2a_core.errors import InfeasibleBudget
+from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.kernels import fit_table
 from s2a_core.meter import PeakMeter
 from s2a_core.planning.memory import breakdown
@@ -24,21 +28,23 @@ from s2a_core.planning.search import plan as make_plan
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.runs import gradient, relative_error, run_step, unchanged
 from s2a_core.profiling.types import Profile
+from s2a_core.train.loop import is_out_of_memory
 from s2a_core.train.mode import resting_modules, training_mode
 
 MAX_ROUNDS = 3
 MOST_COMPARED = 8  # images of the exact step and of the plan's
+UNKNOWN_EXCESS = 0.1  # of the budget: what a plan that ran out of memory is taken to need above it
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
 class VerifiedPlan:
-    """A plan that ran, and what it took. rounds: plans tried; is_inside: whether the last one kept the budget."""
+    """A plan that ran inside its budget, and what it took. rounds: plans tried."""
 
     plan: Plan
     measured_peak_bytes: int
     predicted_peak_bytes: int
     rounds: int
-    is_inside: bool
 
 
 @dataclass(frozen=True)
@@ -68,18 +74,22 @@ def verify(
 ) -> VerifiedPlan:
     """Measures the plan's peak in two steps and an evaluation; given a profile, plans again while it misses the budget.
 
-    images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]. The model is left as
-    it was, but for frozen weights the plan narrows. Given a profile, the plan's gradient error is measured as well.
-    pairs: JSON lines that every (predicted, measured) peak is added to.
-    Raises InfeasibleBudget when three rounds do not fit.
+    A plan that runs out of memory has missed as well. Given a profile, the plan's gradient error is measured too.
+    images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]. The model is left as it
+    was, but for frozen weights the plan narrows. pairs: JSON lines that every (predicted, measured) peak is added to.
+    Raises InfeasibleBudget when three rounds do not fit, PlanMissed when the plan does not and there is no profile, and
+    OutOfMemory in place of both when that is how the last plan missed.
     """
     margin = 0
     for tried in range(1, MAX_ROUNDS + 1):
-        measured = measured_peak(model, plan, images, labels)
-        if pairs is not None:
+        failure: OutOfMemory | None = None
+        try:
+            measured = _within_memory(partial(measured_peak, model, plan, images, labels))
+        except OutOfMemory as error:
+            measured, failure = int((1 + UNKNOWN_EXCESS) * plan.budget_bytes), error
+        if pairs is not None and failure is None:
             record(pairs, _pair(plan, measured))
-        excess = measured - plan.budget_bytes
-        if excess <= 0 or profile is None:
+        if measured <= plan.budget_bytes:
             promised = max(plan.predicted.peak_bytes, measured)
             ready = replace(plan, measured_peak_bytes=measured, predicted=replace(plan.predicted, peak_bytes=promised))
             if promised > plan.predicted.peak_bytes:
@@ -87,9 +97,12 @@ def verify(
                 parts["margin"] = parts.get("margin", 0) + promised - plan.predicted.peak_bytes
                 ready = replace(ready, predicted=replace(ready.predicted, breakdown=parts))
             if profile is not None:
-                error = measured_gradient_error(model, plan, profile, images, labels)
-                ready = replace(ready, measured_gradient_error=error)
-            return VerifiedPlan(ready, measured, plan.predicted.peak_bytes, tried, excess <= 0)
+                with suppress(OutOfMemory):
+                    compared = _within_memory(partial(measured_gradient_error, model, plan, profile, images, labels))
+                    ready = replace(ready, measured_gradient_error=compared)
+            return VerifiedPlan(ready, measured, plan.predicted.peak_bytes, tried)
+        if profile is None:
+            raise failure or PlanMissed(plan.budget_bytes, measured)
         if tried == MAX_ROUNDS:
             break
         # What was predicted too low is kept free in the next round, so that the same miss fits, in the last one twice;
@@ -97,10 +110,12 @@ def verify(
         most = plan.budget_bytes - smallest_peak(profile, plan.batch_size)
         if margin >= most:
             break
-        margin += max(excess, measured - plan.predicted.peak_bytes)
+        margin += measured - min(plan.budget_bytes, plan.predicted.peak_bytes)
         margin = min(2 * margin if tried == MAX_ROUNDS - 1 else margin, most)
         tighter = make_plan(profile, plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), margin)
         plan = replace(tighter, alternatives=plan.alternatives, adapter_reason=plan.adapter_reason)
+    if failure is not None:
+        raise failure
     name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])
     raise InfeasibleBudget(
         budget_bytes=plan.budget_bytes,
@@ -114,7 +129,7 @@ def verify(
 def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) -> int:
     """Bytes alive at the worst moment of two training steps and one evaluation step, everything included.
 
-    CPU: live tensor bytes. CUDA: reserved by the allocator, above it the context that `device_bytes` shows.
+    CPU: live tensor bytes. CUDA: allocated bytes, without what the allocator reserves beyond them and the context.
     """
     x, y = _micro_batch(images, labels, plan.micro_batch, next(model.parameters()).device)
     _fit_tables(plan)
@@ -163,6 +178,24 @@ def measured_gradient_error(
         exact = gradient(model)
         run_step(model, x, y, plan.policy, plan.precision, is_metered=False)
         return relative_error(gradient(model), exact)
+
+
+def _within_memory(step: Callable[[], _Found]) -> _Found:
+    """What a step found. Raises OutOfMemory, after the step's tensors are given back."""
+    try:
+        return step()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0]
+    # Outside of the handler the error's frames are gone, and with them the step's tensors.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise OutOfMemory(
+        f"the device ran out of memory in real steps of the plan: {reason}; something else may use the device, or the "
+        "budget is more than it has"
+    )
 
 
 def record(path: Path, pair: PeakPair) -> None:

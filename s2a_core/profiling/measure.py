@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from s2a_core.compression import SiteSpec, discover
-from s2a_core.errors import InvalidInput
+from s2a_core.errors import InvalidInput, OutOfMemory
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.profiling.fitted import fitted_tables
@@ -17,6 +18,7 @@ from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import Profile
 from s2a_core.storage import FrozenWeights
+from s2a_core.train.loop import is_out_of_memory
 from s2a_core.train.mode import resting_modules, training_mode
 
 
@@ -41,7 +43,7 @@ def profile(
     sensitivity_s: seconds for the errors, more widths where they allow it; 0 takes nominal ones and only bytes.
     refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
     profile is of these only.
-    Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses.
+    Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses; OutOfMemory.
     """
     if precision not in ("fp32", "bf16"):
         raise InvalidInput(f"the precision is fp32 or bf16, not {precision!r}")
@@ -56,7 +58,7 @@ def profile(
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad and p.is_floating_point())
     num_trained = sum(p.numel() for p in trained)
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
-    with unchanged(model):
+    with _memory_told(image_size), unchanged(model):
         training_mode(model, resting_modules(model, adapter))
         specs = _sites(model, x, precision, image_size)
         tables = fitted_tables(model, x, precision) if calibration is not None else ()
@@ -103,7 +105,23 @@ def _sites(model: nn.Module, x: Tensor, precision: str, image_size: int) -> tupl
     try:
         return discover(model, x[:2], precision)
     except (RuntimeError, AssertionError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise InvalidInput(f"the model refuses images of {image_size} pixels: {error}") from error
+
+
+@contextmanager
+def _memory_told(image_size: int) -> Iterator[None]:
+    """Raises OutOfMemory for torch's own error."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"the device ran out of memory while the model was profiled on images of {image_size} pixels: free memory "
+            f"on it, or use a smaller image size or model ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def _batch(

@@ -117,8 +117,8 @@ def relative_error(actual: Tensor, exact: Tensor) -> float:
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
     """Trainable parameters, buffers, gradients, modes and generator state are afterwards what they were."""
-    values: list[tuple[Tensor, Tensor]] = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
-    values += [(b, b.clone()) for b in model.buffers()]
+    kept = [*(p.detach() for p in model.parameters() if p.requires_grad), *model.buffers()]
+    values = [(t, t.to("cpu", copy=True)) for t in kept]  # a device has no room to spare
     flags = [(p, p.requires_grad, p.grad) for p in model.parameters()]
     modes = [(m, m.training) for m in model.modules()]
     state = torch.get_rng_state()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from s2a_core.compression import compress
-from s2a_core.errors import InfeasibleBudget
+from s2a_core.errors import InfeasibleBudget, OutOfMemory
 from s2a_core.planning import Plan, plan
 from s2a_core.planning.memory import breakdown
 from s2a_core.planning.search import smallest_budget
@@ -29,7 +29,7 @@ def test_a_plan_that_misses_is_planned_again_tighter(tmp_path: Path) -> None:
     first = plan(found, 3 * smallest_budget(found, 16)[0], batch_size=16)
     peak = measured_peak(model, first, IMAGES, LABELS)
     verified = verify(model, first, found, IMAGES, LABELS, tmp_path / "pairs.jsonl")
-    assert verified.is_inside
+    assert verified.measured_peak_bytes <= verified.plan.budget_bytes
     assert verified.plan.measured_peak_bytes == pytest.approx(peak, rel=0.02)
     assert verified.plan.predicted.peak_bytes >= verified.measured_peak_bytes
     # A profile that promises half of what the model needs: the plan made from it does not fit at first.
@@ -60,7 +60,7 @@ def test_the_smallest_budget_that_is_told_survives_misses(monkeypatch: pytest.Mo
     tight = plan(found, budget, batch_size=16)
     tight = replace(tight, budget_bytes=tight.predicted.peak_bytes)
     verified = verify(model, tight, found, IMAGES, LABELS)
-    assert verified.is_inside
+    assert verified.measured_peak_bytes <= verified.plan.budget_bytes
     assert verified.rounds == 3
     with pytest.raises(InfeasibleBudget):
         plan(found, int(0.98 * budget), batch_size=16)
@@ -100,6 +100,38 @@ def error_by_hand(model: torch.nn.Module, coded: Plan, images: torch.Tensor) -> 
         loss.backward()
         found.append(torch.cat([p.grad.flatten() for p in copied.parameters() if p.grad is not None]))
     return float((found[1] - found[0]).norm() / found[0].norm())
+
+
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_a_plan_that_runs_out_of_memory_has_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_vit()
+    found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
+    large = plan(found, 3 * smallest_budget(found, 16)[0], batch_size=16)
+    failures = [OUT_OF_MEMORY]
+
+    def fail(module: torch.nn.Module, args: object) -> None:
+        if failures:
+            raise failures.pop()
+
+    handle = model.register_forward_pre_hook(fail)
+    verified = verify(model, large, found, IMAGES, LABELS, tmp_path / "pairs.jsonl")
+    assert verified.rounds == 2
+    assert verified.measured_peak_bytes <= 0.9 * large.budget_bytes
+    assert len(recorded(tmp_path / "pairs.jsonl")) == 1
+    failures[:] = [OUT_OF_MEMORY] * 9
+    for given in (found, None):
+        with pytest.raises(OutOfMemory, match=r"in real steps of the plan: CUDA .* Tried to allocate"):
+            verify(model, large, given, IMAGES, LABELS)
+    assert len(failures) == 5  # three plans, then the given one
+    failures[:] = [OUT_OF_MEMORY]
+    monkeypatch.setattr("s2a_core.verify.measured_peak", lambda *args: 1)
+    assert verify(model, large, found, IMAGES, LABELS).plan.measured_gradient_error is None
+    handle.remove()
+    model.register_forward_pre_hook(lambda module, args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        verify(model, large, found, IMAGES, LABELS)
 
 
 def test_an_unfinished_line_is_left_out(tmp_path: Path) -> None:

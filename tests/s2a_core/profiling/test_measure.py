@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from s2a_core.errors import InvalidInput
+from s2a_core.errors import InvalidInput, OutOfMemory
 from s2a_core.models import load_model
 from s2a_core.planning.memory import held_bytes
 from s2a_core.profiling import Profile, profile
@@ -45,6 +45,25 @@ def test_the_model_is_left_as_it_was(vit: nn.Module) -> None:
     assert all(p.grad is None for p in vit.parameters())
     assert vit.training == was_training
     assert found.calibrated_on == "noise"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_is_not_told_as_a_bad_image_size(vit: nn.Module, error: RuntimeError) -> None:
+    def fail(module: nn.Module, args: object) -> None:
+        raise error
+
+    handle = vit.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(OutOfMemory, match=r"(?i)ran out of memory while the model was profiled.*tried to allocate"):
+            profile(vit, 32, 2, has_baselines=False)
+    finally:
+        handle.remove()
 
 
 def test_what_a_step_takes_whatever_its_samples_is_a_part_of_it(vit_profile: Profile) -> None:
