@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
@@ -16,26 +14,12 @@ from s2a_core.adapters.spec import AUTO
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planning import Plan, plan
 from s2a_core.planning.choice import Candidate, candidates, plan_over
+from s2a_core.profiling.cache import recall, remember
 from s2a_core.profiling.types import Profile
-
-if TYPE_CHECKING:
-    from s2a_core.pipeline import RunRequest
+from s2a_core.requests import RunRequest, request_mark_of
 
 CHECK_S = 120.0  # the longest that the real steps of a plan may be expected to take
 OBJECTIVES = ("accuracy", "balanced", "speed")
-# What a profile depends on; a budget or an objective changes nothing of it.
-PROFILED = (
-    "model",
-    "data",
-    "weights",
-    "adapter",
-    "batch_size",
-    "image_size",
-    "precision",
-    "device",
-    "num_classes",
-    "seed",
-)
 
 
 def work(order: dict[str, Any]) -> Answer:
@@ -115,12 +99,8 @@ def _free_bytes(device: str) -> int:
 
 
 def _run_request(request: dict[str, Any]) -> RunRequest:
-    from s2a_core import pipeline
-
-    known = {field.name for field in dataclasses.fields(pipeline.RunRequest)}
-    return pipeline.RunRequest(
-        **{name: value for name, value in request.items() if name in known and value is not None}
-    )
+    known = {field.name for field in dataclasses.fields(RunRequest)}
+    return RunRequest(**{name: value for name, value in request.items() if name in known and value is not None})
 
 
 def _smallest(measuring: _Profiles, error: InfeasibleBudget, objective: str) -> tuple[dict[str, Any] | None, Profile]:
@@ -134,20 +114,15 @@ def _smallest(measuring: _Profiles, error: InfeasibleBudget, objective: str) -> 
 
 def _profile(request: dict[str, Any], folder: Path) -> tuple[Profile, bool]:
     """(the profile of a request, whether it was there already)."""
-    asked = {name: request.get(name) for name in PROFILED}
-    mark = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
-    path = folder / f"{mark}.json"
-    try:
-        return Profile.from_json(json.loads(path.read_text(encoding="utf-8"))), True
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    asked = _run_request(request)
+    mark = request_mark_of(asked)
+    known = recall(folder, mark)
+    if known is not None:
+        return known, True
     from s2a_core import pipeline
 
-    measured = pipeline.make_profile(_run_request(request))
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{mark}.part"
-    part.write_text(json.dumps(measured.to_json()), encoding="utf-8")
-    part.replace(path)
+    measured = pipeline.make_profile(asked)
+    remember(folder, mark, measured)
     return measured, False
 
 

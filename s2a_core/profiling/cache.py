@@ -17,11 +17,10 @@ def load_profile(directory: Path, mark: str) -> Profile | None:
     """The profile with this fingerprint, None where there is none, it cannot be read, or another version wrote it."""
     path = _path(directory, mark)
     try:
-        document = json.loads(path.read_text())
-        found = Profile.from_json(document) if document.get("version") == VERSION else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = Profile.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, StaleProfile):
         return None
-    return found if found is not None and found.fingerprint == mark else None
+    return found if found.fingerprint == mark else None
 
 
 def save_profile(directory: Path, profile: Profile) -> Path:

@@ -189,7 +189,12 @@ class Profile:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Profile:
-        """The profile `to_json` wrote."""
+        """The profile `to_json` wrote. Raises StaleProfile for a document of another version."""
+        from s2a_core.errors import StaleProfile
+
+        version = document.get("version") if isinstance(document, Mapping) else None
+        if version != VERSION:
+            raise StaleProfile(f"this profile has version {version!r}; this s2a reads version {VERSION}: profile again")
         fields = {k: v for k, v in document.items() if k != "activation_bytes_per_sample"}
         fields["start"] = _work(fields["start"])
         fields["shared"] = tuple(SharedStorage(**{**s, "sites": tuple(s["sites"])}) for s in fields["shared"])

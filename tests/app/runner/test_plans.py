@@ -9,6 +9,8 @@ import pytest
 
 from app.runner import plans
 from app.runner.plans import work
+from s2a_core import pipeline
+from tests.s2a_core.planning.profiles import transformer
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +41,15 @@ def test_a_precision_left_open_is_chosen_as_the_command_line_chooses_it(tmp_path
     assert (chosen["status"], chosen["plan"]["precision"]) == ("ready", "bf16")
     assert "fp32 needs at least" in chosen["plan"]["adapter_reason"]
     assert chosen["profile"]["document"]["precision"] == "bf16"
+
+
+def test_a_profile_of_other_versions_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "make_profile", lambda request: transformer(1))
+    request = order(tmp_path, 2**26)["request"]
+    assert [plans._profile({**request, "budget_bytes": 5 + n}, tmp_path)[1] for n in range(2)] == [False, True]
+    assert not plans._profile({**request, "num_classes": 7}, tmp_path)[1]
+    monkeypatch.setattr("s2a_core.profiling.cache.version", lambda name: "another")
+    assert plans._profile(request, tmp_path) == (transformer(1), False)
 
 
 def test_a_plan_that_would_take_long_or_a_neighbours_memory_is_left_to_its_job(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ def test_what_cannot_be_read_counts_as_missing(tmp_path: Path) -> None:
     profile = transformer(1)
     assert load_profile(tmp_path, profile.fingerprint) is None
     save_profile(tmp_path, profile).write_text('{"version": 1, "sites"')
+    assert load_profile(tmp_path, profile.fingerprint) is None
+
+
+def test_a_profile_of_another_version_counts_as_missing(tmp_path: Path) -> None:
+    profile = transformer(1)
+    save_profile(tmp_path, replace(profile, version=profile.version - 1))
     assert load_profile(tmp_path, profile.fingerprint) is None
 
 
