@@ -125,7 +125,7 @@ def _require_its_plan(request: RunRequest, prepared: _Prepared, advice: str) -> 
     if made is not None and made.fingerprint != _fingerprint(request, prepared):
         raise StaleProfile(
             f"the plan is of {made.model} with {made.adapter} at {made.image_size} px, {made.precision} "
-            f"({made.fingerprint}), not of this model, weights, device and versions: {advice}",
+            f"({made.fingerprint}), not of this model, adapter, weights, device and versions: {advice}",
             details={"fingerprint": made.fingerprint},
         )
 

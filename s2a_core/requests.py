@@ -77,7 +77,7 @@ def as_planned(request: RunRequest, chosen: Plan) -> RunRequest:
         request,
         budget_bytes=chosen.budget_bytes,
         batch_size=chosen.batch_size,
-        adapter=_chosen_adapter(request.adapter, chosen),
+        adapter=chosen_adapter(request.adapter, chosen.adapter),
         precision=request.precision or chosen.precision,
     )
 
@@ -98,10 +98,13 @@ def as_resumed(request: RunRequest, kept: Plan) -> RunRequest:
 
 def pinned_adapter(adapter: str, chosen: Plan) -> str:
     """The words that give a plan's adapter again and no other, for a request of `adapter` that is planned anew."""
-    again = _chosen_adapter(adapter, chosen)
+    again = chosen_adapter(adapter, chosen.adapter)
     return AUTO_ALONE if again == AUTO else again
 
 
-def _chosen_adapter(adapter: str, chosen: Plan) -> str:
-    """A plan's words say neither rank nor width, so what `auto` is by itself stays `auto`."""
-    return chosen.adapter if adapter == AUTO and chosen.adapter in (*FALLBACKS, FULL) else adapter
+def chosen_adapter(adapter: str, words: str) -> str:
+    """What a request of `adapter` trains under a plan of these words, for its model.
+
+    The words say neither rank nor width, so what `auto` is by itself stays `auto`.
+    """
+    return words if adapter == AUTO and words in (*FALLBACKS, FULL) else adapter

@@ -18,6 +18,7 @@ from app.services.sources import weights_source
 from app.store import audit, jobs
 from app.store.database import Database
 from s2a_core.errors import InvalidInput
+from s2a_core.requests import chosen_adapter
 from s2a_core.sizes import format_bytes
 
 PRIORITIES = {"low": 0, "normal": 1, "high": 2}
@@ -158,6 +159,7 @@ class JobService:
             if wanted.get(field) not in (None, settled):
                 raise InvalidInput(f"plan {plan_id} is for {field} {settled!r}, not {wanted[field]!r}")
             wanted[field] = settled
+        wanted["adapter"] = chosen_adapter(asked["adapter"], planned["adapter"])
         if budget_bytes not in (None, asked["budget_bytes"]):
             raise InvalidInput(
                 f"plan {plan_id} is for a budget of {asked['budget_bytes']:,} bytes: leave the budget out"

@@ -57,6 +57,18 @@ def test_a_plan_becomes_ready_and_a_job(service: TestClient) -> None:
     assert service.post("/v1/jobs", json=other).status_code == 422
 
 
+def test_a_job_of_a_plan_that_auto_chose_asks_for_auto_again(service: TestClient) -> None:
+    """The plan's words would not say how wide its branches are."""
+    plan_id = asked(service)
+    worker = desk(service)
+    worker.take()
+    made = {**PLAN, "adapter": "bias,norm,side"}
+    worker.finish(plan_id, {"status": "ready", "plan": made, "others": [], "profile": PROFILE})
+    for adapter in ({}, {"adapter": "bias,norm,side"}):
+        job = service.post("/v1/jobs", json={"plan": plan_id, "epochs": 2, **adapter}).json()
+        assert job["request"]["adapter"] == "auto"
+
+
 def test_a_budget_that_cannot_be_met_says_which_one_can(service: TestClient) -> None:
     plan_id = asked(service)
     worker = desk(service)
