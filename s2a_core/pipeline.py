@@ -109,7 +109,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         starts_random = is_random(request.model, request.weights)
         return write_outputs(
             output,
-            request=replace(asked, budget_bytes=chosen.budget_bytes),
+            request=replace(asked, budget_bytes=chosen.budget_bytes, plan=request.plan),
             result=result,
             plan=chosen,
             dataset=prepared.dataset,

@@ -94,6 +94,7 @@ def test_a_resumed_run_goes_on_with_the_plan_of_its_checkpoint(
     report = pipeline.run(replace(cut, resume=True), said.append)
     assert [event["step"] for event in said if event["type"] == "step"] == [3, 4, 5, 6]
     assert report["micro_batch"] == 4
+    assert f"--plan {cut.output}/plan.json" in report["command"]
     assert report["step_losses"] == pytest.approx(whole["step_losses"], rel=1e-4)
 
 
