@@ -40,6 +40,13 @@ def test_a_child_that_was_killed_halfway_leaves_work_the_next_one_can_do(tmp_pat
     assert work(order(tmp_path))["status"] == "ready"
 
 
+def test_a_child_that_was_killed_before_it_could_answer_has_lost_nothing(tmp_path: Path) -> None:
+    archive(tmp_path / "upload")
+    first = work(order(tmp_path))
+    again = work(order(tmp_path))
+    assert (again["status"], again["summary"]["fingerprint"]) == ("ready", first["summary"]["fingerprint"])
+
+
 def test_a_named_source(tmp_path: Path) -> None:
     answer = work({"kind": "hub", "source": "digits", "folder": str(tmp_path), "name": "digits"})
     assert (answer["status"], answer["summary"]["num_classes"]) == ("ready", 10)
