@@ -104,7 +104,7 @@ def _reason(order: dict[str, Any], root: str, error: BadDataset) -> dict[str, An
     hidden = [root + "/", root, str(order["folder"]) + "/", str(order["folder"])]
     problems = []
     for problem in error.details["problems"]:
-        text = str(problem).encode("utf-8", "replace").decode()
+        text = str(problem)
         for path in hidden if order["kind"] == "upload" else []:
             text = text.replace(path, "")
         problems.append(text)

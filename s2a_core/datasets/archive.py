@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tarfile
 import tempfile
@@ -78,7 +79,8 @@ def unpack(archive: Path, cache: Path) -> Path:
     Raises BadDataset with every refused entry; then nothing is left behind.
     """
     state = archive.stat()
-    key = hashlib.sha256(f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()[:24]
+    mark = f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
+    key = hashlib.sha256(os.fsencode(mark)).hexdigest()[:24]
     final = cache / key
     if final.is_dir():
         return final

@@ -16,6 +16,7 @@ from s2a_core.datasets.inspect import Inspection, inspect_samples
 from s2a_core.datasets.split import stratified_split
 from s2a_core.datasets.types import DatasetReport, ImageDataset, ImageSplit, Sample
 from s2a_core.errors import BadDataset, InvalidInput
+from s2a_core.names import printable
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _UNBALANCED = 10  # largest class over smallest, above which the report warns
@@ -53,7 +54,7 @@ def open_dataset(
     counts = _counts(listing.classes, train, val)
     warnings += _balance_warnings(counts)
     report = DatasetReport(
-        source=str(source),
+        source=printable(str(source)),
         kind=kind,
         num_classes=len(listing.classes),
         num_train=len(train),

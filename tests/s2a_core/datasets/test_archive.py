@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -111,6 +113,22 @@ def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
     packed = tar_with(tmp_path / "a.tar", [(file_member("a/1.png"), b"x"), (file_member("a/1.png"), b"y")])
     with pytest.raises(BadDataset, match="twice"):
         unpack(packed, tmp_path / "cache")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes as a name: Linux")
+def test_names_in_old_encodings_open(tmp_path: Path, make_folder: MakeFolder) -> None:
+    files = sorted(make_folder(classes=("a", "cafe")).rglob("*.png"))
+    packed = tmp_path / os.fsdecode(b"\xe9.tar")
+    with tarfile.open(packed, "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as tar:
+        for file in files:
+            tar.add(file, f"{file.parent.name}/{file.name}".replace("cafe", "café"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        for file in files:
+            zipped.write(file, f"{file.parent.name}/{file.name}")
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(b"cafe/", "café/".encode("cp437")))
+    assert open_dataset(packed, cache=tmp_path / "cache").classes == ("a", "caf\\udce9")
+    assert open_dataset(tmp_path / "a.zip", cache=tmp_path / "cache").classes == ("a", "café")
 
 
 def test_archives_are_known_by_name() -> None:
