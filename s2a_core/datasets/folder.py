@@ -53,9 +53,15 @@ def list_folder(directory: Path) -> Listing:
     """Classes and files of `directory`: CLASS/IMAGE, or {train,val}/CLASS/IMAGE, alone or under one more directory."""
     root = _descend(directory)
     folders = {entry.name.lower(): Path(entry.path) for entry in _entries(root) if entry.is_dir()}
+    others = [folders[name].name for name in folders if name not in TRAIN_NAMES + VAL_NAMES]
     train_root = next((folders[name] for name in TRAIN_NAMES if name in folders), None)
+    if train_root and others and not any(entry.is_dir() for entry in _entries(train_root)):
+        train_root = None  # a class of that name among others: it holds images and no classes
     val_root = next((folders[name] for name in VAL_NAMES if name in folders), None) if train_root else None
     listing = Listing(root)
+    if train_root and others:
+        shown = printable(", ".join(others[:5])) + _more(others, 5)
+        listing.warnings.append(f"directories beside the splits are not used: {shown}")
     names = [entry.name for entry in _entries(train_root or root) if entry.is_dir()]
     listing.classes = distinct(map(printable, names))
     labels = {name: label for label, name in enumerate(names)}

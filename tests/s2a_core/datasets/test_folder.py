@@ -32,6 +32,32 @@ def test_train_alone_is_split_later(make_folder: MakeFolder) -> None:
     assert (listing.classes, len(listing.train), listing.val, listing.problems) == (["a", "b"], 10, None, [])
 
 
+@pytest.mark.parametrize(
+    "classes", [("car", "train"), ("car", "test", "train", "val"), ("Validation", "cat", "training")]
+)
+def test_a_class_may_be_called_like_a_split(classes: tuple[str, ...], make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(classes=classes))
+    assert (tuple(listing.classes), listing.val, len(listing.train)) == (classes, None, 5 * len(classes))
+    assert listing.problems == listing.warnings == []
+
+
+def test_splits_may_hold_a_class_called_train(make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(("train", "test"), ("test", "train")))
+    assert (listing.classes, len(listing.train), len(listing.val or [])) == (["test", "train"], 10, 10)
+
+
+def test_splits_without_classes_are_no_classes(make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(classes=("train", "val")))
+    assert listing.problems == ["its images lie in no class directory: make one directory per class, DIR/CLASS/IMAGE"]
+
+
+def test_images_beside_the_splits_are_named(make_folder: MakeFolder) -> None:
+    folder = make_folder(("train", "val"))
+    write_image(folder / "plane" / "1.png")
+    (folder / "docs").mkdir()
+    assert list_folder(folder).warnings == ["directories beside the splits are not used: docs, plane"]
+
+
 def test_images_deeper_in_a_class_belong_to_it(make_folder: MakeFolder) -> None:
     folder = make_folder()
     write_image(folder / "a" / "more" / "x.jpg")
