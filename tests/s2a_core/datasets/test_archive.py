@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import sys
 import tarfile
 import zipfile
@@ -107,6 +108,30 @@ def test_rubbish_and_empty_archives_are_named(tmp_path: Path) -> None:
     for name, reason in (("a.zip", "cannot be unpacked"), ("a.tar", "cannot be unpacked"), ("b.tar", "holds no files")):
         with pytest.raises(BadDataset, match=reason):
             unpack(tmp_path / name, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_entry_of_a_zip_is_named(method: int, tmp_path: Path) -> None:
+    packed = tmp_path / "a.zip"
+    with zipfile.ZipFile(packed, "w", method) as zipped:
+        zipped.writestr("a/1.png", b"fine" * 100)
+        zipped.writestr("a/2.png", random.Random(0).randbytes(500))
+        offset = zipped.getinfo("a/2.png").header_offset
+    content = bytearray(packed.read_bytes())
+    content[offset + 60 : offset + 90] = b"\xff" * 30
+    packed.write_bytes(content)
+    with pytest.raises(BadDataset, match=r"a\.zip: a/2\.png: cannot be unpacked .*make it again"):
+        unpack(packed, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_a_tar_that_was_cut_off_names_the_entry(suffix: str, tmp_path: Path) -> None:
+    members = [(file_member(f"a/{i}.png"), random.Random(i).randbytes(30_000)) for i in range(3)]
+    packed = tar_with(tmp_path / f"a{suffix}", members)
+    packed.write_bytes(packed.read_bytes()[:45_000])
+    with pytest.raises(BadDataset, match=r"a/1\.png: cannot be unpacked"):
+        unpack(packed, tmp_path / "cache")
 
 
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
