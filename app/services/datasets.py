@@ -193,26 +193,29 @@ class DatasetDesk:
     def finish(self, dataset_id: str, answer: dict[str, Any]) -> None:
         """Write down a child's answer; of a refused dataset nothing stays on disk."""
         status = answer["status"] or DatasetStatus.REFUSED
+        try:
+            self.keep(dataset_id)  # renewed: deleting takes its time
+        except Stopped:
+            self.release(dataset_id)
+            return
+        if status != DatasetStatus.READY:
+            self._clear(dataset_id)
         with self.database.transaction() as session:
             dataset = datasets.held(session, dataset_id, self._leases.pop(dataset_id))
-            is_left = datasets.find(session, dataset_id, None) is None
             if dataset is not None:
                 dataset.status, dataset.reason = status, answer.get("reason")
                 dataset.summary, dataset.lease_expires_at = answer.get("summary"), None
                 dataset.num_bytes = int(answer.get("num_bytes") or 0)
                 dataset.sha256 = answer.get("sha256")
-                is_left = status != DatasetStatus.READY
-        if is_left:
-            self._clear(dataset_id)
 
     def release(self, dataset_id: str) -> None:
         """Give a dataset back, for the next worker."""
         with self.database.transaction() as session:
             dataset = datasets.held(session, dataset_id, self._leases.pop(dataset_id))
-            is_left = datasets.find(session, dataset_id, None) is None
             if dataset is not None:
                 dataset.lease_expires_at = None
-        if is_left:
+            is_removed = datasets.find(session, dataset_id, None) is None
+        if is_removed:
             self._clear(dataset_id)
 
     def _clear(self, dataset_id: str) -> None:
