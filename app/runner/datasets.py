@@ -63,8 +63,10 @@ def _images_of(archive: Path, folder: Path) -> tuple[Path, str | None]:
     """
     images = folder / "images"
     archive = next(folder.glob("archive.*"), archive)
-    if images.is_dir() and not archive.exists():
-        return images, None
+    if not archive.exists():
+        if images.is_dir():
+            return images, None
+        raise BadDataset("archive", ["its files are gone from the service: upload it again"])
     with archive.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     shutil.rmtree(folder / "unpacking", ignore_errors=True)

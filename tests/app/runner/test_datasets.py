@@ -66,6 +66,12 @@ def test_names_that_are_no_utf8_can_be_told(suffix: str, tmp_path: Path) -> None
     assert "\\udce9" in json.dumps(answer, ensure_ascii=False).encode().decode()
 
 
+def test_an_upload_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
+    answer = work(order(tmp_path))
+    assert (answer["status"], answer["reason"]["code"]) == ("refused", "bad_dataset")
+    assert "upload it again" in answer["reason"]["message"]
+
+
 def test_a_named_source(tmp_path: Path) -> None:
     answer = work({"kind": "hub", "source": "digits", "folder": str(tmp_path), "name": "digits"})
     assert (answer["status"], answer["summary"]["num_classes"]) == ("ready", 10)

@@ -106,8 +106,23 @@ def test_nothing_stays_of_a_dataset_that_is_refused(
     desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
     desk.take()
     desk.finish(dataset_id, REFUSED)
-    assert not folder.exists()
+    assert list(folder.parent.iterdir()) == []
     assert service.get(f"/v1/datasets/{dataset_id}").json()["reason"] == REFUSED["reason"]
+
+
+def test_a_service_that_is_killed_while_it_deletes_leaves_no_half_dataset(
+    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id, folder = uploaded
+    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    desk.take()
+    with monkeypatch.context() as killed:
+        killed.setattr("app.services.datasets.shutil.rmtree", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            desk.finish(dataset_id, REFUSED)
+    assert not folder.exists()
+    desk.finish(dataset_id, REFUSED)
+    assert list(folder.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("is_finished", [True, False])
