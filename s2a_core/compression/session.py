@@ -20,6 +20,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.frozen import prepare_frozen_weights
+from s2a_core.compression.functions import functions_see_values
 from s2a_core.compression.ledger import Ledger, LedgerBook
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.regions import run_region
@@ -76,6 +77,7 @@ class Session(TorchFunctionMode):
             if name in self.regions or name in self.blocks:
                 register(functools.partial(_restore_forward, module, vars(module).get("forward")))
                 module.forward = functools.partial(run_region, self, module, name, module.forward)
+        self._stack.enter_context(functions_see_values())
         self._stack.enter_context(saved_tensors_hooks(self._pack, _unpack))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
