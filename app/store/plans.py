@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.models import Plan, PlanStatus, Profile
 from app.store.pages import newest_first
+from app.store.unique import add_unique
 
 
 def add(session: Session, plan: Plan) -> Plan:
@@ -62,10 +63,8 @@ def claim(session: Session, lease_s: float) -> Plan | None:
 
 def put_profile(session: Session, fingerprint: str, device: str, document: dict[str, Any]) -> None:
     """Keep a profile; a later one of the same fingerprint replaces it."""
-    found = session.get(Profile, fingerprint)
-    if found is None:
-        session.add(Profile(fingerprint=fingerprint, device=device, document=document))
-    else:
+    if not add_unique(session, Profile(fingerprint=fingerprint, device=device, document=document)):
+        found = session.get_one(Profile, fingerprint)
         found.document, found.created_at = document, time.time()
 
 
