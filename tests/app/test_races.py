@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -68,6 +70,13 @@ def test_servers_that_start_together_print_one_first_key(database: Database) -> 
     assert overlapping(database, first, found.bootstrap).result() is None
     with database.reading() as session:
         assert len(session.scalars(select(ApiKey)).all()) == 1
+
+
+def test_servers_that_start_together_migrate_one_after_the_other(postgres_url: str) -> None:
+    """On SQLite the second is refused before: test_exclusive.py."""
+    code = f"from app.store.database import Database; Database({postgres_url!r}).migrate()"
+    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [(child.communicate()[1], child.returncode) for child in started] == [("", 0), ("", 0)]
 
 
 def test_a_team_of_the_same_name_at_once_is_refused(database: Database, caller: Caller) -> None:
