@@ -89,6 +89,12 @@ def events(session: Session, job_id: str, after: int, limit: int = 500) -> list[
     )
 
 
+def newest_events(session: Session, job_id: str, besides: str, limit: int) -> list[Event]:
+    """The newest events but for those of a type, the newest first."""
+    wanted = select(Event).where(Event.job_id == job_id, Event.type != besides)
+    return list(session.scalars(wanted.order_by(Event.seq.desc()).limit(limit)))
+
+
 def artifacts(session: Session, job_id: str) -> list[Artifact]:
     """Files of a job, by name."""
     return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi.testclient import TestClient
+from sqlalchemy.event import listen, remove
 
+from app.models.tables import Event
 from tests.app.web.conftest import Send
 
 FIELDS = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB", "epochs": "2", "objective": "accuracy"}
@@ -61,3 +64,30 @@ def test_a_running_job_shows_its_plan_curves_and_measured_memory(pages: TestClie
     assert "training loss" in text
     assert "inside the budget" in text
     assert "would need" in text
+
+
+def test_the_page_of_a_long_job_reads_what_it_shows_and_no_more(
+    pages: TestClient, send: Send, runner: Callable[[str], None]
+) -> None:
+    path = send("/jobs", **FIELDS).url.path
+    job = path.rsplit("/", 1)[1]
+    runner(job)
+    step = {"total_steps": 1500, "images_per_s": 9.0, "peak_bytes": 2**20}
+    with pages.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        for number in range(100, 1300):
+            payload = {**step, "step": number}
+            session.add(Event(job_id=job, seq=number, epoch=1, type="step", payload=payload))
+    loaded: list[int] = []
+
+    def count(event: Event, context: object) -> None:
+        loaded.append(event.seq)
+
+    listen(Event, "load", count)
+    try:
+        text = pages.get(path).text
+    finally:
+        remove(Event, "load", count)
+    assert "step 1299 of 1500" in text
+    assert "held for backward" in text
+    assert "events?after=1299" in text
+    assert len(loaded) < 100
