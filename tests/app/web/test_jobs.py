@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from html.parser import HTMLParser
+from typing import Any, ClassVar
 
 from fastapi.testclient import TestClient
 from sqlalchemy.event import listen, remove
@@ -33,6 +34,23 @@ def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_in_stays(send:
     assert answer.text.count('aria-invalid="true"') == 2
     assert 'value="&lt;b&gt;kept&lt;/b&gt;"' in answer.text
     assert send("/jobs", **{**FIELDS, "data": "ds_missing"}).text.count("no dataset ds_missing") == 1
+
+
+def test_fields_carry_their_limits_and_where_names_are_suggested(pages: TestClient) -> None:
+    class Inputs(HTMLParser):
+        found: ClassVar[dict[str, dict[str, str | None]]] = {}
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag == "input":
+                given = dict(attrs)
+                self.found[str(given.get("id"))] = given
+
+    inputs = Inputs()
+    inputs.feed(pages.get("/jobs/new").text)
+    model, epochs = inputs.found["f-model"], inputs.found["f-epochs"]
+    assert ("required" in model, model["data-suggest"]) == (True, "/v1/models?limit=12&q=")
+    assert (epochs["min"], epochs["max"]) == ("1", "10000")
+    assert pages.get(f"{model['data-suggest']}s2a").json()["items"][0]["name"] == "s2a_tiny"
 
 
 def test_an_unknown_action_and_another_teams_job_are_pages_of_their_own(pages: TestClient, send: Send) -> None:
