@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import select
@@ -50,11 +51,16 @@ def listed(
     return newest_first(session, Plan, wanted, limit, after)
 
 
-def claim(session: Session, lease_s: float) -> Plan | None:
-    """The oldest plan that waits, or whose worker died; it is the caller's for `lease_s`."""
+def claim(session: Session, lease_s: float, kinds: Collection[str] = ("cpu",)) -> Plan | None:
+    """The oldest plan that waits, or whose worker died; it is the caller's for `lease_s`.
+
+    kinds: of the caller's devices. A plan that names no kind is for any caller.
+    """
     now = time.time()
     is_left = (Plan.status == PlanStatus.RUNNING) & (Plan.lease_expires_at < now)
-    wanted = select(Plan).where((Plan.status == PlanStatus.QUEUED) | is_left).order_by(Plan.created_at).limit(1)
+    device = Plan.request["device"].as_string()
+    wanted = select(Plan).where((Plan.status == PlanStatus.QUEUED) | is_left, device.is_(None) | device.in_(kinds))
+    wanted = wanted.order_by(Plan.created_at).limit(1)
     found = session.scalar(wanted.with_for_update(skip_locked=True))
     if found is not None:
         found.status, found.lease_expires_at = PlanStatus.RUNNING, now + lease_s
