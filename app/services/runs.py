@@ -51,8 +51,7 @@ class RunService:
     def _current(
         self, session: Any, attempt_id: str, token: str | None, epoch: int | None = None
     ) -> tuple[Job, Attempt]:
-        attempt = self._own(session, attempt_id, token)
-        job = jobs.find(session, attempt.job_id)
+        job = jobs.find(session, self._own(session, attempt_id, token).job_id)
         attempt = attempts.find(session, attempt_id)  # as it is now that the job's row is ours
         assert attempt is not None
         is_stale = job is None or not attempts.may_write(attempt) or attempt.epoch != job.current_epoch
