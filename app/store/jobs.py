@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.models import Artifact, Event, Job
-from app.models.tables import ACTIVE, JobStatus
+from app.models.tables import JobStatus
 from app.store import webhooks
 from app.store.pages import newest_first
 
@@ -55,11 +55,6 @@ def waiting(session: Session) -> list[Job]:
     """Queued jobs, the next one first."""
     order = (Job.priority.desc(), Job.created_at, Job.id)
     return list(session.scalars(select(Job).where(Job.status == JobStatus.QUEUED).order_by(*order).with_for_update()))
-
-
-def active(session: Session) -> list[Job]:
-    """Jobs that have a process."""
-    return list(session.scalars(select(Job).where(Job.status.in_(ACTIVE)).with_for_update()))
 
 
 def last_seq(session: Session, job_id: str) -> int:
