@@ -58,22 +58,6 @@ def test_a_plan_becomes_ready_and_a_job(service: TestClient) -> None:
     assert service.post("/v1/jobs", json=other).status_code == 422
 
 
-def test_a_plan_for_a_gpu_waits_for_a_worker_that_has_one(service: TestClient) -> None:
-    ask = {key: value for key, value in ASK.items() if key != "epochs"}
-    plan = service.post("/v1/plans", json={**ask, "device": "cuda"}).json()
-    assert plan["reason"]["message"] == "waits for a worker with a cuda device to profile and plan it"
-    database = service.app.state.database  # type: ignore[attr-defined]
-    assert PlanDesk(database, {"cpu"}).take() is None
-    taken = PlanDesk(database, {"cpu", "cuda"}).take()
-    assert taken is not None
-    assert taken[0] == plan["id"]
-    with database.transaction() as session:
-        session.add(Device(worker="w", kind="cpu", name="cpu", capacity_bytes=2**30))
-    refused = service.post("/v1/plans", json={**ask, "device": "cuda"})
-    assert (refused.status_code, refused.json()["code"]) == (422, "no_device_fits")
-    assert refused.json()["title"] == "no device is 'cuda'; there are: cpu"
-
-
 def test_a_budget_that_cannot_be_met_says_which_one_can(service: TestClient) -> None:
     plan_id = asked(service)
     worker = desk(service)
@@ -110,3 +94,19 @@ def test_what_buys_nothing_is_no_alternative() -> None:
     exact = {**PREDICTED, "gradient_error": 3e-7}
     assert not is_better({**larger, "gradient_error": 1e-7}, exact)
     assert trade(exact, {**larger, "gradient_error": 1e-7}) == "10 MiB more memory, exact gradients, the same time"
+
+
+def test_a_plan_for_a_gpu_waits_for_a_worker_that_has_one(service: TestClient) -> None:
+    ask = {key: value for key, value in ASK.items() if key != "epochs"}
+    plan = service.post("/v1/plans", json={**ask, "device": "cuda"}).json()
+    assert plan["reason"]["message"] == "waits for a worker with a cuda device to profile and plan it"
+    database = service.app.state.database  # type: ignore[attr-defined]
+    assert PlanDesk(database, {"cpu"}).take() is None
+    taken = PlanDesk(database, {"cpu", "cuda"}).take()
+    assert taken is not None
+    assert taken[0] == plan["id"]
+    with database.transaction() as session:
+        session.add(Device(worker="w", kind="cpu", name="cpu", capacity_bytes=2**30))
+    refused = service.post("/v1/plans", json={**ask, "device": "cuda"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "no_device_fits")
+    assert refused.json()["title"] == "no device is 'cuda'; there are: cpu"
