@@ -63,7 +63,7 @@ class Session(TorchFunctionMode):
         self._book = LedgerBook()
         self._shared: dict[tuple[Any, ...], tuple[StorageWeakRef, Tensor, PackedShape]] = {}
         self._weights = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
-        self._inputs: set[int] = set()
+        self._inputs: dict[int, StorageWeakRef] = {}  # while referred to, no other storage takes its place
         self._live_pending: weakref.WeakSet[PendingNorm] = weakref.WeakSet()
         self._stack = ExitStack()
 
@@ -96,7 +96,7 @@ class Session(TorchFunctionMode):
                 self.step += 1
                 tensors = [a for a in args if isinstance(a, Tensor)]
                 self.batch = tensors[0].shape[0] if tensors and tensors[0].dim() else 0
-                self._inputs = {t.untyped_storage()._cdata for t in tensors}
+                self._inputs = {t.untyped_storage()._cdata: StorageWeakRef(t.untyped_storage()) for t in tensors}
                 self._shared.clear()  # of an earlier forward pass, whose codes go as its backward reads them
 
             return enter_root
