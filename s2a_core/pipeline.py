@@ -28,6 +28,7 @@ from s2a_core.recovery import train_within
 from s2a_core.requests import RunRequest as RunRequest
 from s2a_core.requests import as_planned, pairs_of, request_mark_of
 from s2a_core.train import TrainConfig
+from s2a_core.train.checkpoint import drop_checkpoint
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.types import OnEvent
 from s2a_core.verify import VerifiedPlan, recorded, verify
@@ -106,7 +107,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         )
     with clock.phase("reporting"):
         starts_random = is_random(request.model, request.weights)
-        return write_outputs(
+        report = write_outputs(
             output,
             request=request,
             result=result,
@@ -116,6 +117,8 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             phases=clock.phases,
             extra={"adapter": prepared.spec.to_json(), "weights": request.weights, "image_size": prepared.image_size},
         )
+        drop_checkpoint(output)
+    return report
 
 
 def _train_config(request: RunRequest) -> TrainConfig:

@@ -25,7 +25,7 @@ from s2a_core.kernels import enable_native
 from s2a_core.meter import PeakMeter, live_bytes
 from s2a_core.models import data_config, head_parameters
 from s2a_core.planning.types import Plan
-from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, save_checkpoint
+from s2a_core.train.checkpoint import generator_states, load_checkpoint, save_checkpoint
 from s2a_core.train.evaluate import Evaluation, evaluate, precision
 from s2a_core.train.images import evaluation_transform, training_transform
 from s2a_core.train.loading import SeededSplit, batches, split_evenly
@@ -43,7 +43,8 @@ def train(
 
     Checkpoints under `output` at the end of each epoch, every config.checkpoint_s within one, when the device is out of
     memory and on PauseTraining; with config.resume it continues from there with the same numbers as an uninterrupted
-    run on CPU. The plan's storages may differ from those before: a tighter plan continues the same run.
+    run on CPU. The plan's storages may differ from those before: a tighter plan continues the same run. A finished run's
+    checkpoint gives its result again without training: `drop_checkpoint` once the result is written.
     """
     if plan.device == "cpu":
         enable_native()
@@ -95,7 +96,6 @@ class _Run:
         final = float(self.history[-1]["val_accuracy"])
         self.model.load_state_dict(self.best_state, strict=False)
         judged = self.best_judged or self._evaluate()
-        drop_checkpoint(self.output)
         head = head_parameters(self.model)
         return TrainResult(
             accuracy=self.best,

@@ -66,6 +66,15 @@ def test_a_paused_run_goes_on_within_the_epoch(tmp_path: Path) -> None:
     assert all(torch.equal(resumed.state_dict[k], v) for k, v in whole.state_dict.items())
 
 
+def test_a_finished_run_is_kept_and_gives_its_result_again_without_a_step(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=2, ema_decay=0.8)
+    whole = run(tmp_path, config)
+    again = run(tmp_path, dataclasses.replace(config, resume=True), stop=("step", 1))
+    for name in ("accuracy", "best_epoch", "confusion", "mistakes", "step_losses", "history", "measured_peak_bytes"):
+        assert getattr(again, name) == getattr(whole, name)
+    assert all(torch.equal(again.state_dict[k], v) for k, v in whole.state_dict.items())
+
+
 def test_accumulation_is_the_large_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """First gradients and all losses; later weights are no measure, for Adam makes steps of rounding noise too."""
     gradients: list[torch.Tensor] = []
