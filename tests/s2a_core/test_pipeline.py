@@ -62,9 +62,10 @@ def test_a_run_that_fails_in_its_report_is_reported_without_training_again(
         trained.append(result)
         raise OSError("no space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+    with monkeypatch.context() as patch:
         patch.setattr(pipeline, "write_outputs", full_disk)
-        pipeline.run(request)
+        with pytest.raises(OSError, match="no space"):
+            pipeline.run(request)
     events: list[dict[str, Any]] = []
     report = pipeline.run(replace(request, resume=True), events.append)
     assert not any(event["type"] == "step" for event in events)
