@@ -13,6 +13,8 @@ from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import ImageDataset, ImageSplit, Sample
 from s2a_core.models import load_model
 from s2a_core.train import PauseTraining, TrainConfig, TrainResult, train
+from s2a_core.train.evaluate import evaluate
+from s2a_core.train.images import evaluation_transform
 from tests.assertions import assert_close
 from tests.s2a_core.runs import few_digits, hand_plan
 from tests.s2a_core.train.interrupted import shades
@@ -73,6 +75,20 @@ def test_a_finished_run_is_kept_and_gives_its_result_again_without_a_step(tmp_pa
     for name in ("accuracy", "best_epoch", "confusion", "mistakes", "step_losses", "history", "measured_peak_bytes"):
         assert getattr(again, name) == getattr(whole, name)
     assert all(torch.equal(again.state_dict[k], v) for k, v in whole.state_dict.items())
+
+
+def test_the_model_ends_with_the_statistics_of_its_best_epoch(tmp_path: Path) -> None:
+    plan, data = hand_plan("full"), few_digits()
+    for is_resumed in (False, True):
+        torch.manual_seed(0)
+        model = add_adapters(load_model("test_resnet", "none", 10), AdapterSpec(("full",)))
+        config = TrainConfig(epochs=3, lr=0.1, resume=is_resumed)
+        result = train(model, data, plan, config, tmp_path, lambda event: None)
+        judged = evaluate(model, data.val.with_transform(evaluation_transform(result.data_config)), plan, 10)
+        assert result.best_epoch < 3
+        assert (judged.loss, judged.accuracy) == (result.history[result.best_epoch - 1]["val_loss"], result.accuracy)
+        assert result.confusion == judged.confusion
+        assert "conv1.1.running_mean" in result.state_dict
 
 
 def test_accumulation_is_the_large_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
