@@ -30,7 +30,7 @@ from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_ch
 from s2a_core.train.evaluate import Evaluation, evaluate, precision
 from s2a_core.train.images import evaluation_transform, training_transform
 from s2a_core.train.loading import SeededSplit, batches, split_evenly
-from s2a_core.train.mode import resting_modules, training_mode
+from s2a_core.train.mode import rest_batch_norms, resting_modules, training_mode
 from s2a_core.train.recipe import WeightAverage, make_optimizer, schedule
 from s2a_core.train.types import OnEvent, PauseTraining, TrainConfig, TrainResult
 
@@ -209,6 +209,8 @@ class _Run:
         loss_sum, right = 0.0, 0
         for _ in range(num_parts):
             x, y = next(micro_batches)
+            if len(y) == 1 < self.plan.micro_batch:  # the last part
+                rest_batch_norms(self.model)
             with precision(self.plan), compress(self.model, self.plan):
                 logits = self.model(x)
             loss = functional.cross_entropy(logits.float(), y, label_smoothing=self.config.label_smoothing)

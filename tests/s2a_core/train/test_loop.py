@@ -91,6 +91,17 @@ def test_the_model_ends_with_the_statistics_of_its_best_epoch(tmp_path: Path) ->
         assert "conv1.1.running_mean" in result.state_dict
 
 
+@pytest.mark.parametrize("micro_batch", [8, 16])
+def test_one_sample_left_over_is_no_batch_to_estimate_from(micro_batch: int, tmp_path: Path) -> None:
+    """Maps of test_resnet are single values at 32 pixels, which BatchNorm refuses of one sample."""
+    model = add_adapters(load_model("test_resnet", "none", 10), AdapterSpec(("full",)))
+    plan = hand_plan("full", micro_batch=micro_batch)
+    result = train(model, few_digits(17, 10), plan, TrainConfig(epochs=1), tmp_path, lambda event: None)
+    assert len(result.step_losses) == 2
+    assert int(result.state_dict["conv1.1.num_batches_tracked"]) == 16 // micro_batch
+    assert model.get_parameter("conv1.0.weight").isfinite().all()
+
+
 def test_accumulation_is_the_large_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """First gradients and all losses; later weights are no measure, for Adam makes steps of rounding noise too."""
     gradients: list[torch.Tensor] = []
