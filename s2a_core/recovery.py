@@ -39,7 +39,7 @@ def train_within(
 
     profile_of: asked only when it comes to that. Raises OutOfMemory when nothing tighter is left after three misses.
     """
-    margin = 0
+    margin = plan.predicted.breakdown.get("margin", 0)
     for tried in range(1, MAX_PLANS + 1):
         try:
             return train(model, dataset, plan, config, output, on_event), plan

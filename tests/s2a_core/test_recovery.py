@@ -33,11 +33,13 @@ def run(
     config: TrainConfig = TrainConfig(epochs=2),
     name: str = "s2a_tiny",
     adapter: str = "bias",
+    margin_bytes: int = 0,
 ) -> tuple[TrainResult, Plan, list[dict[str, Any]]]:
     """Train while the forward passes numbered in `failures` raise `error`."""
     torch.manual_seed(0)
     model = add_adapters(load_model(name, num_classes=10), AdapterSpec((adapter,)), 32)
     plan = hand_plan(adapter)
+    plan = dataclasses.replace(plan, predicted=dataclasses.replace(plan.predicted, breakdown={"margin": margin_bytes}))
     calls, events = iter(range(10**6)), []
 
     def fail(module: torch.nn.Module, args: Any) -> None:
@@ -141,6 +143,14 @@ def test_a_checkpoint_that_lay_there_is_not_what_a_run_out_of_memory_goes_on_fro
     planned_again(monkeypatch)
     monkeypatch.setattr(loop, "WeightAverage", failing(WeightAverage, 0))
     assert_same(run(tmp_path / "cut", [], ERRORS[0], config)[0], whole)
+
+
+def test_what_the_first_plan_kept_free_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    margins = []
+    monkeypatch.setattr(recovery, "make_plan", lambda *args: margins.append(args[-1]) or hand_plan())
+    run(tmp_path, [0, 1], ERRORS[0], margin_bytes=2**20)
+    share = int(0.1 * hand_plan().budget_bytes)
+    assert margins == [2**20 + share, 2**20 + 2 * share]
 
 
 def test_what_never_fits_ends_with_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
