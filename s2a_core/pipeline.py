@@ -20,6 +20,7 @@ from s2a_core.outputs import write_outputs
 from s2a_core.planning import Plan
 from s2a_core.planning.choice import Candidate, candidates, plan_over
 from s2a_core.planning.margin import margin_share
+from s2a_core.planning.memory import GRADIENT_BYTES
 from s2a_core.planning.search import Objective
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.cache import recall, remember
@@ -271,10 +272,14 @@ def _fingerprint(request: RunRequest, prepared: _Prepared) -> str:
 
 
 def _margin(request: RunRequest, measured: Profile) -> int:
-    """Bytes to keep free, from the pairs of this device."""
+    """Bytes to keep free: by the pairs of this device, and for copies of trained weights that outlive a step.
+
+    Those are the average, and the best state, which lies on the CPU.
+    """
     path = pairs_of(request)
     known = [] if path is None else [pair.error for pair in recorded(path) if pair.device == measured.device]
-    return int(margin_share(known, 0.0) * request.budget_bytes)
+    copies = bool(request.ema_decay) + (measured.device == "cpu")
+    return int(margin_share(known, 0.0) * request.budget_bytes) + GRADIENT_BYTES * copies * measured.trainable_params
 
 
 def _calibration(prepared: _Prepared, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -72,6 +72,7 @@ class _Run:
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.steps_per_epoch = max(1, math.ceil(len(self.train_split) / plan.batch_size))
         self.total_steps = self.steps_per_epoch * config.epochs
+        self.metered_steps = (*METERED_STEPS, self.steps_per_epoch * config.evaluate_every)  # that with a best state
         self.step, self.peak, self.step_ms = 0, 0, 0.0
         self.epoch, self.right, self.loss_sum = 1, 0, 0.0  # of the epoch that runs
         self.timeline: list[tuple[float, int]] = []
@@ -139,7 +140,7 @@ class _Run:
         is_evaluated = epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs
         val_loss, val_accuracy = math.nan, math.nan
         if is_evaluated:
-            with self._saved_when_out_of_memory(), self._metered(not self.history), self._averaged():
+            with self._saved_when_out_of_memory(), self._metered(not self.best_epoch), self._averaged():
                 judged = self._evaluate()
                 val_loss, val_accuracy = judged.loss, judged.accuracy
                 if val_accuracy > self.best:
@@ -169,12 +170,12 @@ class _Run:
         """One optimizer step with its event, and the checkpoint that is due."""
         size = sum(map(len, group))
         began = time.perf_counter()
-        with self._metered(self.step in METERED_STEPS):
+        with self._metered(self.step in self.metered_steps):
             with self._saved_when_out_of_memory():
                 loss, hits = self._gradients(micro_batches, size, len(group))
             self._update()
         took = time.perf_counter() - began
-        if self.step not in METERED_STEPS:
+        if self.step not in self.metered_steps:
             self.step_ms = 1000 * took if not self.step_ms else 0.9 * self.step_ms + 100 * took
         self.step += 1
         self.right, self.loss_sum = self.right + hits, self.loss_sum + loss * size
@@ -269,6 +270,8 @@ class _Run:
         before = live_bytes(self.model, self.optimizer)
         if self.average is not None:
             before += sum(tensor.nbytes for tensor in self.average.shadow.values())
+        if self.device.type == "cpu":
+            before += sum(tensor.nbytes for tensor in self.best_state.values())
         with PeakMeter(self.device) as meter:
             yield
         if before + meter.peak_bytes > self.peak:

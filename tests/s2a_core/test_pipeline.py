@@ -49,6 +49,15 @@ def test_a_cnn_trains_all_weights_where_they_fit_and_the_modules_of_auto_below(t
     assert "full in fp32 needs at least" in made.adapter_reason
 
 
+def test_a_plan_leaves_room_for_the_average_of_the_weights(tmp_path: Path) -> None:
+    request = RunRequest(
+        "s2a_tiny", "digits", 2**28, weights="none", adapter="full", precision="fp32", profile_cache=tmp_path
+    )
+    trained = pipeline.make_profile(request).trainable_params
+    least = [pipeline.make_plan(replace(request, ema_decay=d)).min_feasible_budget_bytes for d in (None, 0.9)]
+    assert least[1] - least[0] == 4 * trained
+
+
 def test_a_run_that_fails_in_its_report_is_reported_without_training_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,8 +12,8 @@ import torch
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import ImageDataset, ImageSplit, Sample
 from s2a_core.models import load_model
-from s2a_core.train import PauseTraining, TrainConfig, TrainResult, train
-from s2a_core.train.evaluate import evaluate
+from s2a_core.train import PauseTraining, TrainConfig, TrainResult, loop, train
+from s2a_core.train.evaluate import Evaluation, evaluate
 from s2a_core.train.images import evaluation_transform
 from tests.assertions import assert_close
 from tests.s2a_core.runs import few_digits, hand_plan
@@ -130,6 +130,27 @@ def test_training_stops_when_patience_ends_and_keeps_the_best(tmp_path: Path) ->
 def test_epochs_between_evaluations_are_not_evaluated(tmp_path: Path) -> None:
     result = run(tmp_path, TrainConfig(epochs=3, evaluate_every=2))
     assert [row["val_accuracy"] == row["val_accuracy"] for row in result.history] == [False, True, True]
+
+
+def test_the_first_evaluation_is_metered_whichever_epoch_it_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def large(*args: Any) -> Evaluation:
+        assert torch.zeros(2**25).numel()
+        return evaluate(*args)
+
+    monkeypatch.setattr(loop, "evaluate", large)
+    assert run(tmp_path, TrainConfig(epochs=2, evaluate_every=2)).measured_peak_bytes > 4 * 2**25
+
+
+def test_the_measured_peak_has_the_average_and_the_best_state_beside_a_step(tmp_path: Path) -> None:
+    def peak(epochs: int, ema_decay: float | None = None) -> int:
+        model, config = load_model("s2a_tiny", num_classes=10), TrainConfig(epochs=epochs, ema_decay=ema_decay)
+        return train(model, few_digits(), hand_plan("full"), config, tmp_path, lambda event: None).measured_peak_bytes
+
+    weights = sum(p.nbytes for p in load_model("s2a_tiny", num_classes=10).parameters())
+    assert peak(2) - peak(1) == pytest.approx(weights, rel=0.1)
+    assert peak(2, 0.5) - peak(2) == pytest.approx(weights, rel=0.1)
 
 
 def test_ten_thousand_tiny_files_start_within_five_seconds(tmp_path: Path) -> None:
