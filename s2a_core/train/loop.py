@@ -24,7 +24,6 @@ from s2a_core.datasets import ImageDataset
 from s2a_core.kernels import enable_native
 from s2a_core.meter import PeakMeter, live_bytes
 from s2a_core.models import data_config, head_parameters
-from s2a_core.ops import uses_batch_statistics
 from s2a_core.planning.types import Plan
 from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, save_checkpoint
 from s2a_core.train.evaluate import Evaluation, evaluate, precision
@@ -68,11 +67,12 @@ class _Run:
         self.train_split = dataset.train.with_transform(training_transform(self.images, config.augmentation))
         self.val_split = dataset.val.with_transform(evaluation_transform(self.images))
         self.resting = resting_modules(model, plan.adapter)
+        self.estimates = any(not getattr(module, "s2a_rests", True) for module in model.modules())  # statistics
         self.optimizer = make_optimizer(model, plan.adapter, config.lr, config.weight_decay)
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.steps_per_epoch = max(1, math.ceil(len(self.train_split) / plan.batch_size))
         self.total_steps = self.steps_per_epoch * config.epochs
-        self.metered_steps = (*METERED_STEPS, self.steps_per_epoch * config.evaluate_every)  # that with a best state
+        self.metered_steps = (*METERED_STEPS, self.steps_per_epoch * config.evaluate_every)  # a best state is there
         self.step, self.peak, self.step_ms = 0, 0, 0.0
         self.epoch, self.right, self.loss_sum = 1, 0, 0.0  # of the epoch that runs
         self.timeline: list[tuple[float, int]] = []
@@ -238,7 +238,7 @@ class _Run:
         try:
             yield
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            if is_out_of_memory(error) and not (self.model.training and uses_batch_statistics(self.model)):
+            if is_out_of_memory(error) and not (self.model.training and self.estimates):
                 self.optimizer.zero_grad(set_to_none=True)
                 self._save(generators)
             raise
