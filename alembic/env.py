@@ -7,6 +7,8 @@ from sqlalchemy import create_engine
 
 from app.models import Base
 
+MIGRATING = 0x733261  # the number of the lock: "s2a"
+
 url = context.config.attributes.get("url")
 if url is None:
     from app.settings import Settings
@@ -16,5 +18,7 @@ engine = create_engine(url)
 with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
     with context.begin_transaction():
+        if connection.dialect.name == "postgresql":  # servers that start together migrate one after the other
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
         context.run_migrations()
 engine.dispose()

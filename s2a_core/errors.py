@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from s2a_core.names import printable
 from s2a_core.sizes import format_apart, format_bytes
 
 
@@ -75,8 +76,9 @@ class BadDataset(InvalidInput):
     code = "bad_dataset"
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
+        source, problems = printable(source), [printable(problem) for problem in problems]
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
-        super().__init__(f"{source}: {shown}", details={"source": source, "problems": list(problems)})
+        super().__init__(f"{source}: {shown}", details={"source": source, "problems": problems})
 
 
 class BadBudget(InvalidInput):

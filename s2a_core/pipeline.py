@@ -18,6 +18,7 @@ from s2a_core.phases import Clock
 from s2a_core.planning import Plan
 from s2a_core.planning.choice import Candidate, candidates, plan_over
 from s2a_core.planning.margin import margin_share
+from s2a_core.planning.memory import GRADIENT_BYTES
 from s2a_core.planning.search import Objective
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.cache import recall, remember
@@ -27,6 +28,7 @@ from s2a_core.requests import BATCH_SIZE, as_planned, as_resumed, pairs_of, requ
 from s2a_core.requests import RunRequest as RunRequest
 from s2a_core.resume import keep_plan, kept_plan
 from s2a_core.train import TrainConfig
+from s2a_core.train.checkpoint import drop_checkpoint
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.types import OnEvent
 from s2a_core.verify import VerifiedPlan, recorded, verify
@@ -107,7 +109,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         )
     with clock.phase("reporting"):
         starts_random = is_random(request.model, request.weights)
-        return write_outputs(
+        report = write_outputs(
             output,
             request=replace(asked, budget_bytes=chosen.budget_bytes, plan=request.plan),
             result=result,
@@ -117,6 +119,8 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             phases=clock.phases,
             extra={"adapter": prepared.spec.to_json(), "weights": request.weights, "image_size": prepared.image_size},
         )
+        drop_checkpoint(output)
+    return report
 
 
 def _require_its_plan(request: RunRequest, prepared: _Prepared, advice: str) -> None:
@@ -281,10 +285,14 @@ def _fingerprint(request: RunRequest, prepared: _Prepared) -> str:
 
 
 def _margin(request: RunRequest, measured: Profile) -> int:
-    """Bytes to keep free, from the pairs of this device."""
+    """Bytes to keep free: by the pairs of this device, and for copies of trained weights that outlive a step.
+
+    Those are the average, and the best state, which lies on the CPU.
+    """
     path = pairs_of(request)
     known = [] if path is None else [pair.error for pair in recorded(path) if pair.device == measured.device]
-    return int(margin_share(known, 0.0) * request.budget_bytes)
+    copies = bool(request.ema_decay) + (measured.device == "cpu")
+    return int(margin_share(known, 0.0) * request.budget_bytes) + GRADIENT_BYTES * copies * measured.trainable_params
 
 
 def _calibration(prepared: _Prepared, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Out of memory while training: the run is kept, planned again with less, and goes on from the step it was at."""
+"""Out of memory while training: the run is kept, planned again with less, and goes on from its last whole state."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def train_within(
     output: Path,
     on_event: OnEvent,
 ) -> tuple[TrainResult, Plan]:
-    """`train`, again with a tighter plan from its last step when out of memory; and the plan that worked.
+    """`train`, again with a tighter plan from its checkpoint when out of memory; and the plan that worked.
 
     profile_of: asked only when it comes to that. Raises OutOfMemory when nothing tighter is left after three misses.
     """
-    margin = 0
+    margin = plan.predicted.breakdown.get("margin", 0)
     for tried in range(1, MAX_PLANS + 1):
         try:
             return train(model, dataset, plan, config, output, on_event), plan
@@ -47,7 +47,8 @@ def train_within(
             if not is_out_of_memory(error):
                 raise
             reason = str(error).splitlines()[0]
-        # Outside of the handler the error's frames are gone, and with them the step's tensors.
+        # Outside of the handler the error's frames are gone, and with them the step's tensors but for gradients.
+        model.zero_grad(set_to_none=True)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

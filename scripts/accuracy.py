@@ -5,8 +5,9 @@
     python scripts/accuracy.py --table                                   the table alone
 
 Needs the weights and photos of ../shared/data. Every finished run is a line of docs/accuracy/results.jsonl and is never
-run again; kill it and start it again at will. `compressed` stores everything at 4 bits (LoRA's layers outside
-regions at 6) with recomputed regions; `planned` is what s2a makes of a third of full fine-tuning's memory.
+run again; kill it and start it again at will. `compressed` stores everything at 4 bits (the head's input and
+LoRA's layers outside regions at 8) with recomputed regions; `planned` is what s2a makes of a third of full
+fine-tuning's memory.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 from accuracy_runs import BATCH, BITS, PLANNED, ROOT
 
-from s2a_core.storage import LOW_RANK_BITS
+from s2a_core.storage import SENSITIVE_BITS
 
 OUT = ROOT / "docs" / "accuracy"
 COMMAND = "make accuracy"
@@ -47,7 +47,8 @@ def table() -> str:
         f"Made by `{COMMAND}` (scripts/accuracy.py) from results.jsonl; the learning rates come",
         "from sweep.jsonl (`python scripts/accuracy.py --sweep`). Real weights and photos of ../shared/data;",
         "final accuracy on the whole validation part, mean ± standard error over seeds; no epoch is chosen by it.",
-        f"compressed: everything at {BITS} bits, LoRA's layers outside regions at {LOW_RANK_BITS}; regions recomputed.",
+        f"compressed: everything at {BITS} bits, the head's input and LoRA's layers outside regions at",
+        f"{SENSITIVE_BITS}; regions recomputed.",
         "planned: what s2a trains and stores in a third of full fine-tuning's memory, after its real steps.",
         "`auto` is what s2a chooses for the model: its modules, or all weights of a CNN where they fit the budget.",
         "processor s: of a whole run, its evaluations too; the median over seeds. Runs shared two cores, which",

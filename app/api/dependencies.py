@@ -32,7 +32,7 @@ from app.services.uploads import UploadService
 from app.services.webhooks import WebhookService
 
 COOKIE = "s2a_session"  # of the pages; an Authorization header goes before it
-VERSION = re.compile(r'(?:W/)?"v([0-9]{1,9})"')
+JOB_TAG = r'(?:W/)?"v([0-9]{1,9})(?:-[0-9a-f]{1,64})?"'
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ IfMatch = Annotated[
     str | None,
     Header(
         alias="If-Match",
-        pattern=r'^(\*|(W/)?"v[0-9]{1,9}")$',
+        pattern=rf"^(\*|{JOB_TAG})$",
         description="The ETag of the job the change is meant for.",
         examples=['"v3"'],
     ),
@@ -144,5 +144,5 @@ def version_of(if_match: str | None) -> int | None:
     """The version that If-Match names, None for any."""
     if if_match is None or if_match.strip() == "*":
         return None
-    found = VERSION.fullmatch(if_match.strip())
+    found = re.fullmatch(JOB_TAG, if_match.strip())
     return int(found[1]) if found else None

@@ -59,7 +59,7 @@ def list_jobs(
 def get_job(wired: Wired, caller: Authenticated, job_id: str, if_none_match: IfNoneMatch = None) -> Response:
     """One job."""
     found = wired.jobs.get(caller, job_id)
-    return tagged(found, if_none_match, None if found["estimated_finish_at"] else version_tag(found))
+    return tagged(found, if_none_match, version_tag(found))
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=JobOut, responses=problems(403, 404, 409, 412))

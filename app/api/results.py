@@ -33,7 +33,9 @@ def list_metrics(
     job_id: str,
     name: Annotated[str | None, Query(max_length=100, description="One series, such as `step.loss`.")] = None,
     after_step: Annotated[int, Query(ge=-1, le=MAX_STEP, description="Only points above this step.")] = -1,
-    limit: Annotated[int, Query(ge=1, le=50_000, description="Points of all series together.")] = 10_000,
+    limit: Annotated[
+        int, Query(ge=1, le=50_000, description="Points of all series together; longer series are thinned.")
+    ] = 10_000,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The numbers of each epoch, and every series with its points."""

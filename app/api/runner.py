@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.routing import APIRoute
 
-from app.api.dependencies import Token, Wired
+from app.api.dependencies import Token, Wired, bearer, services
 from app.schemas.runner import EventBatch, FinalState, Heartbeat
 
-router = APIRouter(prefix="/v1/runner/attempts/{attempt_id}", tags=["runner"], include_in_schema=False)
+
+class AttemptRoute(APIRoute):
+    """A route that looks at the token before it reads a body: FastAPI reads it first, and a run's may be large."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, behind the look at the token."""
+        serve = super().get_route_handler()
+        if self.body_field is None:
+            return serve
+
+        async def checked(request: Request) -> Response:
+            wired, token = await services(request), await bearer(request.headers.get("authorization"))
+            await to_thread.run_sync(wired.runs.check, request.path_params["attempt_id"], token)
+            return await serve(request)
+
+        return checked
+
+
+router = APIRouter(
+    prefix="/v1/runner/attempts/{attempt_id}", tags=["runner"], include_in_schema=False, route_class=AttemptRoute
+)
 PIECE_BYTES = 2**20  # of a file, between two writes
 Epoch = Annotated[int | None, Header(alias="S2A-Epoch")]
 

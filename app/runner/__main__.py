@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from app.runner.link import RETRY_S, Link, Refused
+from app.runner.parent import end_with_parent
 from app.runner.spool import Spool, spool_path
 from app.runner.work import run
 from s2a_core.train.types import PauseTraining
 
 STALE_EXIT, STOPPED_EXIT = 3, 143
-PARENT_S = 0.25  # how often the process that started this one is looked for
 Work = Callable[[Link, Path], tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]]
 
 
@@ -59,28 +55,6 @@ def deliver(link: Link, is_over: threading.Event) -> None:
             leave(link.spool, STALE_EXIT)
         except Exception as error:  # the thread's boundary: the spool keeps what was not sent
             sys.stderr.write(f"events: {error}\n")
-
-
-def end_with_parent() -> None:
-    """End this process and all it started when the one that started it dies: for places that own their runners."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_S)
-        end_everything()
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def end_everything() -> None:
-    """SIGKILL to every descendant of this process, then to its group, then its end."""
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            child.kill()
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(STOPPED_EXIT)
 
 
 def main(argv: list[str] | None = None, work: Work = run) -> int:

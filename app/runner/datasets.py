@@ -45,7 +45,8 @@ def work(order: dict[str, Any]) -> Answer:
     except BadDataset as error:
         return {"status": "refused", "reason": _reason(order, root, error)}
     if order["kind"] == "upload":
-        next(Path(order["folder"]).glob("archive.*")).unlink()
+        for archive in Path(order["folder"]).glob("archive.*"):
+            archive.unlink(missing_ok=True)
     summary = found.report.to_json()
     summary.update(source=order["name"], classes=list(found.classes))
     num_bytes = (
@@ -54,16 +55,22 @@ def work(order: dict[str, Any]) -> Answer:
     return {"status": "ready", "summary": summary, "num_bytes": num_bytes, "sha256": sha256}
 
 
-def _images_of(archive: Path, folder: Path) -> tuple[Path, str]:
+def _images_of(archive: Path, folder: Path) -> tuple[Path, str | None]:
     """(folder/images with the archive's images, the archive's SHA-256).
 
-    Every other file is dropped, dangerous ones refuse the whole. Goes on where a child that was killed stopped.
+    Every other file is dropped, dangerous ones refuse the whole. Goes on where a child that was killed stopped; when
+    that was after the archive was done with, its SHA-256 is no longer known.
     """
+    images = folder / "images"
     archive = next(folder.glob("archive.*"), archive)
+    if not archive.exists():
+        if images.is_dir():
+            return images, None
+        raise BadDataset("archive", ["its files are gone from the service: upload it again"])
     with archive.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     shutil.rmtree(folder / "unpacking", ignore_errors=True)
-    shutil.rmtree(folder / "images", ignore_errors=True)
+    shutil.rmtree(images, ignore_errors=True)
     named = folder / f"archive{_suffix(archive)}"
     archive.rename(named)
     unpacked = unpack(named, folder / "unpacking")
@@ -79,7 +86,6 @@ def _images_of(archive: Path, folder: Path) -> tuple[Path, str]:
                 path.unlink()
     if problems:
         raise BadDataset("archive", problems)
-    images = folder / "images"
     unpacked.rename(images)
     shutil.rmtree(folder / "unpacking", ignore_errors=True)
     return images, sha256
@@ -100,7 +106,7 @@ def _reason(order: dict[str, Any], root: str, error: BadDataset) -> dict[str, An
     hidden = [root + "/", root, str(order["folder"]) + "/", str(order["folder"])]
     problems = []
     for problem in error.details["problems"]:
-        text = str(problem).encode("utf-8", "replace").decode()
+        text = str(problem)
         for path in hidden if order["kind"] == "upload" else []:
             text = text.replace(path, "")
         problems.append(text)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.runner.parent import end_with_parent
 from s2a_core.errors import InfeasibleBudget, S2AError
 
 Answer = dict[str, Any]
@@ -27,7 +28,10 @@ def serve(work: Callable[[dict[str, Any]], Answer], failed: str, argv: list[str]
     """
     parser = argparse.ArgumentParser(description=work.__doc__)
     parser.add_argument("answer", type=Path)
+    parser.add_argument("--parent", type=int, help="process id of the service; this process ends with it")
     args = parser.parse_args(argv)
+    if args.parent is not None:
+        end_with_parent(args.parent)
     order = json.loads(sys.stdin.read())
     try:
         answer = work(order)

@@ -35,10 +35,3 @@ class Heartbeat(BaseModel):
     """The process lives. idle_s: seconds since its loop did something."""
 
     idle_s: float | None = Field(None, ge=0)
-
-
-class KeyRequest(BaseModel):
-    """A key for a team."""
-
-    team: str = Field(min_length=1, max_length=100)
-    scopes: list[Literal["read", "write", "admin"]] = ["read", "write"]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from app.executors.devices import read_devices
 from app.services import children
 from app.services.datasets import DatasetDesk
 from app.services.idempotency import IdempotencyService
@@ -50,7 +51,8 @@ class Background:
         self._uploads, self._idempotency = uploads, IdempotencyService(database)
         self._cleaned = 0.0
         profiles = (settings.data_dir / "profiles").resolve()
-        plans, datasets = PlanDesk(database), DatasetDesk(database, settings.data_dir)
+        kinds = {reading.kind for reading in read_devices("", 0)}
+        plans, datasets = PlanDesk(database, kinds), DatasetDesk(database, settings.data_dir)
         self._work: dict[str, Callable[[], bool]] = {
             "plans": lambda: self.one(plans, "app.runner.plans", settings.plan_timeout_s, _plan_order(profiles)),
             "datasets": lambda: self.one(datasets, "app.runner.datasets", settings.dataset_timeout_s, lambda x: x),

@@ -22,7 +22,7 @@ LOG_TAIL = 2000
 
 
 class Stopped(Exception):
-    """The service ends; the work is left to whoever comes next."""
+    """The service ends, or the work is no longer its own; it is left to whoever comes next."""
 
 
 def run(
@@ -36,13 +36,14 @@ def run(
     """The answer of `python -m module`, which is given `order`. keep() is called while it runs, to renew a lease.
 
     A child that ends without an answer or runs out of time is answered for: {"status": None, "reason": ...}. Raises
-    Stopped, with the child ended, when `stop` is set.
+    Stopped, with the child ended, when `stop` is set or keep() raises it. The child is told our process id, to end when
+    we are killed.
     """
     with tempfile.TemporaryDirectory(prefix="s2a-") as folder:
         answer, log = Path(folder, "answer.json"), Path(folder, "log")
         with log.open("wb") as output:
             child = subprocess.Popen(
-                [sys.executable, "-m", module, str(answer)],
+                [sys.executable, "-m", module, str(answer), "--parent", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from app.errors import NotFound, TooLarge, WrongState
 from app.models import Dataset, DatasetStatus, Upload
+from app.services.children import Stopped
 from app.services.keys import Caller, require
 from app.services.sources import data_source
 from app.settings import Settings
@@ -157,10 +159,15 @@ def _reason(dataset: Dataset) -> dict[str, Any] | None:
 
 
 class DatasetDesk:
-    """The worker's side: takes a dataset, keeps it alive, and writes down what was found."""
+    """The worker's side: takes a dataset, keeps it alive, and writes down what was found.
+
+    Only the worker that holds a dataset's lease changes it, its row or its files. Files of a dataset that was removed
+    meanwhile are nobody's, and go.
+    """
 
     def __init__(self, database: Database, data_dir: Path) -> None:
         self.database, self.data_dir = database, data_dir
+        self._leases: dict[str, float] = {}
 
     def take(self) -> tuple[str, dict[str, Any]] | None:
         """(id, order of the child) of a dataset that is now this worker's."""
@@ -168,6 +175,8 @@ class DatasetDesk:
             dataset = datasets.claim(session, LEASE_S)
             if dataset is None:
                 return None
+            assert dataset.lease_expires_at is not None
+            self._leases[dataset.id] = dataset.lease_expires_at
             folder = dataset_folder(self.data_dir, dataset.id).resolve()
             kind = dataset.source["kind"]
             source = str(folder / "upload") if kind == "upload" else dataset.source["source"]
@@ -175,20 +184,26 @@ class DatasetDesk:
             return dataset.id, order
 
     def keep(self, dataset_id: str) -> None:
-        """Say that the worker lives."""
+        """Say that the worker lives. Raises Stopped where the dataset is no longer its own."""
         with self.database.transaction() as session:
-            dataset = datasets.find(session, dataset_id, None)
-            if dataset is not None:
-                dataset.lease_expires_at = time.time() + LEASE_S
+            dataset = datasets.held(session, dataset_id, self._leases[dataset_id])
+            if dataset is None:
+                raise Stopped
+            dataset.lease_expires_at = self._leases[dataset_id] = time.time() + LEASE_S
 
     def finish(self, dataset_id: str, answer: dict[str, Any]) -> None:
         """Write down a child's answer; of a refused dataset nothing stays on disk."""
         status = answer["status"] or DatasetStatus.REFUSED
+        try:
+            self.keep(dataset_id)  # renewed: deleting takes its time
+        except Stopped:
+            self.release(dataset_id)
+            return
         if status != DatasetStatus.READY:
-            shutil.rmtree(dataset_folder(self.data_dir, dataset_id), ignore_errors=True)
+            self._clear(dataset_id)
         with self.database.transaction() as session:
-            dataset = datasets.find(session, dataset_id, None)
-            if dataset is not None and dataset.status == DatasetStatus.VALIDATING:
+            dataset = datasets.held(session, dataset_id, self._leases.pop(dataset_id))
+            if dataset is not None:
                 dataset.status, dataset.reason = status, answer.get("reason")
                 dataset.summary, dataset.lease_expires_at = answer.get("summary"), None
                 dataset.num_bytes = int(answer.get("num_bytes") or 0)
@@ -197,6 +212,17 @@ class DatasetDesk:
     def release(self, dataset_id: str) -> None:
         """Give a dataset back, for the next worker."""
         with self.database.transaction() as session:
-            dataset = datasets.find(session, dataset_id, None)
+            dataset = datasets.held(session, dataset_id, self._leases.pop(dataset_id))
             if dataset is not None:
                 dataset.lease_expires_at = None
+            is_removed = datasets.find(session, dataset_id, None) is None
+        if is_removed:
+            self._clear(dataset_id)
+
+    def _clear(self, dataset_id: str) -> None:
+        """Delete a dataset's files; they leave their place at once, so that nobody takes a part of them for all."""
+        folder = dataset_folder(self.data_dir, dataset_id)
+        doomed = folder.with_name(f"{dataset_id}.removed")
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)

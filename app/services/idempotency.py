@@ -48,16 +48,21 @@ class IdempotencyService:
 
     def _begin(self, team_id: str, key: str, body_hash: str) -> dict[str, Any] | None:
         with self.database.transaction() as session:
+            if idempotency.begin(session, team_id, key, body_hash):
+                return None
             now = time.time()
+            under_way = InProgress(f"the request with the Idempotency-Key {key!r} is being served: send it again later")
             found = idempotency.find(session, team_id, key)
-            if found is not None and found.created_at > now - LIFETIME_S:
+            if found is None:  # it has failed since
+                raise under_way
+            if found.created_at > now - LIFETIME_S:
                 if found.body_hash != body_hash:
                     raise KeyReused(f"the Idempotency-Key {key!r} came with another request before")
                 if found.response is not None:
                     return dict(found.response)
                 if found.created_at > now - ABANDONED_S:
-                    raise InProgress(f"the request with the Idempotency-Key {key!r} is being served")
-            idempotency.begin(session, team_id, key, body_hash)
+                    raise under_way
+            idempotency.begin_again(found, body_hash)
             return None
 
     def expire(self) -> None:

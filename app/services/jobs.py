@@ -237,6 +237,18 @@ class JobService:
             found = [event_document(event) for event in jobs.events(session, job_id, after, limit)]
             return found, job.status in ENDED
 
+    def newest_events(self, caller: Caller, job_id: str, limit: int) -> dict[str, Any]:
+        """What a page shows of a job's events: the newest but for steps, newest first; the last plan, step and seq."""
+        with self.database.reading() as session:
+            self.look(session, caller, job_id)
+            last_seq = jobs.last_seq(session, job_id)  # first: what comes after it is streamed
+            last = {kind: jobs.last_event(session, job_id, kind) for kind in ("plan", "step")}
+            return {
+                "last_seq": last_seq,
+                "events": [event_document(event) for event in jobs.newest_events(session, job_id, "step", limit)],
+                **{kind: event_document(event) if event else None for kind, event in last.items()},
+            }
+
     def newest_event(self) -> int:
         """A number that grows with every event of any job."""
         with self.database.reading() as session:

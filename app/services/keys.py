@@ -87,13 +87,24 @@ class KeyService:
             raise InvalidInput(f"a key's scopes are some of {', '.join(SCOPES)}, not {list(scopes)}")
         if expires_at is not None and expires_at <= time.time():
             raise InvalidInput("expires_at lies in the past")
-        secret = secrets.token_hex(24)
         with self.database.transaction() as session:
-            owner = keys.team(session, team)
-            key = keys.add(session, owner.id, sorted(set(scopes)), digest(secret), name, expires_at)
-            by = caller or Caller(owner.id, frozenset())
-            audit.record(session, by.team_id, by.key_id, "key.created", key.id, {"team": team, "scopes": key.scopes})
-            return {**document(key, team), "key": f"s2a_{key.id}_{secret}"}
+            return self._issued(session, caller, team, scopes, name, expires_at)
+
+    @staticmethod
+    def _issued(
+        session: Any,
+        caller: Caller | None,
+        team: str,
+        scopes: Sequence[str],
+        name: str,
+        expires_at: float | None = None,
+    ) -> dict[str, Any]:
+        secret = secrets.token_hex(24)
+        owner = keys.team(session, team)
+        key = keys.add(session, owner.id, sorted(set(scopes)), digest(secret), name, expires_at)
+        by = caller or Caller(owner.id, frozenset())
+        audit.record(session, by.team_id, by.key_id, "key.created", key.id, {"team": team, "scopes": key.scopes})
+        return {**document(key, team), "key": f"s2a_{key.id}_{secret}"}
 
     def ping(self) -> None:
         """Raise when the database does not answer."""
@@ -105,7 +116,10 @@ class KeyService:
         with self.database.transaction() as session:
             if keys.count(session):
                 return None
-        return str(self.issue(None, "admin", ("admin",), "first key")["key"])
+            keys.team(session, "admin")  # of servers that start together the others wait here for the first one's key
+            if keys.count(session):
+                return None
+            return str(self._issued(session, None, "admin", ("admin",), "first key")["key"])
 
     def authenticate(self, text: str | None) -> Caller:
         """Who holds this key; NotAuthorized for none, a malformed, a wrong, an expired or a revoked one."""

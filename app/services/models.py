@@ -42,9 +42,12 @@ class ModelCatalog:
             return self._known or []
 
     def _load(self) -> None:
-        installed = importlib.metadata.version("timm")
         ours = json.loads(files("app.assets").joinpath("models.json").read_text(encoding="utf-8"))
         self._known = ours["models"]
+        try:
+            installed = importlib.metadata.version("timm")
+        except importlib.metadata.PackageNotFoundError:  # an image that only serves the API
+            return
         if ours["timm"] == installed:
             return
         kept = self.folder / f"models-{installed}.json"

@@ -21,7 +21,7 @@ def require_place(session: Session, job: Job) -> None:
     A device in quarantine counts, one that is gone does not. Without any known device nothing can be said: the
     scheduler has not looked yet, and the job waits.
     """
-    rows = [device for device in queue.devices(session) if device.state != DeviceState.GONE]
+    rows = _known(session)
     if not rows:
         return
     wanted, devices = waiting_of(job, 0.0, default_kind(rows)), Ledger(Rules()).devices(rows)
@@ -30,8 +30,7 @@ def require_place(session: Session, job: Job) -> None:
     largest = largest_for(wanted, devices)
     needs = format_bytes(min(wanted.limit_bytes, wanted.peak_bytes))
     if largest == 0:
-        kinds = ", ".join(sorted({row.kind for row in rows}))
-        raise NoDeviceFits(f"no device is {wanted.kind!r}; there are: {kinds}", details={"devices": _shown(rows)})
+        raise _no_device_is(wanted.kind, rows)
     advice, nearest = _nearest(session, job, largest)
     raise NoDeviceFits(
         f"needs {needs} on one device, and the largest that it may use has {format_bytes(largest)}; {advice}",
@@ -42,6 +41,22 @@ def require_place(session: Session, job: Job) -> None:
             **nearest,
         },
     )
+
+
+def require_kind(session: Session, kind: str | None) -> None:
+    """Raises NoDeviceFits when devices are known and none is of that kind; None is any."""
+    rows = _known(session)
+    if kind is not None and rows and all(row.kind != kind for row in rows):
+        raise _no_device_is(kind, rows)
+
+
+def _known(session: Session) -> list[Device]:
+    return [device for device in queue.devices(session) if device.state != DeviceState.GONE]
+
+
+def _no_device_is(kind: str | None, rows: list[Device]) -> NoDeviceFits:
+    kinds = ", ".join(sorted({row.kind for row in rows}))
+    return NoDeviceFits(f"no device is {kind!r}; there are: {kinds}", details={"devices": _shown(rows)})
 
 
 def _shown(rows: list[Device]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from app.models import Plan, PlanStatus
 from app.services.datasets import DatasetService
 from app.services.keys import Caller, require
 from app.services.models import ModelCatalog
+from app.services.placement import require_kind
 from app.services.sources import weights_source
 from app.store import audit, plans
 from app.store.database import Database
@@ -48,22 +49,19 @@ class PlanService:
         self.database, self.datasets, self.models, self.roots = database, datasets, models, roots
 
     def ask(self, caller: Caller, request: dict[str, Any], budget_bytes: int) -> dict[str, Any]:
-        """Ask for a plan; a worker makes it."""
+        """Ask for a plan; a worker makes it. Raises NoDeviceFits for a kind of device that the service has not."""
         require(caller, "write")
         self.models.require(request["model"])
         kept = {**request, "budget_bytes": budget_bytes}
         kept["weights"] = weights_source(request.get("weights"), caller, self.roots)
         if request.get("data"):
             kept["data"], kept["source"] = self.datasets.resolve(caller, request["data"])
+        kind = kept.get("device")
+        worker = f"a worker with a {kind} device" if kind else "a worker"
+        reason = {"code": "waiting", "message": f"waits for {worker} to profile and plan it", "details": {}}
         with self.database.transaction() as session:
-            plan = plans.add(
-                session,
-                Plan(
-                    team_id=caller.team_id,
-                    request=kept,
-                    reason={"code": "waiting", "message": "waits for a worker to profile and plan it", "details": {}},
-                ),
-            )
+            require_kind(session, kind)
+            plan = plans.add(session, Plan(team_id=caller.team_id, request=kept, reason=reason))
             audit.record(session, caller.team_id, caller.key_id, "plan.created", plan.id)
             return document(plan)
 
@@ -109,15 +107,15 @@ class PlanService:
 
 
 class PlanDesk:
-    """The worker's side: takes a plan, keeps it alive, and writes down what came of it."""
+    """The worker's side: takes a plan, keeps it alive, and writes down what came of it. kinds: of its devices."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, kinds: Collection[str] = ("cpu",)) -> None:
+        self.database, self.kinds = database, kinds
 
     def take(self) -> tuple[str, dict[str, Any]] | None:
         """(id, request) of a plan that is now this worker's."""
         with self.database.transaction() as session:
-            plan = plans.claim(session, LEASE_S)
+            plan = plans.claim(session, LEASE_S, self.kinds)
             if plan is None:
                 return None
             plan.reason = {"code": "planning", "message": "is being profiled and solved", "details": {}}

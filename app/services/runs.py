@@ -34,15 +34,24 @@ class RunService:
         self.database, self.data_dir = database, data_dir
         self.settings = settings or Settings(data_dir=data_dir)
 
-    def _current(
-        self, session: Any, attempt_id: str, token: str | None, epoch: int | None = None
-    ) -> tuple[Job, Attempt]:
+    def check(self, attempt_id: str, token: str | None) -> None:
+        """NotAuthorized without a token, NotFound for one that is not the attempt's."""
+        with self.database.reading() as session:
+            self._own(session, attempt_id, token)
+
+    @staticmethod
+    def _own(session: Any, attempt_id: str, token: str | None) -> Attempt:
         attempt = attempts.find(session, attempt_id)
         if attempt is None or not hmac.compare_digest(attempt.token_hash, digest(token or "")):
             if not token:
                 raise NotAuthorized("send the attempt's token as `Authorization: Bearer ...`")
             raise NotFound("no such attempt for this token")
-        job = jobs.find(session, attempt.job_id)
+        return attempt
+
+    def _current(
+        self, session: Any, attempt_id: str, token: str | None, epoch: int | None = None
+    ) -> tuple[Job, Attempt]:
+        job = jobs.find(session, self._own(session, attempt_id, token).job_id)
         attempt = attempts.find(session, attempt_id)  # as it is now that the job's row is ours
         assert attempt is not None
         is_stale = job is None or not attempts.may_write(attempt) or attempt.epoch != job.current_epoch

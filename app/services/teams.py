@@ -44,9 +44,9 @@ class TeamService:
         """A new team; WrongState when its name is taken."""
         require_admin(caller)
         with self.database.transaction() as session:
-            if teams.named(session, values["name"]):
+            made = Team(**values)
+            if not teams.add(session, made):
                 raise WrongState(f"there is a team {values['name']!r} already")
-            made = teams.add(session, Team(**values))
             audit.record(session, caller.team_id, caller.key_id, "team.created", made.id, values)
             return document(made)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -43,6 +44,8 @@ class UploadService:
         upload = await anyio.to_thread.run_sync(self._begin, caller, upload_id, offset)
         path = upload_file(self.data_dir, upload.id)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if offset and not path.exists():
+            await anyio.to_thread.run_sync(self._take_back, upload, path)
         at, is_too_long = offset, False
         handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
@@ -74,6 +77,14 @@ class UploadService:
                     details={"received": upload.received},
                 )
             return upload
+
+    def _take_back(self, upload: Upload, path: Path) -> None:
+        """Bring a file back that moved to its dataset with the last part, when that could not be written down."""
+        with self.database.transaction() as session:
+            if datasets.upload(session, upload.id, None, is_locked=True) is None:
+                raise NotFound(f"upload {upload.id} has ended: look at its dataset")
+            if not path.exists():
+                (dataset_folder(self.data_dir, upload.dataset_id) / "upload").rename(path)
 
     def _received(self, upload_id: str, offset: int, received: int) -> dict[str, Any]:
         """Write down how far an upload got; the last part makes it a dataset to be validated."""

@@ -64,11 +64,6 @@ def find(session: Session, attempt_id: str) -> Attempt | None:
     return session.get(Attempt, attempt_id, populate_existing=True)
 
 
-def current(session: Session, job: Job) -> Attempt | None:
-    """The attempt of a job's current epoch."""
-    return session.scalar(select(Attempt).where(Attempt.job_id == job.id, Attempt.epoch == job.current_epoch))
-
-
 def live(session: Session, device_id: str | None = None) -> list[tuple[Attempt, Job]]:
     """Attempts that hold memory, of one device if one is given, oldest first, with their jobs."""
     wanted = select(Attempt, Job).join(Job, Job.id == Attempt.job_id).where(Attempt.is_live)
@@ -149,12 +144,6 @@ def add_checkpoint(session: Session, attempt: Attempt, payload: dict[str, Any]) 
             sha256=str(payload["sha256"]),
         )
     )
-
-
-def last_checkpoint(session: Session, job_id: str) -> Checkpoint | None:
-    """The newest state of a job."""
-    wanted = select(Checkpoint).where(Checkpoint.job_id == job_id)
-    return session.scalar(wanted.order_by(Checkpoint.created_at.desc(), Checkpoint.step.desc()).limit(1))
 
 
 def verdicts(session: Session, job_id: str, fault: str) -> list[dict[str, Any]]:

@@ -70,6 +70,16 @@ def claim(session: Session, lease_s: float) -> Dataset | None:
     return found
 
 
+def held(session: Session, dataset_id: str, lease_expires_at: float) -> Dataset | None:
+    """A dataset that is still validated under this lease: one that was taken by another worker has a later one."""
+    wanted = select(Dataset).where(
+        Dataset.id == dataset_id,
+        Dataset.status == DatasetStatus.VALIDATING,
+        Dataset.lease_expires_at == lease_expires_at,
+    )
+    return session.scalar(wanted.with_for_update())
+
+
 def end_upload(session: Session, dataset_id: str) -> None:
     """Forget the upload of a dataset."""
     session.execute(delete(Upload).where(Upload.dataset_id == dataset_id))

@@ -9,6 +9,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from app.models import IdempotencyKey
+from app.store.unique import add_unique
 
 
 def find(session: Session, team_id: str, key: str) -> IdempotencyKey | None:
@@ -16,12 +17,14 @@ def find(session: Session, team_id: str, key: str) -> IdempotencyKey | None:
     return session.get(IdempotencyKey, (team_id, key), with_for_update=True)
 
 
-def begin(session: Session, team_id: str, key: str, body_hash: str) -> None:
-    """Remember that a request is being served."""
-    session.merge(
-        IdempotencyKey(team_id=team_id, key=key, body_hash=body_hash, status=0, response=None, created_at=time.time())
-    )
-    session.flush()
+def begin(session: Session, team_id: str, key: str, body_hash: str) -> bool:
+    """Remember that a request is being served; False when the key is known."""
+    return add_unique(session, IdempotencyKey(team_id=team_id, key=key, body_hash=body_hash))
+
+
+def begin_again(found: IdempotencyKey, body_hash: str) -> None:
+    """The same for a key whose request is forgotten or was abandoned."""
+    found.body_hash, found.status, found.response, found.created_at = body_hash, 0, None, time.time()
 
 
 def finish(session: Session, team_id: str, key: str, status: int, response: dict[str, Any]) -> None:

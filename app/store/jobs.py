@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.models import Artifact, Event, Job
-from app.models.tables import ACTIVE, JobStatus
+from app.models.tables import JobStatus
 from app.store import webhooks
 from app.store.pages import newest_first
 
@@ -57,11 +57,6 @@ def waiting(session: Session) -> list[Job]:
     return list(session.scalars(select(Job).where(Job.status == JobStatus.QUEUED).order_by(*order).with_for_update()))
 
 
-def active(session: Session) -> list[Job]:
-    """Jobs that have a process."""
-    return list(session.scalars(select(Job).where(Job.status.in_(ACTIVE)).with_for_update()))
-
-
 def last_seq(session: Session, job_id: str) -> int:
     """The number of the newest event, 0 without one."""
     return session.scalar(select(func.max(Event.seq)).where(Event.job_id == job_id)) or 0
@@ -87,6 +82,12 @@ def events(session: Session, job_id: str, after: int, limit: int = 500) -> list[
     return list(
         session.scalars(select(Event).where(Event.job_id == job_id, Event.seq > after).order_by(Event.seq).limit(limit))
     )
+
+
+def newest_events(session: Session, job_id: str, besides: str, limit: int) -> list[Event]:
+    """The newest events but for those of a type, the newest first."""
+    wanted = select(Event).where(Event.job_id == job_id, Event.type != besides)
+    return list(session.scalars(wanted.order_by(Event.seq.desc()).limit(limit)))
 
 
 def artifacts(session: Session, job_id: str) -> list[Artifact]:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.models import ApiKey, Team
 from app.store.pages import newest_first
+from app.store.unique import add_unique
 
 
 def count(session: Session) -> int:
@@ -18,11 +19,11 @@ def count(session: Session) -> int:
 
 def team(session: Session, name: str) -> Team:
     """The team of that name, made if there is none."""
-    found = session.scalar(select(Team).where(Team.name == name))
+    wanted = select(Team).where(Team.name == name)
+    found = session.scalar(wanted)
     if found is None:
-        found = Team(name=name)
-        session.add(found)
-        session.flush()
+        add_unique(session, Team(name=name))
+        found = session.scalars(wanted).one()
     return found
 
 

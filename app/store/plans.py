@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import select
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.models import Plan, PlanStatus, Profile
 from app.store.pages import newest_first
+from app.store.unique import add_unique
 
 
 def add(session: Session, plan: Plan) -> Plan:
@@ -49,11 +51,16 @@ def listed(
     return newest_first(session, Plan, wanted, limit, after)
 
 
-def claim(session: Session, lease_s: float) -> Plan | None:
-    """The oldest plan that waits, or whose worker died; it is the caller's for `lease_s`."""
+def claim(session: Session, lease_s: float, kinds: Collection[str] = ("cpu",)) -> Plan | None:
+    """The oldest plan that waits, or whose worker died; it is the caller's for `lease_s`.
+
+    kinds: of the caller's devices. A plan that names no kind is for any caller.
+    """
     now = time.time()
     is_left = (Plan.status == PlanStatus.RUNNING) & (Plan.lease_expires_at < now)
-    wanted = select(Plan).where((Plan.status == PlanStatus.QUEUED) | is_left).order_by(Plan.created_at).limit(1)
+    device = Plan.request["device"].as_string()
+    wanted = select(Plan).where((Plan.status == PlanStatus.QUEUED) | is_left, device.is_(None) | device.in_(kinds))
+    wanted = wanted.order_by(Plan.created_at).limit(1)
     found = session.scalar(wanted.with_for_update(skip_locked=True))
     if found is not None:
         found.status, found.lease_expires_at = PlanStatus.RUNNING, now + lease_s
@@ -62,10 +69,8 @@ def claim(session: Session, lease_s: float) -> Plan | None:
 
 def put_profile(session: Session, fingerprint: str, device: str, document: dict[str, Any]) -> None:
     """Keep a profile; a later one of the same fingerprint replaces it."""
-    found = session.get(Profile, fingerprint)
-    if found is None:
-        session.add(Profile(fingerprint=fingerprint, device=device, document=document))
-    else:
+    if not add_unique(session, Profile(fingerprint=fingerprint, device=device, document=document)):
+        found = session.get_one(Profile, fingerprint)
         found.document, found.created_at = document, time.time()
 
 

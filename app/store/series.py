@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
 
 from app.models import Attempt, Checkpoint, Metric
 
@@ -29,11 +29,22 @@ def points_of(kind: str, payload: Mapping[str, Any]) -> Iterator[tuple[str, int,
 
 
 def metrics(session: Session, job_id: str, name: str | None, after_step: int, limit: int) -> list[Metric]:
-    """Points above a step, ordered by step and name."""
-    wanted = select(Metric).where(Metric.job_id == job_id, Metric.step > after_step)
+    """At most `limit` points above a step, ordered by step and name.
+
+    Series share the limit evenly; one that is longer than its share is thinned evenly, back from its newest point.
+    """
+    asked = [Metric.job_id == job_id, Metric.step > after_step]
     if name is not None:
-        wanted = wanted.where(Metric.name == name)
-    return list(session.scalars(wanted.order_by(Metric.step, Metric.name).limit(limit)))
+        asked.append(Metric.name == name)
+    lengths = session.execute(select(Metric.name, func.count()).where(*asked).group_by(Metric.name)).all()
+    share = max(1, limit // max(1, len(lengths)))
+    age = func.row_number().over(order_by=Metric.step.desc()) - 1
+    found: list[Metric] = []
+    for series, length in lengths:
+        aged = select(Metric, age.label("age")).where(*asked, Metric.name == series).subquery()
+        every = math.ceil(length / share)
+        found += session.scalars(select(aliased(Metric, aged)).where(aged.c.age % every == 0))
+    return sorted(found, key=lambda point: (point.step, point.name))[-limit:]
 
 
 def checkpoints(session: Session, job_id: str) -> list[Checkpoint]:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.models import Team
 from app.store.pages import by_id
+from app.store.unique import add_unique
 
 
 def find(session: Session, team_id: str) -> Team | None:
@@ -14,16 +15,9 @@ def find(session: Session, team_id: str) -> Team | None:
     return session.get(Team, team_id)
 
 
-def named(session: Session, name: str) -> Team | None:
-    """A team by its name."""
-    return session.scalar(select(Team).where(Team.name == name))
-
-
-def add(session: Session, team: Team) -> Team:
-    """Store a team; its id is set."""
-    session.add(team)
-    session.flush()
-    return team
+def add(session: Session, team: Team) -> bool:
+    """Store a team; its id is set. False when its name is taken."""
+    return add_unique(session, team)
 
 
 def listed(session: Session, team_id: str | None, limit: int, after: str | None) -> tuple[list[Team], str | None]:

@@ -19,7 +19,7 @@ from s2a_core.errors import S2AError
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 STATUSES = ("queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed")
-NEWEST_EVENTS = 400
+NEWEST_EVENTS = 60
 MAX_REPORT_BYTES = 8 * 2**20
 LOSSES = {"step.loss": ("training loss", "c1"), "epoch.val_loss": ("validation loss", "c2")}
 ACCURACIES = {"step.accuracy": ("training accuracy", "c1"), "epoch.val_accuracy": ("validation accuracy", "c3")}
@@ -89,22 +89,20 @@ def job_form(
 def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Response:
     """One job, live."""
     job = wired.jobs.get(found.caller, job_id)
-    events = _events(wired, found.caller, job_id)
+    said = wired.jobs.newest_events(found.caller, job_id, NEWEST_EVENTS)
     metrics = wired.results.metrics(found.caller, job_id, None, -1, 10_000)
     report = _report(wired, found.caller, job_id) or job.get("report") or {}
-    plan = next((event["plan"] for event in reversed(events) if event["type"] == "plan"), None)
-    steps = [event for event in events if event["type"] == "step"]
     return page(
         request,
         "job.html",
         job=job,
-        plan=plan,
+        plan=(said["plan"] or {}).get("plan"),
         report=report,
         series=metrics["series"],
         epochs=metrics["items"],
-        step=steps[-1] if steps else None,
-        last_seq=events[-1]["seq"] if events else 0,
-        events=[event for event in reversed(events) if event["type"] != "step"][:60],
+        step=said["step"],
+        last_seq=said["last_seq"],
+        events=said["events"],
         artifacts=wired.results.artifacts(found.caller, job_id)["items"],
         attempts=wired.results.attempts(found.caller, job_id)["items"],
         curve_names={"loss": LOSSES, "accuracy": ACCURACIES},
@@ -119,22 +117,6 @@ def change_job(wired: Wired, found: SignedIn, job_id: str, action: str, fields: 
         raise NotFound(f"a job cannot {action[:40]}: cancel, pause or resume")
     acts[action](found.caller, job_id)
     return RedirectResponse(f"/jobs/{job_id}", 303)
-
-
-def _events(wired: Any, caller: Caller, job_id: str) -> list[dict[str, Any]]:
-    """Every event but for the oldest steps of a long job."""
-    found: list[dict[str, Any]] = []
-    after = 0
-    for _ in range(200):
-        page_of, _ended = wired.jobs.events(caller, job_id, after, 1000)
-        if not page_of:
-            break
-        after = page_of[-1]["seq"]
-        found += page_of
-        if len(found) > NEWEST_EVENTS:
-            old, new = found[:-NEWEST_EVENTS], found[-NEWEST_EVENTS:]
-            found = [event for event in old if event["type"] != "step"] + new
-    return found
 
 
 def _report(wired: Any, caller: Caller, job_id: str) -> dict[str, Any] | None:

@@ -91,10 +91,12 @@ def add_adapters(model: nn.Module, spec: AdapterSpec, image_size: int | None = N
 
 
 def trained_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """What a run must keep: trainable parameters, and the buffers that training changes where it changes any."""
-    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    state = model.state_dict()
-    return {name: state[name].detach().cpu().clone() for name in state if name in trainable}
+    """What training changes, on the CPU: trainable parameters, and statistics that it estimates."""
+    changed = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for prefix, module in model.named_modules():
+        if not getattr(module, "s2a_rests", True):  # as s2a_core.train.mode says
+            changed |= {f"{prefix}.{name}" for name, _ in module.named_buffers(recurse=False)}
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items() if name in changed}
 
 
 def _size_of(model: nn.Module, image_size: int | None) -> int:

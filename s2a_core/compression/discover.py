@@ -146,5 +146,5 @@ def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
 
 def uniform_policy(specs: tuple[SiteSpec, ...], bits: int, recompute: bool = False, **options: Any) -> StoragePolicy:
     """Every site at one width, as `uniform_storage` has it; options: the policy's other fields."""
-    sites = {spec.name: uniform_storage(spec.op, spec.options, bits, recompute) for spec in specs}
+    sites = {spec.name: uniform_storage(spec.op, spec.shape[1:], spec.options, bits, recompute) for spec in specs}
     return StoragePolicy(sites=sites, **options)

@@ -20,6 +20,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.frozen import prepare_frozen_weights
+from s2a_core.compression.functions import functions_see_values
 from s2a_core.compression.ledger import Ledger, LedgerBook
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.regions import run_region
@@ -62,7 +63,7 @@ class Session(TorchFunctionMode):
         self._book = LedgerBook()
         self._shared: dict[tuple[Any, ...], tuple[StorageWeakRef, Tensor, PackedShape]] = {}
         self._weights = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
-        self._inputs: set[int] = set()
+        self._inputs: dict[int, StorageWeakRef] = {}  # while referred to, no other storage takes its place
         self._live_pending: weakref.WeakSet[PendingNorm] = weakref.WeakSet()
         self._stack = ExitStack()
 
@@ -76,6 +77,7 @@ class Session(TorchFunctionMode):
             if name in self.regions or name in self.blocks:
                 register(functools.partial(_restore_forward, module, vars(module).get("forward")))
                 module.forward = functools.partial(run_region, self, module, name, module.forward)
+        self._stack.enter_context(functions_see_values())
         self._stack.enter_context(saved_tensors_hooks(self._pack, _unpack))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -94,7 +96,7 @@ class Session(TorchFunctionMode):
                 self.step += 1
                 tensors = [a for a in args if isinstance(a, Tensor)]
                 self.batch = tensors[0].shape[0] if tensors and tensors[0].dim() else 0
-                self._inputs = {t.untyped_storage()._cdata for t in tensors}
+                self._inputs = {t.untyped_storage()._cdata: StorageWeakRef(t.untyped_storage()) for t in tensors}
                 self._shared.clear()  # of an earlier forward pass, whose codes go as its backward reads them
 
             return enter_root

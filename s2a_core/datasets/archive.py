@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import lzma
+import os
 import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,6 +25,17 @@ MAX_EXPANSION = 100
 FREE_BYTES = 256 * 2**20  # an archive may grow to this size whatever its ratio
 MAX_FILES = 5_000_000
 _CHUNK = 1 << 20
+# What zipfile, tarfile and the decompressors below them raise on damaged or unsupported content.
+_DAMAGES = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclass
@@ -39,6 +54,16 @@ class _Unpacking:
 
     def stop(self, reason: str) -> BadDataset:
         return BadDataset(str(self.archive), [*self.problems, reason])
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Name the entry that cannot be unpacked."""
+        try:
+            yield
+        except _DAMAGES as error:
+            raise self.stop(
+                f"{name}: cannot be unpacked ({error}); the archive may be damaged: make it again"
+            ) from error
 
     def write(self, name: str, stream: IO[bytes]) -> None:
         """One regular file; its name decides nothing outside `target`, its size is counted as it is written."""
@@ -78,7 +103,8 @@ def unpack(archive: Path, cache: Path) -> Path:
     Raises BadDataset with every refused entry; then nothing is left behind.
     """
     state = archive.stat()
-    key = hashlib.sha256(f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()[:24]
+    mark = f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
+    key = hashlib.sha256(os.fsencode(mark)).hexdigest()[:24]
     final = cache / key
     if final.is_dir():
         return final
@@ -90,7 +116,7 @@ def unpack(archive: Path, cache: Path) -> Path:
         work = _Unpacking(archive, target, limit)
         try:
             (_unzip if archive.name.lower().endswith(".zip") else _untar)(work)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, ValueError) as error:
+        except _DAMAGES as error:
             raise work.stop(f"cannot be unpacked ({error})") from error
         if work.problems:
             raise BadDataset(str(archive), work.problems)
@@ -117,7 +143,7 @@ def _unzip(work: _Unpacking) -> None:
             elif member.flag_bits & 1:
                 work.refuse(member.filename, "is encrypted")
             else:
-                with archive.open(member) as stream:
+                with work.reading(member.filename), archive.open(member) as stream:
                     work.write(member.filename, stream)
 
 
@@ -129,9 +155,10 @@ def _untar(work: _Unpacking) -> None:
             if not member.isreg():
                 work.refuse(member.name, "is a link or a device, not a file")
                 continue
-            stream = archive.extractfile(member)
-            if stream is not None:
-                work.write(member.name, stream)
+            with work.reading(member.name):
+                stream = archive.extractfile(member)
+                if stream is not None:
+                    work.write(member.name, stream)
 
 
 def _bounded(archive: tarfile.TarFile, work: _Unpacking) -> Iterator[tarfile.TarInfo]:

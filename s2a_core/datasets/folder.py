@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from s2a_core.datasets.types import Sample
+from s2a_core.names import distinct, printable
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -38,7 +39,7 @@ VAL_NAMES = ("val", "valid", "validation", "test", "testing", "eval")
 
 @dataclass
 class Listing:
-    """Files found under a directory. val is None where the directory has no validation part of its own."""
+    """Files found under a directory; all names are printable. val: None where it has no validation part of its own."""
 
     root: Path
     classes: list[str] = field(default_factory=list)
@@ -52,28 +53,36 @@ def list_folder(directory: Path) -> Listing:
     """Classes and files of `directory`: CLASS/IMAGE, or {train,val}/CLASS/IMAGE, alone or under one more directory."""
     root = _descend(directory)
     folders = {entry.name.lower(): Path(entry.path) for entry in _entries(root) if entry.is_dir()}
+    others = [folders[name].name for name in folders if name not in TRAIN_NAMES + VAL_NAMES]
     train_root = next((folders[name] for name in TRAIN_NAMES if name in folders), None)
+    if train_root and others and not any(entry.is_dir() for entry in _entries(train_root)):
+        train_root = None  # a class of that name among others: it holds images and no classes
     val_root = next((folders[name] for name in VAL_NAMES if name in folders), None) if train_root else None
     listing = Listing(root)
-    listing.classes = [Path(entry.path).name for entry in _entries(train_root or root) if entry.is_dir()]
-    listing.train = list(_samples(listing, train_root or root))
+    if train_root and others:
+        shown = printable(", ".join(others[:5])) + _more(others, 5)
+        listing.warnings.append(f"directories beside the splits are not used: {shown}")
+    names = [entry.name for entry in _entries(train_root or root) if entry.is_dir()]
+    listing.classes = distinct(map(printable, names))
+    labels = {name: label for label, name in enumerate(names)}
+    listing.train = list(_samples(listing, labels, train_root or root))
     if not listing.classes:
         listing.problems.append(_no_classes(directory, listing))
         return listing
     if val_root is not None:
-        unknown = [e.name for e in _entries(val_root) if e.is_dir() and e.name not in listing.classes]
+        unknown = [e.name for e in _entries(val_root) if e.is_dir() and e.name not in labels]
         listing.problems += [f"{_name(root, val_root / n)}: no such class in the training part" for n in unknown]
-        listing.val = list(_samples(listing, val_root))
-    _check_classes(listing, train_root or root, val_root)
+        listing.val = list(_samples(listing, labels, val_root))
+    _check_classes(listing, labels, train_root or root, val_root)
     return listing
 
 
-def _check_classes(listing: Listing, train_root: Path, val_root: Path | None) -> None:
+def _check_classes(listing: Listing, labels: dict[str, int], train_root: Path, val_root: Path | None) -> None:
     """Empty classes, and too few of them."""
     if len(listing.classes) == 1:
         listing.problems.append(f"only one class ({listing.classes[0]}): a classifier needs at least two directories")
     filled = {sample.label for sample in listing.train}
-    for label, name in enumerate(listing.classes):
+    for name, label in labels.items():
         if label not in filled:
             listing.problems.append(f"{_name(listing.root, train_root / name)}: the class holds no image")
     if val_root is not None and listing.val is not None:
@@ -85,9 +94,8 @@ def _check_classes(listing: Listing, train_root: Path, val_root: Path | None) ->
             listing.warnings.append(f"no validation image of {', '.join(absent[:5])}{_more(absent, 5)}")
 
 
-def _samples(listing: Listing, part: Path) -> Iterator[Sample]:
-    """Images of one part (the directory that holds the classes), sorted by name."""
-    labels = {name: label for label, name in enumerate(listing.classes)}
+def _samples(listing: Listing, labels: dict[str, int], part: Path) -> Iterator[Sample]:
+    """Images of one part (the directory that holds the classes), sorted by name. labels: directory name -> label."""
     loose: list[str] = []
     other: list[str] = []
     for entry in _entries(part):
@@ -150,7 +158,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path))
 
 
 def _more(items: list[str], shown: int) -> str:

@@ -13,8 +13,12 @@ from typing import Any
 from PIL import Image
 
 from s2a_core.errors import BadDataset
+from s2a_core.names import distinct
 
 _VAL_SPLITS = ("validation", "valid", "val", "test")
+_REMARKS = ".remarks.txt"
+# Where torchvision has several data sets under one name: EMNIST's 47 classes with as many images of each.
+_VARIANTS = {"EMNIST": {"split": "balanced"}}
 _PNG_BELOW_SIDE = 96  # small images are kept without loss, photos as JPEG
 _Part = Iterable[tuple[Image.Image, int]]
 
@@ -40,7 +44,7 @@ def hugging_face_folder(name: str, cache: Path) -> Path:
         rows = loaded[split]
         image, label, classes = _columns(name, rows.features)
         parts[folder] = _rows(rows, image, label)
-    return _write(parts, classes, final)
+    return _write(name, parts, classes, final)
 
 
 def torchvision_folder(name: str, cache: Path) -> Path:
@@ -62,7 +66,13 @@ def torchvision_folder(name: str, cache: Path) -> Path:
     except Exception as error:  # network, checksums, missing optional packages: torchvision raises many types
         raise BadDataset(name, [_unreachable("torchvision", error)]) from error
     classes = [str(c) for c in getattr(train, "classes", None) or range(1 + max(int(label) for _, label in train))]
-    return _write({"train": train, "val": val} if val is not None else {"train": train}, classes, final)
+    return _write(name, {"train": train, "val": val} if val is not None else {"train": train}, classes, final)
+
+
+def remarks_on(folder: Path) -> list[str]:
+    """Warnings from when one of these directories was written."""
+    remarks = folder / _REMARKS
+    return remarks.read_text(encoding="utf-8").splitlines() if remarks.is_file() else []
 
 
 def torchvision_names() -> frozenset[str]:
@@ -102,8 +112,10 @@ def torchvision_names() -> frozenset[str]:
 
 def _torchvision_parts(make: Any, root: Path) -> tuple[Any, Any | None]:
     """(train, val or None) of a torchvision class, whatever it calls its splits."""
-    accepted = inspect.signature(make.__init__).parameters
+    # Also what a class only passes on to the one it is made from, as MNIST's relatives do.
+    accepted = {name for base in make.__mro__ for name in inspect.signature(base.__init__).parameters}
     common: dict[str, Any] = {"download": True} if "download" in accepted else {}
+    common |= _VARIANTS.get(make.__name__, {})
     if "train" in accepted:
         return make(str(root), train=True, **common), make(str(root), train=False, **common)
     if "split" in accepted:
@@ -137,24 +149,34 @@ def _columns(name: str, features: Mapping[str, Any]) -> tuple[str, str, list[str
 
 def _rows(rows: Any, image: str, label: str) -> Iterator[tuple[Image.Image, int]]:
     for row in rows:
-        yield row[image], int(row[label])
+        yield row[image], -1 if row[label] is None else int(row[label])
 
 
-def _write(parts: Mapping[str, _Part], classes: list[str], final: Path) -> Path:
-    """Images of each part as final/PART/CLASS/NUMBER, complete or not there at all."""
+def _write(name: str, parts: Mapping[str, _Part], classes: list[str], final: Path) -> Path:
+    """Images of each part as final/PART/CLASS/NUMBER, complete or not there at all. A label below 0 means none."""
     final.parent.mkdir(parents=True, exist_ok=True)
     target = Path(tempfile.mkdtemp(prefix=f"{final.name}.", dir=final.parent))
     width = len(str(max(0, len(classes) - 1)))
-    names = [re.sub(r"[/\\\0]+", "_", c).strip() or str(i).zfill(width) for i, c in enumerate(classes)]
+    # No separators, nothing that would be a hidden directory or one above, and one directory for each class.
+    names = distinct(re.sub(r"^\.+|[/\\\0]+", "_", c.strip()) or str(i).zfill(width) for i, c in enumerate(classes))
+    num_unlabelled = 0
     try:
         for part, rows in parts.items():
             for number, (image, label) in enumerate(rows):
+                if label < 0:
+                    num_unlabelled += 1
+                    continue
                 directory = target / part / names[int(label)]
                 directory.mkdir(parents=True, exist_ok=True)
                 if min(image.size) <= _PNG_BELOW_SIDE:
                     image.save(directory / f"{number:07d}.png")
                 else:
                     image.convert("RGB").save(directory / f"{number:07d}.jpg", quality=95)
+        if not (target / "train").is_dir():
+            raise BadDataset(name, ["no row of its training part has a label: choose a dataset with labels"])
+        if num_unlabelled:
+            remark = f"{num_unlabelled} row(s) without a label are not used\n"
+            (target / _REMARKS).write_text(remark, encoding="utf-8")
         target.rename(final)
     finally:
         shutil.rmtree(target, ignore_errors=True)

@@ -59,21 +59,30 @@ def _check(sample: Sample, size: int, decode: bool) -> ImageFacts | str:
         return "is empty (0 bytes)"
     try:
         facts = check_image(sample.source, decode=decode)
-        if not decode and isinstance(sample.source, Path) and not _has_ending(sample.source):
+        if not decode and isinstance(sample.source, Path) and not _is_whole(sample.source):
             return "is cut off (the end of the file is missing)"
         return facts
     except UnreadableImage as error:
         return str(error)
 
 
-def _has_ending(path: Path) -> bool:
-    """False where a JPEG or PNG lacks its last marker."""
+def _is_whole(path: Path) -> bool:
+    """False where a JPEG or PNG lacks its last marker. Raises UnreadableImage where it has one and is cut off even so.
+
+    A marker far from the end stands before other data (a film behind a photo) or ends a preview: decoding tells.
+    """
     with path.open("rb") as file:
         ending = _ENDINGS.get(file.read(2))
         if ending is None:
             return True
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        return ending in file.read()
+        if ending in file.read():
+            return True
+        file.seek(0)
+        if ending not in file.read():
+            return False
+    check_image(path)
+    return True
 
 
 def _equal_files(samples: Sequence[Sample], sizes: Sequence[int]) -> dict[str, int]:

@@ -11,11 +11,12 @@ from pathlib import Path
 from s2a_core.datasets.archive import ARCHIVE_SUFFIXES, is_archive, unpack
 from s2a_core.datasets.digits import digits_samples
 from s2a_core.datasets.folder import Listing, list_folder
-from s2a_core.datasets.hub import hugging_face_folder, torchvision_folder, torchvision_names
+from s2a_core.datasets.hub import hugging_face_folder, remarks_on, torchvision_folder, torchvision_names
 from s2a_core.datasets.inspect import Inspection, inspect_samples
 from s2a_core.datasets.split import stratified_split
 from s2a_core.datasets.types import DatasetReport, ImageDataset, ImageSplit, Sample
 from s2a_core.errors import BadDataset, InvalidInput
+from s2a_core.names import printable
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _UNBALANCED = 10  # largest class over smallest, above which the report warns
@@ -53,7 +54,7 @@ def open_dataset(
     counts = _counts(listing.classes, train, val)
     warnings += _balance_warnings(counts)
     report = DatasetReport(
-        source=str(source),
+        source=printable(str(source)),
         kind=kind,
         num_classes=len(listing.classes),
         num_train=len(train),
@@ -93,17 +94,17 @@ def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
         return "built-in", Listing(Path(), classes, samples)
     prefix, _, name = source.partition(":")
     if prefix in ("hf", "hfds") and name:
-        return "hugging face", list_folder(hugging_face_folder(name, cache))
+        return "hugging face", _listed(hugging_face_folder(name, cache))
     if prefix in ("torchvision", "tv", "torch") and name:
-        return "torchvision", list_folder(torchvision_folder(name, cache))
+        return "torchvision", _listed(torchvision_folder(name, cache))
     for timm_prefix, kind in (("torch/", "torchvision"), ("hfds/", "hugging face")):
         if source.startswith(timm_prefix):
             fetch = torchvision_folder if kind == "torchvision" else hugging_face_folder
-            return kind, list_folder(fetch(source.removeprefix(timm_prefix), cache))
+            return kind, _listed(fetch(source.removeprefix(timm_prefix), cache))
     if source.lower().replace("-", "").replace("_", "") in torchvision_names():
-        return "torchvision", list_folder(torchvision_folder(source, cache))
+        return "torchvision", _listed(torchvision_folder(source, cache))
     if _HUB_NAME.fullmatch(source) and not is_archive(path) and not path.parent.is_dir():
-        return "hugging face", list_folder(hugging_face_folder(source, cache))
+        return "hugging face", _listed(hugging_face_folder(source, cache))
     raise BadDataset(
         source,
         [
@@ -111,6 +112,13 @@ def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
             "`torchvision:NAME` or `hf:owner/name`"
         ],
     )
+
+
+def _listed(folder: Path) -> Listing:
+    """Files of a directory that was written from a hub."""
+    listing = list_folder(folder)
+    listing.warnings += remarks_on(folder)
+    return listing
 
 
 def _counts(classes: Sequence[str], train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, tuple[int, int]]:

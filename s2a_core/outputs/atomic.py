@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from s2a_core.names import printable
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -41,13 +43,16 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Any nest of mappings, sequences, enums and numbers as plain JSON types; what is not finite becomes None."""
+    """Any nest of mappings, sequences, enums and numbers as plain JSON types; what is not finite becomes None.
+
+    Text that is no valid Unicode, as paths may be, is written out: it would end a run as it reports.
+    """
     if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {printable(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, str):
-        return str(value)
+        return printable(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -60,7 +65,7 @@ def plain(value: Any) -> Any:
         return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, (list, tuple, set, frozenset)) or hasattr(value, "__iter__"):
         return [plain(item) for item in value]
-    return str(value)
+    return printable(str(value))
 
 
 def _sync_directory(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from s2a_core import __version__
 from s2a_core.datasets import ImageDataset
+from s2a_core.datasets.images import UnreadableImage
 from s2a_core.outputs.atomic import plain
 from s2a_core.outputs.thumbnails import thumbnail
 
@@ -150,7 +152,8 @@ def _mistakes(mistakes: Iterable[Any], dataset: ImageDataset) -> list[dict[str, 
         index = row.get("index")
         if isinstance(index, int) and 0 <= index < len(bare):
             row["name"] = bare.samples[index].name
-            row["thumbnail"] = thumbnail(bare[index][0])
+            with contextlib.suppress(UnreadableImage, OSError):  # a file that went away since costs its picture only
+                row["thumbnail"] = thumbnail(bare[index][0])
     return rows
 
 

@@ -12,7 +12,7 @@ from s2a_core.storage import FrozenWeights, uniform_storage
 def uniform_plan(profile: Profile, bits: int, batch_size: int, recompute: bool) -> Plan:
     """A plan of whole batches with every site at `bits`, as `uniform_storage` has it."""
     sites = {
-        site.name: uniform_storage(site.op, [option.storage for option in site.options], bits, recompute)
+        site.name: uniform_storage(site.op, site.shape, [option.storage for option in site.options], bits, recompute)
         for site in profile.sites
     }
     frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from s2a_core.compression import SiteSpec, discover
 from s2a_core.errors import InvalidInput, OutOfMemory
+from s2a_core.models import has_batch_norm
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.profiling.fitted import fitted_tables
@@ -20,6 +21,8 @@ from s2a_core.profiling.types import Profile
 from s2a_core.storage import FrozenWeights
 from s2a_core.train.loop import is_out_of_memory
 from s2a_core.train.mode import resting_modules, training_mode
+
+FEWEST_WITH_BATCH_NORM = 3  # two batches of more than one sample, which BatchNorm refuses where a map is a single value
 
 
 def profile(
@@ -38,8 +41,9 @@ def profile(
 ) -> Profile:
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
-    batch_size: samples of the larger of the two measured batches, at least 2. calibration: images [N, 3, H, W], N >=
-    batch_size, and labels [N], to which derivative tables are fitted; noise and universal tables without.
+    batch_size: samples of the larger of the two measured batches, at least 2; with BatchNorm 3 are measured instead.
+    calibration: images [N, 3, H, W] and labels [N], to which derivative tables are fitted, repeated where fewer than
+    the batch; noise and universal tables without.
     sensitivity_s: seconds for the errors, more widths where they allow it; 0 takes nominal ones and only bytes.
     refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
     profile is of these only.
@@ -53,7 +57,8 @@ def profile(
     if not trained:
         raise InvalidInput("this model has no trainable parameters: add adapters before profiling")
     device = trained[0].device
-    x, y = _batch(model, image_size, batch_size, calibration, device)
+    samples = max(batch_size, FEWEST_WITH_BATCH_NORM) if has_batch_norm(model) else batch_size
+    x, y = _batch(model, image_size, samples, calibration, device)
     mark = fingerprint(model, name, adapter, image_size, precision, str(device), has_weights)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad and p.is_floating_point())
     num_trained = sum(p.numel() for p in trained)

@@ -29,7 +29,7 @@ from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_ch
 from s2a_core.train.evaluate import Evaluation, evaluate, precision
 from s2a_core.train.images import evaluation_transform, training_transform
 from s2a_core.train.loading import SeededSplit, batches, split_evenly
-from s2a_core.train.mode import resting_modules, training_mode
+from s2a_core.train.mode import rest_batch_norms, resting_modules, training_mode
 from s2a_core.train.recipe import WeightAverage, make_optimizer, schedule
 from s2a_core.train.types import OnEvent, PauseTraining, TrainConfig, TrainResult
 
@@ -41,12 +41,16 @@ def train(
 ) -> TrainResult:
     """Train the model's unfrozen parameters inside `plan`; the model ends with its best state.
 
-    Checkpoints under `output` at the end of each epoch, every config.checkpoint_s within one, when the device is out of
-    memory and on PauseTraining; with config.resume it continues from there with the same numbers as an uninterrupted
-    run on CPU. The plan's storages may differ from those before: a tighter plan continues the same run.
+    Checkpoints under `output` at the beginning, at the end of each epoch, every config.checkpoint_s within one, when
+    the device is out of memory with nothing half done, and on PauseTraining. With config.resume it continues from
+    there with the same numbers as an uninterrupted run on CPU; without it a checkpoint there is dropped. The plan's
+    storages may differ from those before: a tighter plan continues the same run. A finished run's checkpoint gives its
+    result again without training: `drop_checkpoint` once that is written.
     """
     if plan.device == "cpu":
         enable_native()
+    if not config.resume:
+        drop_checkpoint(output)
     return _Run(model, dataset, plan, config, output, on_event).go()
 
 
@@ -63,10 +67,12 @@ class _Run:
         self.train_split = dataset.train.with_transform(training_transform(self.images, config.augmentation))
         self.val_split = dataset.val.with_transform(evaluation_transform(self.images))
         self.resting = resting_modules(model, plan.adapter)
+        self.estimates = any(not getattr(module, "s2a_rests", True) for module in model.modules())  # statistics
         self.optimizer = make_optimizer(model, plan.adapter, config.lr, config.weight_decay)
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.steps_per_epoch = max(1, math.ceil(len(self.train_split) / plan.batch_size))
         self.total_steps = self.steps_per_epoch * config.epochs
+        self.metered_steps = (*METERED_STEPS, self.steps_per_epoch * config.evaluate_every)  # a best state is there
         self.step, self.peak, self.step_ms = 0, 0, 0.0
         self.epoch, self.right, self.loss_sum = 1, 0, 0.0  # of the epoch that runs
         self.timeline: list[tuple[float, int]] = []
@@ -90,12 +96,13 @@ class _Run:
         self.output.mkdir(parents=True, exist_ok=True)
         if config.resume:
             self._restore()
+        if not self.step:
+            self._save()
         while self.epoch <= config.epochs and not self._is_stopped_early():
             self._epoch()
         final = float(self.history[-1]["val_accuracy"])
         self.model.load_state_dict(self.best_state, strict=False)
         judged = self.best_judged or self._evaluate()
-        drop_checkpoint(self.output)
         head = head_parameters(self.model)
         return TrainResult(
             accuracy=self.best,
@@ -133,12 +140,12 @@ class _Run:
         is_evaluated = epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs
         val_loss, val_accuracy = math.nan, math.nan
         if is_evaluated:
-            with self._metered(not self.history), self._averaged():
+            with self._saved_when_out_of_memory(), self._metered(not self.best_epoch), self._averaged():
                 judged = self._evaluate()
                 val_loss, val_accuracy = judged.loss, judged.accuracy
                 if val_accuracy > self.best:
-                    self.best, self.best_epoch, self.best_judged = val_accuracy, epoch, judged
                     self.best_state = trained_state_dict(self.model)
+                    self.best, self.best_epoch, self.best_judged = val_accuracy, epoch, judged
         if not self.step_ms:
             self.step_ms = 1000 * (time.perf_counter() - began) / max(1, len(groups))
         row = {
@@ -162,17 +169,13 @@ class _Run:
     def _timed_step(self, micro_batches: Iterator[tuple[Tensor, Tensor]], group: list[list[int]]) -> None:
         """One optimizer step with its event, and the checkpoint that is due."""
         size = sum(map(len, group))
-        began, generators = time.perf_counter(), generator_states()
-        try:
-            with self._metered(self.step in METERED_STEPS):
-                loss, hits = self._step(micro_batches, size, len(group))
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                self.optimizer.zero_grad(set_to_none=True)
-                self._save(generators)
-            raise
+        began = time.perf_counter()
+        with self._metered(self.step in self.metered_steps):
+            with self._saved_when_out_of_memory():
+                loss, hits = self._gradients(micro_batches, size, len(group))
+            self._update()
         took = time.perf_counter() - began
-        if self.step not in METERED_STEPS:
+        if self.step not in self.metered_steps:
             self.step_ms = 1000 * took if not self.step_ms else 0.9 * self.step_ms + 100 * took
         self.step += 1
         self.right, self.loss_sum = self.right + hits, self.loss_sum + loss * size
@@ -199,15 +202,16 @@ class _Run:
             self._save()
             raise
 
-    def _step(self, micro_batches: Iterator[tuple[Tensor, Tensor]], size: int, num_parts: int) -> tuple[float, int]:
-        """One optimizer step over micro-batches. Returns (mean loss, right answers)."""
-        share = schedule(self.step, self.total_steps, self.config.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = share * group["base_lr"]
+    def _gradients(
+        self, micro_batches: Iterator[tuple[Tensor, Tensor]], size: int, num_parts: int
+    ) -> tuple[float, int]:
+        """Forward and backward of a step's micro-batches. Returns (mean loss, right answers)."""
         training_mode(self.model, self.resting)
         loss_sum, right = 0.0, 0
         for _ in range(num_parts):
             x, y = next(micro_batches)
+            if len(y) == 1 < self.plan.micro_batch:  # the last part
+                rest_batch_norms(self.model)
             with precision(self.plan), compress(self.model, self.plan):
                 logits = self.model(x)
             loss = functional.cross_entropy(logits.float(), y, label_smoothing=self.config.label_smoothing)
@@ -215,11 +219,29 @@ class _Run:
             loss_sum += float(loss.detach()) * len(y)
             right += int((logits.detach().argmax(-1) == y).sum())
             del logits, loss, x, y
+        return loss_sum / size, right
+
+    def _update(self) -> None:
+        """The optimizer's step, and the average's."""
+        share = schedule(self.step, self.total_steps, self.config.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = share * group["base_lr"]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.model)
-        return loss_sum / size, right
+
+    @contextlib.contextmanager
+    def _saved_when_out_of_memory(self) -> Iterator[None]:
+        """A checkpoint as of before the block, which leaves weights alone; none where it estimates statistics."""
+        generators = generator_states()
+        try:
+            yield
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if is_out_of_memory(error) and not (self.model.training and self.estimates):
+                self.optimizer.zero_grad(set_to_none=True)
+                self._save(generators)
+            raise
 
     def _is_stopped_early(self) -> bool:
         patience = self.config.patience
@@ -248,6 +270,8 @@ class _Run:
         before = live_bytes(self.model, self.optimizer)
         if self.average is not None:
             before += sum(tensor.nbytes for tensor in self.average.shadow.values())
+        if self.device.type == "cpu":
+            before += sum(tensor.nbytes for tensor in self.best_state.values())
         with PeakMeter(self.device) as meter:
             yield
         if before + meter.peak_bytes > self.peak:

@@ -39,3 +39,13 @@ def training_mode(model: nn.Module, resting: Sequence[nn.Module]) -> None:
     model.train()
     for module in resting:
         module.eval()
+
+
+def rest_batch_norms(model: nn.Module) -> None:
+    """Every BatchNorm in evaluation mode until `training_mode`: one sample left over is nothing to estimate from.
+
+    Where its map is a single value BatchNorm refuses it.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()

@@ -104,12 +104,10 @@ class WeightAverage:
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:
-        """Exchange the model's weights and the averaged ones; twice is as before."""
+        """Exchange the model's weights and the averaged ones, without copies; twice is as before."""
         parameters = dict(model.named_parameters())
         for name, average in self.shadow.items():
-            current = parameters[name].detach().clone()
-            parameters[name].copy_(average)
-            average.copy_(current)
+            self.shadow[name], parameters[name].data = parameters[name].data, average
 
     def state(self) -> dict[str, Tensor | int]:
         """What a checkpoint keeps."""

@@ -36,6 +36,14 @@ def test_figures_of_jobs_devices_and_predictions(service: TestClient, submit: An
     assert "team" not in text
 
 
+def test_a_method_nobody_knows_makes_no_label_of_its_own(service: TestClient) -> None:
+    for name in ("ONE", "TWO"):
+        service.request(name, "/v1/jobs")
+    text = service.get("/metrics").text
+    assert value(text, 's2a_http_request_seconds_count{method="other",route="/v1/jobs",status="405"}') == 2
+    assert 'method="ONE"' not in text
+
+
 def test_the_dashboard_asks_for_metrics_that_exist(service: TestClient) -> None:
     service.get("/v1/jobs")
     text = service.get("/metrics").text

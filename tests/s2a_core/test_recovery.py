@@ -1,6 +1,8 @@
 """A run that is out of memory goes on from its last step with a tighter plan, and says so when nothing is left."""
 
 import dataclasses
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +16,8 @@ from s2a_core.models import load_model
 from s2a_core.planning.types import Plan
 from s2a_core.profiling import Profile
 from s2a_core.recovery import train_within
-from s2a_core.train import TrainConfig, TrainResult
+from s2a_core.train import TrainConfig, TrainResult, loop
+from s2a_core.train.recipe import WeightAverage
 from tests.s2a_core.runs import few_digits, hand_plan
 
 ERRORS = [
@@ -23,20 +26,55 @@ ERRORS = [
 ]
 
 
-def run(output: Path, failures: list[int], error: Exception) -> tuple[TrainResult, Plan, list[dict[str, Any]]]:
+def run(
+    output: Path,
+    failures: list[int],
+    error: Exception,
+    config: TrainConfig = TrainConfig(epochs=2),
+    name: str = "s2a_tiny",
+    adapter: str = "bias",
+    margin_bytes: int = 0,
+    num_train: int = 48,
+) -> tuple[TrainResult, Plan, list[dict[str, Any]]]:
     """Train while the forward passes numbered in `failures` raise `error`."""
     torch.manual_seed(0)
-    model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("bias",)))
+    model = add_adapters(load_model(name, num_classes=10), AdapterSpec((adapter,)), 32)
+    plan = hand_plan(adapter)
+    plan = dataclasses.replace(plan, predicted=dataclasses.replace(plan.predicted, breakdown={"margin": margin_bytes}))
     calls, events = iter(range(10**6)), []
 
     def fail(module: torch.nn.Module, args: Any) -> None:
         if module.training and next(calls) in failures:
             raise error
 
-    model.blocks[3].register_forward_pre_hook(fail)
-    config = TrainConfig(epochs=2)
+    list(model.modules())[-1].register_forward_pre_hook(fail)
     profile = cast(Profile, None)
-    return (*train_within(model, few_digits(), hand_plan(), lambda: profile, config, output, events.append), events)
+    data = few_digits(num_train)
+    return (*train_within(model, data, plan, lambda: profile, config, output, events.append), events)
+
+
+def assert_same(one: TrainResult, other: TrainResult) -> None:
+    """The same numbers and weights to the bit."""
+    assert one.step_losses == other.step_losses
+    assert [row["val_loss"] for row in one.history] == [row["val_loss"] for row in other.history]
+    assert all(torch.equal(one.state_dict[k], v) for k, v in other.state_dict.items())
+
+
+def planned_again(monkeypatch: pytest.MonkeyPatch, adapter: str = "bias") -> None:
+    monkeypatch.setattr(recovery, "make_plan", lambda *args: hand_plan(adapter))
+
+
+def failing(function: Callable[..., Any], number: int) -> Callable[..., Any]:
+    """`function`, out of memory in its call of this number once its work is done."""
+    calls = itertools.count()
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        found = function(*args, **kwargs)
+        if next(calls) == number:
+            raise ERRORS[0]
+        return found
+
+    return call
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -58,6 +96,63 @@ def test_a_run_out_of_memory_loses_no_step(error: Exception, tmp_path: Path, mon
     assert sum("out of memory" in event.get("message", "") for event in events) == 2
     steps = [event["step"] for event in events if event["type"] == "step"]
     assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("number", [0, 4])
+@pytest.mark.parametrize("part", ["optimizer", "average"])
+def test_no_step_is_taken_twice_where_its_update_was_out_of_memory(
+    part: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(epochs=2, ema_decay=0.8)
+    whole, _, _ = run(tmp_path / "whole", [], ERRORS[0], config)
+    planned_again(monkeypatch)
+    owner, name = (torch.optim.AdamW, "step") if part == "optimizer" else (WeightAverage, "update")
+    monkeypatch.setattr(owner, name, failing(getattr(owner, name), number))
+    assert_same(run(tmp_path / "cut", [], ERRORS[0], config)[0], whole)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_evaluation_out_of_memory_loses_no_epoch(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(epochs=2, ema_decay=0.8)
+    whole, _, _ = run(tmp_path / "whole", [], ERRORS[0], config)
+    planned_again(monkeypatch)
+    monkeypatch.setattr(loop, "evaluate", failing(loop.evaluate, number))
+    cut, _, events = run(tmp_path / "cut", [], ERRORS[0], config)
+    assert_same(cut, whole)
+    steps = [event["step"] for event in events if event["type"] == "step"]
+    assert steps == sorted(set(steps))
+
+
+def test_statistics_of_a_batch_out_of_memory_are_not_counted_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned_again(monkeypatch, "full")
+    whole, cut = (  # of 41 images the last micro-batch has one, which is not estimated from
+        run(tmp_path / str(len(failures)), failures, ERRORS[0], name="test_resnet", adapter="full", num_train=41)[0]
+        for failures in ([], [1, 13])
+    )
+    assert_same(cut, whole)
+
+
+def test_a_checkpoint_that_lay_there_is_not_what_a_run_out_of_memory_goes_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(epochs=2, ema_decay=0.8)
+    whole, _, _ = run(tmp_path / "whole", [], ERRORS[0], config)
+    run(tmp_path / "cut", [], ERRORS[0], dataclasses.replace(config, lr=0.5))
+    planned_again(monkeypatch)
+    monkeypatch.setattr(loop, "WeightAverage", failing(WeightAverage, 0))
+    assert_same(run(tmp_path / "cut", [], ERRORS[0], config)[0], whole)
+
+
+def test_what_the_first_plan_kept_free_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    margins = []
+    monkeypatch.setattr(recovery, "make_plan", lambda *args: margins.append(args[-1]) or hand_plan())
+    run(tmp_path, [0, 1], ERRORS[0], margin_bytes=2**20)
+    share = int(0.1 * hand_plan().budget_bytes)
+    assert margins == [2**20 + share, 2**20 + 2 * share]
 
 
 def test_what_never_fits_ends_with_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi.testclient import TestClient
+
+from app.executors.base import DeviceReading
+from app.models.tables import Job
+from app.queue.scheduler import Scheduler
+from app.store import attempts, jobs
+from tests.app.conftest import PretendExecutor
 
 BODY = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB"}
 
@@ -38,6 +45,41 @@ def test_a_change_meant_for_an_older_version_is_refused(service: TestClient, sub
     assert (late.status_code, late.json()["code"], late.json()["details"]) == (412, "changed", {"version": 2})
     assert service.post(f"{path}/resume", headers={"If-Match": "nonsense"}).status_code == 422
     assert service.post(f"{path}/resume", headers={"If-Match": "*"}).status_code == 202
+
+
+def test_a_place_in_the_queue_changes_the_tag_and_not_the_version(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    executor.readings = [DeviceReading("w", "cpu", "cpu", 64 * 2**20)]
+    scheduler.tick()
+    submit()
+    path = f"/v1/jobs/{submit()}"
+    tag = service.get(path).headers["etag"]
+    scheduler.tick()
+    answer = service.get(path, headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.json()["position"], answer.json()["version"]) == (200, 1, 1)
+    assert service.get(path, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert service.post(f"{path}/pause", headers={"If-Match": tag}).status_code == 202
+
+
+def test_the_tag_of_a_job_that_trains_can_be_sent_back(service: TestClient, submit: Any) -> None:
+    job = submit()
+    with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        row = session.get(Job, job)
+        attempts.claim(session, row, "hash")
+        row.phases = [{"name": "training", "started_at": time.time() - 10, "ended_at": None}]
+        jobs.add_event(session, row, "step", {"step": 1, "total_steps": 9})
+    first = service.get(f"/v1/jobs/{job}")
+    assert first.json()["estimated_finish_at"] is not None
+    with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        jobs.add_event(session, session.get(Job, job), "step", {"step": 5, "total_steps": 9})
+    second = service.get(f"/v1/jobs/{job}", headers={"If-None-Match": first.headers["etag"]})
+    assert second.status_code == 200
+    assert second.json()["version"] == first.json()["version"]
+    paused = service.post(f"/v1/jobs/{job}/pause", headers={"If-Match": first.headers["etag"]})
+    assert (paused.status_code, paused.json()["status"]) == (202, "pausing")
+    late = service.post(f"/v1/jobs/{job}/cancel", headers={"If-Match": second.headers["etag"]})
+    assert late.status_code == 412
 
 
 def test_the_same_key_and_body_make_one_job(service: TestClient) -> None:

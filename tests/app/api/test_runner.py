@@ -20,6 +20,15 @@ def test_they_are_hidden_and_refuse_an_unknown_attempt(service: TestClient) -> N
     assert service.get("/v1/runner/attempts/att_x/request").status_code == 404
 
 
+def test_the_token_is_looked_at_before_a_body_is_read(service: TestClient) -> None:
+    for path in ("events", "state", "heartbeat"):
+        url = f"/v1/runner/attempts/att_x/{path}"
+        wrong = service.post(url, content=b"[", headers={"Content-Type": "application/json"})
+        assert wrong.status_code == 404
+        none = service.post(url, content=b"[", headers={"Content-Type": "application/json", "Authorization": ""})
+        assert none.status_code == 401
+
+
 def test_a_large_file_goes_to_the_disk_in_pieces_and_one_that_is_cut_off_leaves_nothing(
     service: TestClient,
     submit: Any,

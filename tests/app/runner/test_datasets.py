@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import random
+import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from app.runner.datasets import work
@@ -38,6 +41,35 @@ def test_a_child_that_was_killed_halfway_leaves_work_the_next_one_can_do(tmp_pat
     (tmp_path / "upload").rename(tmp_path / "archive.zip")
     (tmp_path / "unpacking" / "half").mkdir(parents=True)
     assert work(order(tmp_path))["status"] == "ready"
+
+
+def test_a_child_that_was_killed_before_it_could_answer_has_lost_nothing(tmp_path: Path) -> None:
+    archive(tmp_path / "upload")
+    first = work(order(tmp_path))
+    again = work(order(tmp_path))
+    assert (again["status"], again["summary"]["fingerprint"]) == ("ready", first["summary"]["fingerprint"])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".exe"])
+def test_names_that_are_no_utf8_can_be_told(suffix: str, tmp_path: Path) -> None:
+    archive(tmp_path / "zip")
+    with tarfile.open(tmp_path / "upload", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as file:
+        with zipfile.ZipFile(tmp_path / "zip") as images:
+            for name in images.namelist():
+                member = tarfile.TarInfo(f"é/{name.removeprefix('top/')}".replace(".png", suffix))
+                member.size = images.getinfo(name).file_size
+                file.addfile(member, images.open(name))
+                member.name = "b" + member.name
+                file.addfile(member, images.open(name))
+    answer = work(order(tmp_path))
+    assert answer["status"] == ("ready" if suffix == ".png" else "refused")
+    assert "\\udce9" in json.dumps(answer, ensure_ascii=False).encode().decode()
+
+
+def test_an_upload_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
+    answer = work(order(tmp_path))
+    assert (answer["status"], answer["reason"]["code"]) == ("refused", "bad_dataset")
+    assert "upload it again" in answer["reason"]["message"]
 
 
 def test_a_named_source(tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.services import children
@@ -52,3 +57,40 @@ def test_the_end_of_the_service_ends_it(module: str) -> None:
     with pytest.raises(children.Stopped):
         children.run(module, {"s": 60, "ok": True}, 60, stop)
     assert time.monotonic() - start < 10
+
+
+def test_work_that_is_no_longer_ours_ends(module: str) -> None:
+    def lost() -> None:
+        raise children.Stopped
+
+    start = time.monotonic()
+    with pytest.raises(children.Stopped):
+        children.run(module, {"s": 60, "ok": True}, 60, threading.Event(), lost, 0.1)
+    assert time.monotonic() - start < 10
+
+
+def test_a_child_ends_when_the_service_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sleeper.py").write_text(
+        "import os, pathlib, time\n"
+        "from app.runner.documents import serve\n"
+        "def work(order):\n"
+        "    part = pathlib.Path(order['pid'] + '.part')\n"
+        "    part.write_text(str(os.getpid()))\n"
+        "    part.rename(order['pid'])\n"
+        "    time.sleep(60)\n"
+        "serve(work, 'failed')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(children.__file__).parents[2])]))
+    pid = tmp_path / "pid"
+    code = (
+        "import threading; from app.services import children; "
+        f"children.run('sleeper', {{'pid': {str(pid)!r}}}, 60, threading.Event())"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as service:
+        deadline = time.monotonic() + 30
+        while not pid.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        child = psutil.Process(int(pid.read_text()))
+        service.send_signal(signal.SIGKILL)
+    child.wait(5)

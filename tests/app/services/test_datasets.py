@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
+from app.models import Dataset
+from app.services.children import Stopped
 from app.services.datasets import DatasetDesk
+from app.store.database import Database
 
 
 def made(service: TestClient, source: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +46,101 @@ def test_a_validation_whose_worker_died_is_taken_again(service: TestClient, tmp_
     assert first is not None
     desk.release(first[0])
     assert desk.take() == first
+
+
+@pytest.fixture
+def uploaded(service: TestClient, tmp_path: Path) -> tuple[str, Path]:
+    """(id, folder) of a dataset whose upload has arrived."""
+    dataset = made(service, {"kind": "upload", "size": 1})
+    url = f"/v1/uploads/{dataset['upload']['id']}"
+    assert service.patch(url, content=b"x", headers={"Upload-Offset": "0"}).status_code == 200
+    return dataset["id"], tmp_path / "datasets" / dataset["id"]
+
+
+REFUSED = {"status": "refused", "reason": {"code": "bad_dataset", "message": "m", "details": {}}}
+
+
+def expire_leases(database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(update(Dataset).values(lease_expires_at=1.0))
+
+
+def test_a_worker_that_lost_its_lease_stops_and_touches_nothing(
+    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
+) -> None:
+    dataset_id, folder = uploaded
+    database = service.app.state.database  # type: ignore[attr-defined]
+    late, other = DatasetDesk(database, tmp_path), DatasetDesk(database, tmp_path)
+    late.take()
+    late.keep(dataset_id)
+    expire_leases(database)
+    assert other.take() is not None
+    with pytest.raises(Stopped):
+        late.keep(dataset_id)
+    late.finish(dataset_id, REFUSED)
+    assert (folder / "upload").is_file()
+    other.keep(dataset_id)
+    other.finish(dataset_id, {"status": "ready", "summary": {}, "num_bytes": 1})
+    assert service.get(f"/v1/datasets/{dataset_id}").json()["status"] == "ready"
+
+
+def test_a_worker_that_is_late_deletes_no_dataset_that_is_ready(
+    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
+) -> None:
+    dataset_id, folder = uploaded
+    database = service.app.state.database  # type: ignore[attr-defined]
+    late, other = DatasetDesk(database, tmp_path), DatasetDesk(database, tmp_path)
+    late.take()
+    expire_leases(database)
+    other.take()
+    other.finish(dataset_id, {"status": "ready", "summary": {}, "num_bytes": 1})
+    late.finish(dataset_id, REFUSED)
+    assert (folder / "upload").is_file()
+    assert service.get(f"/v1/datasets/{dataset_id}").json()["status"] == "ready"
+
+
+def test_nothing_stays_of_a_dataset_that_is_refused(
+    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
+) -> None:
+    dataset_id, folder = uploaded
+    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    desk.take()
+    desk.finish(dataset_id, REFUSED)
+    assert list(folder.parent.iterdir()) == []
+    assert service.get(f"/v1/datasets/{dataset_id}").json()["reason"] == REFUSED["reason"]
+
+
+def test_a_service_that_is_killed_while_it_deletes_leaves_no_half_dataset(
+    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id, folder = uploaded
+    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    desk.take()
+    with monkeypatch.context() as killed:
+        killed.setattr("app.services.datasets.shutil.rmtree", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            desk.finish(dataset_id, REFUSED)
+    assert not folder.exists()
+    desk.finish(dataset_id, REFUSED)
+    assert list(folder.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_nothing_stays_of_a_dataset_that_was_removed_while_its_child_worked(
+    is_finished: bool, service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
+) -> None:
+    dataset_id, folder = uploaded
+    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    desk.take()
+    assert service.delete(f"/v1/datasets/{dataset_id}").status_code == 204
+    (folder / "images").mkdir(parents=True)
+    if is_finished:
+        desk.finish(dataset_id, {"status": "ready", "summary": {}, "num_bytes": 1})
+    else:
+        with pytest.raises(Stopped):
+            desk.keep(dataset_id)
+        desk.release(dataset_id)
+    assert not folder.exists()
 
 
 def test_an_upload_larger_than_allowed_is_refused(service: TestClient) -> None:

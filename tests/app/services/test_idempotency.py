@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from fastapi.testclient import TestClient
 from app.errors import InProgress, KeyReused
 from app.services.idempotency import IdempotencyService
 from app.services.keys import Caller
+from app.store import idempotency
 
 
 @pytest.fixture
@@ -34,6 +37,21 @@ def test_an_act_is_done_once(service: TestClient, caller: Caller) -> None:
     with pytest.raises(KeyReused):
         once(caller, "k", [2], 201, act)
     assert once(caller, None, [1], 201, lambda: {"id": "y"}) == ({"id": "y"}, False)
+
+
+def test_an_abandoned_or_forgotten_request_is_done_again(
+    service: TestClient, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = service.app.state.database  # type: ignore[attr-defined]
+    once = IdempotencyService(database).once
+    with database.transaction() as session:
+        idempotency.begin(session, caller.team_id, "k", hashlib.sha256(b"[1]").hexdigest())
+    with pytest.raises(InProgress):
+        once(caller, "k", [1], 201, lambda: {"id": "x"})
+    for passed_s, request, number in ((61.0, [1], "x"), (25 * 3600.0, [2], "y")):
+        later = time.time() + passed_s
+        monkeypatch.setattr(time, "time", lambda later=later: later)
+        assert once(caller, "k", request, 201, lambda number=number: {"id": number}) == ({"id": number}, False)
 
 
 def test_an_act_that_failed_may_be_tried_again(service: TestClient, caller: Caller) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.services.models import ModelCatalog
+from s2a_core.errors import UnknownModel
 
 
 def test_models_are_found_by_words(service: TestClient) -> None:
@@ -49,6 +50,18 @@ def test_another_release_of_timm_is_listed_by_a_child(tmp_path: Path, monkeypatc
     assert started[0][1:3] == ["-m", "app.runner.models"]
     assert [entry["name"] for entry in catalog.models()] == ["new_net"]
     catalog.close()
+
+
+def test_without_timm_the_list_that_comes_with_s2a_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    catalog = ModelCatalog(tmp_path)
+    assert catalog.get("vit_base_patch16_224")["family"] == "vision_transformer"
+    catalog.require("vit_base_patch16_224")
+    with pytest.raises(UnknownModel):
+        catalog.require("deit_tny_patch16_224")
 
 
 def test_a_model_that_timm_does_not_have_is_refused_before_anything_waits(service: TestClient) -> None:

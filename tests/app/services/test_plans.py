@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from app.models import Device
 from app.services.plans import PlanDesk, is_better, trade
 
 ASK = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB", "batch_size": 8, "epochs": 2}
@@ -105,3 +106,19 @@ def test_what_buys_nothing_is_no_alternative() -> None:
     exact = {**PREDICTED, "gradient_error": 3e-7}
     assert not is_better({**larger, "gradient_error": 1e-7}, exact)
     assert trade(exact, {**larger, "gradient_error": 1e-7}) == "10 MiB more memory, exact gradients, the same time"
+
+
+def test_a_plan_for_a_gpu_waits_for_a_worker_that_has_one(service: TestClient) -> None:
+    ask = {key: value for key, value in ASK.items() if key != "epochs"}
+    plan = service.post("/v1/plans", json={**ask, "device": "cuda"}).json()
+    assert plan["reason"]["message"] == "waits for a worker with a cuda device to profile and plan it"
+    database = service.app.state.database  # type: ignore[attr-defined]
+    assert PlanDesk(database, {"cpu"}).take() is None
+    taken = PlanDesk(database, {"cpu", "cuda"}).take()
+    assert taken is not None
+    assert taken[0] == plan["id"]
+    with database.transaction() as session:
+        session.add(Device(worker="w", kind="cpu", name="cpu", capacity_bytes=2**30))
+    refused = service.post("/v1/plans", json={**ask, "device": "cuda"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "no_device_fits")
+    assert refused.json()["title"] == "no device is 'cuda'; there are: cpu"

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from app.models import Upload
+from app.store import datasets
 
 
 @pytest.fixture
@@ -34,6 +35,18 @@ def test_parts_are_appended_and_a_client_can_ask_where_to_go_on(service: TestCli
     assert (last.status_code, last.headers["upload-offset"]) == (200, "10")
     assert service.get(upload["dataset"]).json()["status"] == "validating"
     assert service.get(upload["url"]).status_code == 404
+
+
+def test_a_last_part_that_could_not_be_written_down_can_be_sent_again(
+    service: TestClient, upload: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(service, upload, 0, b"01234")
+    with monkeypatch.context() as broken:
+        broken.setattr(datasets, "end_upload", lambda *_: 1 / 0)
+        assert send(service, upload, 5, b"56789").status_code == 500
+    assert send(service, upload, 5, b"56789").json()["received"] == 10
+    folder = tmp_path / "datasets" / upload["dataset"].rsplit("/", 1)[-1]
+    assert (folder / "upload").read_bytes() == b"0123456789"
 
 
 def test_an_upload_can_be_dropped(service: TestClient, upload: dict[str, Any], tmp_path: Path) -> None:

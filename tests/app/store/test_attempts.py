@@ -16,7 +16,7 @@ def test_an_attempt_reserves_its_budget_until_it_ends(service: TestClient, submi
         assert job is not None
         attempt = attempts.start(session, job, "hash")
         assert (attempt.epoch, job.current_epoch) == (1, 1)
-        assert attempts.current(session, job) is attempt
+        assert attempts.find(session, attempt.id) is attempt
         assert attempts.reserved_bytes(session) == 1000
         attempts.end(attempt, "over")
         session.flush()

@@ -14,6 +14,9 @@ def test_claims_and_users(filled: Database) -> None:
         assert datasets.claim(session, 60) is None
         made.lease_expires_at = 1.0
         assert datasets.claim(session, 60) is made
+        assert made.lease_expires_at is not None
+        assert datasets.held(session, made.id, made.lease_expires_at) is made
+        assert datasets.held(session, made.id, 1.0) is None
         assert datasets.find(session, made.id, "team_2") is None
         session.add(Job(team_id="team_1", request={"dataset": made.id}, budget_bytes=1, id="job_2"))
         session.flush()

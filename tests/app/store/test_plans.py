@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.models import Plan
+from app.models import Plan, Team
 from app.store import plans
 from app.store.database import Database
 
@@ -18,6 +18,25 @@ def test_claims(filled: Database) -> None:
         second.lease_expires_at = 1.0
         assert plans.claim(session, 60) is second
         assert plans.find(session, "plan_a", "team_2") is None
+
+
+def test_a_worker_claims_plans_for_its_devices_and_for_any(database_url: str) -> None:
+    database = Database(database_url)
+    database.migrate()
+    with database.transaction() as session:
+        session.add(Team(id="team_1", name="a"))
+        session.flush()
+        for at, device in enumerate(("cuda", None, "cpu"), 1):
+            asked = {"model": "m", **({"device": device} if device else {})}
+            plans.add(session, Plan(id=f"plan_{device}", team_id="team_1", request=asked, created_at=float(at)))
+        claimed = [plans.claim(session, 60, {"cpu"}) for _ in range(3)]
+        assert [plan and plan.id for plan in claimed] == ["plan_None", "plan_cpu", None]
+        found = plans.claim(session, 60, {"cpu", "cuda"})
+        assert found is not None
+        found.lease_expires_at = 1.0
+        assert plans.claim(session, 60, {"cpu"}) is None
+        assert plans.claim(session, 60, {"cuda"}) is found
+    database.close()
 
 
 def test_profiles(filled: Database) -> None:

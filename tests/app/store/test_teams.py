@@ -1,4 +1,4 @@
-"""A team is found by its name and its id."""
+"""A team is found by its id; its name is its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from app.store.database import Database
 
 def test_teams(filled: Database) -> None:
     with filled.transaction() as session:
-        made = teams.add(session, Team(name="b"))
-        assert teams.named(session, "b") is teams.find(session, made.id) is made
-        assert teams.named(session, "c") is None
+        made = Team(name="b")
+        assert teams.add(session, made)
+        assert teams.find(session, made.id) is made
+        assert not teams.add(session, Team(name="b"))
         assert [team.id for team in teams.listed(session, "team_1", 9, None)[0]] == ["team_1"]
         assert len(teams.listed(session, None, 9, None)[0]) == 2

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any, ClassVar
 
 from fastapi.testclient import TestClient
+from sqlalchemy.event import listen, remove
 
+from app.models.tables import Event
 from tests.app.web.conftest import Send
 
 FIELDS = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB", "epochs": "2", "objective": "accuracy"}
@@ -30,6 +34,23 @@ def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_in_stays(send:
     assert answer.text.count('aria-invalid="true"') == 2
     assert 'value="&lt;b&gt;kept&lt;/b&gt;"' in answer.text
     assert send("/jobs", **{**FIELDS, "data": "ds_missing"}).text.count("no dataset ds_missing") == 1
+
+
+def test_fields_carry_their_limits_and_where_names_are_suggested(pages: TestClient) -> None:
+    class Inputs(HTMLParser):
+        found: ClassVar[dict[str, dict[str, str | None]]] = {}
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag == "input":
+                given = dict(attrs)
+                self.found[str(given.get("id"))] = given
+
+    inputs = Inputs()
+    inputs.feed(pages.get("/jobs/new").text)
+    model, epochs = inputs.found["f-model"], inputs.found["f-epochs"]
+    assert ("required" in model, model["data-suggest"]) == (True, "/v1/models?limit=12&q=")
+    assert (epochs["min"], epochs["max"]) == ("1", "10000")
+    assert pages.get(f"{model['data-suggest']}s2a").json()["items"][0]["name"] == "s2a_tiny"
 
 
 def test_an_unknown_action_and_another_teams_job_are_pages_of_their_own(pages: TestClient, send: Send) -> None:
@@ -61,3 +82,30 @@ def test_a_running_job_shows_its_plan_curves_and_measured_memory(pages: TestClie
     assert "training loss" in text
     assert "inside the budget" in text
     assert "would need" in text
+
+
+def test_the_page_of_a_long_job_reads_what_it_shows_and_no_more(
+    pages: TestClient, send: Send, runner: Callable[[str], None]
+) -> None:
+    path = send("/jobs", **FIELDS).url.path
+    job = path.rsplit("/", 1)[1]
+    runner(job)
+    step = {"total_steps": 1500, "images_per_s": 9.0, "peak_bytes": 2**20}
+    with pages.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        for number in range(100, 1300):
+            payload = {**step, "step": number}
+            session.add(Event(job_id=job, seq=number, epoch=1, type="step", payload=payload))
+    loaded: list[int] = []
+
+    def count(event: Event, context: object) -> None:
+        loaded.append(event.seq)
+
+    listen(Event, "load", count)
+    try:
+        text = pages.get(path).text
+    finally:
+        remove(Event, "load", count)
+    assert "step 1299 of 1500" in text
+    assert "held for backward" in text
+    assert "events?after=1299" in text
+    assert len(loaded) < 100

@@ -96,6 +96,8 @@ def test_accuracy_says_what_is_missing_and_then_shows_the_spread(pages: TestClie
             pair = {"model": "m", "adapter": "bias", "device": "cpu", "precision": "fp32", "source": "job"}
             session.add(PredictionPair(**pair, predicted_bytes=100, measured_bytes=measured))
     text = pages.get("/accuracy").text
+    assert "takes real steps" in text
+    assert "safety margin" not in text
     assert text.count('<circle class="dot') == 3
     assert "2.00 %" in text
 

@@ -61,10 +61,12 @@ def test_a_uniform_policy_takes_masks_where_those_are_exact() -> None:
     assert {policy.storage(s.name) for s in specs if s.op == "conv"} == {Storage.NONE}
 
 
-def test_a_uniform_policy_keeps_the_layers_of_lora_at_eight_bits() -> None:
+def test_a_uniform_policy_keeps_the_layers_of_lora_and_the_head_at_eight_bits() -> None:
     model = timm.create_model("mobilenetv2_035", num_classes=3).eval()
     specs = discover(add_adapters(model, AdapterSpec(("lora",)), 64), torch.randn(2, 3, 64, 64))
     layers = [s for s in specs if s.op == "low_rank_conv"]
     assert len(layers) == 34  # one site a layer: 16 expand, 17 project, 1 is the last before the head
+    layers += [s for s in specs if s.name == "classifier:linear"]
+    assert len(layers) == 35
     for bits in (4, 8):
         assert {uniform_policy(specs, bits).storage(s.name) for s in layers} == {Storage.B8}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import random
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -107,10 +110,50 @@ def test_rubbish_and_empty_archives_are_named(tmp_path: Path) -> None:
             unpack(tmp_path / name, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_entry_of_a_zip_is_named(method: int, tmp_path: Path) -> None:
+    packed = tmp_path / "a.zip"
+    with zipfile.ZipFile(packed, "w", method) as zipped:
+        zipped.writestr("a/1.png", b"fine" * 100)
+        zipped.writestr("a/2.png", random.Random(0).randbytes(500))
+        offset = zipped.getinfo("a/2.png").header_offset
+    content = bytearray(packed.read_bytes())
+    content[offset + 60 : offset + 90] = b"\xff" * 30
+    packed.write_bytes(content)
+    with pytest.raises(BadDataset, match=r"a\.zip: a/2\.png: cannot be unpacked .*make it again"):
+        unpack(packed, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_a_tar_that_was_cut_off_names_the_entry(suffix: str, tmp_path: Path) -> None:
+    members = [(file_member(f"a/{i}.png"), random.Random(i).randbytes(30_000)) for i in range(3)]
+    packed = tar_with(tmp_path / f"a{suffix}", members)
+    packed.write_bytes(packed.read_bytes()[:45_000])
+    with pytest.raises(BadDataset, match=r"a/1\.png: cannot be unpacked"):
+        unpack(packed, tmp_path / "cache")
+
+
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
     packed = tar_with(tmp_path / "a.tar", [(file_member("a/1.png"), b"x"), (file_member("a/1.png"), b"y")])
     with pytest.raises(BadDataset, match="twice"):
         unpack(packed, tmp_path / "cache")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes as a name: Linux")
+def test_names_in_old_encodings_open(tmp_path: Path, make_folder: MakeFolder) -> None:
+    files = sorted(make_folder(classes=("a", "cafe")).rglob("*.png"))
+    packed = tmp_path / os.fsdecode(b"\xe9.tar")
+    with tarfile.open(packed, "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as tar:
+        for file in files:
+            tar.add(file, f"{file.parent.name}/{file.name}".replace("cafe", "café"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        for file in files:
+            zipped.write(file, f"{file.parent.name}/{file.name}")
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(b"cafe/", "café/".encode("cp437")))
+    assert open_dataset(packed, cache=tmp_path / "cache").classes == ("a", "caf\\udce9")
+    assert open_dataset(tmp_path / "a.zip", cache=tmp_path / "cache").classes == ("a", "café")
 
 
 def test_archives_are_known_by_name() -> None:

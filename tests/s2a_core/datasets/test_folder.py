@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,32 @@ def test_one_directory_around_the_classes_is_passed_through(make_folder: MakeFol
 def test_train_alone_is_split_later(make_folder: MakeFolder) -> None:
     listing = list_folder(make_folder(("train",)))
     assert (listing.classes, len(listing.train), listing.val, listing.problems) == (["a", "b"], 10, None, [])
+
+
+@pytest.mark.parametrize(
+    "classes", [("car", "train"), ("car", "test", "train", "val"), ("Validation", "cat", "training")]
+)
+def test_a_class_may_be_called_like_a_split(classes: tuple[str, ...], make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(classes=classes))
+    assert (tuple(listing.classes), listing.val, len(listing.train)) == (classes, None, 5 * len(classes))
+    assert listing.problems == listing.warnings == []
+
+
+def test_splits_may_hold_a_class_called_train(make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(("train", "test"), ("test", "train")))
+    assert (listing.classes, len(listing.train), len(listing.val or [])) == (["test", "train"], 10, 10)
+
+
+def test_splits_without_classes_are_no_classes(make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(classes=("train", "val")))
+    assert listing.problems == ["its images lie in no class directory: make one directory per class, DIR/CLASS/IMAGE"]
+
+
+def test_images_beside_the_splits_are_named(make_folder: MakeFolder) -> None:
+    folder = make_folder(("train", "val"))
+    write_image(folder / "plane" / "1.png")
+    (folder / "docs").mkdir()
+    assert list_folder(folder).warnings == ["directories beside the splits are not used: docs, plane"]
 
 
 def test_images_deeper_in_a_class_belong_to_it(make_folder: MakeFolder) -> None:
@@ -60,3 +88,29 @@ def test_a_missing_class_in_validation_is_a_warning(make_folder: MakeFolder, tmp
     listing = list_folder(folder)
     assert listing.problems == []
     assert listing.warnings == ["no validation image of b"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes as a name: Linux")
+def test_names_that_are_no_utf8_are_printable_and_distinct_and_still_open(make_folder: MakeFolder) -> None:
+    folder = make_folder(("train", "val"), ("caf\\udce9", os.fsdecode(b"caf\xe9"), os.fsdecode(b"caf\xe8"), "猫"))
+    write_image(folder / "train" / "猫" / os.fsdecode(b"\xff.png"))
+    listing = list_folder(folder)
+    assert listing.classes == ["caf\\udce9", "caf\\udce8", "caf\\udce9 (2)", "猫"]
+    assert listing.problems == listing.warnings == []
+    assert sorted({sample.label for sample in listing.val or []}) == [0, 1, 2, 3]
+    assert "train/猫/\\udcff.png" in [sample.name for sample in listing.train]
+    for sample in listing.train:
+        sample.name.encode()
+        assert isinstance(sample.source, Path)
+        assert sample.source.is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes as a name: Linux")
+def test_problems_name_such_files_printably(make_folder: MakeFolder) -> None:
+    folder = make_folder(("train", "val"))
+    (folder / "train" / os.fsdecode(b"\xe9")).mkdir()
+    write_image(folder / "val" / os.fsdecode(b"\xe8") / "1.png")
+    assert list_folder(folder).problems == [
+        "val/\\udce8: no such class in the training part",
+        "train/\\udce9: the class holds no image",
+    ]

@@ -48,6 +48,42 @@ def test_a_hugging_face_dataset_becomes_a_folder_once(tmp_path: Path, monkeypatc
     assert open_dataset("hf:someone/pets", cache=tmp_path).report.num_train == 6
 
 
+def labelled(names: tuple[str, ...], labels: list[int | None]) -> Rows:
+    table = Rows({"image": Image.new("RGB", (20, 20), (i, 0, 0)), "label": label} for i, label in enumerate(labels))
+    table.features = {"image": Rows.features["image"], "label": type("ClassLabel", (), {"names": names})()}
+    return table
+
+
+def test_rows_without_a_label_are_left_out_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = {
+        "train": labelled(("cat", "dog"), [0, 1, -1, 0, 1, None]),
+        "test": labelled(("cat", "dog"), [-1] * 4),
+    }
+    monkeypatch.setitem(sys.modules, "datasets", fake_library(splits))
+    for _ in range(2):  # written, then found
+        opened = open_dataset("hf:someone/pets", cache=tmp_path)
+        assert opened.report.class_counts == {"cat": (1, 1), "dog": (1, 1)}
+        assert opened.report.split["made"]
+        assert "6 row(s) without a label are not used" in opened.report.warnings
+
+
+def test_a_dataset_without_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", fake_library({"train": labelled(("cat", "dog"), [-1, -1])}))
+    with pytest.raises(BadDataset, match="someone/pets: no row of its training part has a label"):
+        open_dataset("hf:someone/pets", cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_class_names_that_would_be_one_directory_or_none_stay_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("a/b", "a_b", "a\\b", "", "..", ".net", " a_b")
+    monkeypatch.setitem(sys.modules, "datasets", fake_library({"train": labelled(names, [*range(7), *range(7)])}))
+    opened = open_dataset("hf:someone/pets", cache=tmp_path)
+    assert sorted(opened.classes) == sorted(["a_b", "a_b (2)", "a_b (3)", "3", "_", "_net", "a_b (4)"])
+    assert set(opened.report.class_counts.values()) == {(1, 1)}
+
+
 def test_an_unreachable_hub_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", fake_library(ConnectionError("name resolution failed")))
     with pytest.raises(BadDataset, match=r"cannot be had from Hugging Face .name resolution failed.*check the name"):
@@ -82,6 +118,32 @@ def test_a_torchvision_dataset_becomes_a_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(datasets, "CIFAR10", CIFAR10)
     opened = open_dataset("cifar-10", cache=tmp_path)
     assert (opened.classes, opened.report.num_train, opened.report.num_val) == (("car", "plane"), 6, 2)
+
+
+@pytest.mark.parametrize(("name", "num_classes"), [("emnist", 47), ("qmnist", 10), ("mnist", 10)])
+def test_torchvisions_relatives_of_mnist_can_be_had(
+    name: str, num_classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from torchvision import datasets
+
+    made = {k.lower(): v for k, v in vars(datasets).items()}[name]
+    downloaded: list[bool] = []
+
+    def load(self: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = torch.arange(2 * num_classes) % num_classes
+        images = torch.arange(2 * num_classes, dtype=torch.uint8)[:, None, None].expand(-1, 28, 28)
+        return images, (labels[:, None].expand(-1, 8) if name == "qmnist" else labels)
+
+    monkeypatch.setattr(made, "download", lambda self: downloaded.append(self.train))
+    monkeypatch.setattr(made, "_check_exists", lambda self: True)
+    monkeypatch.setattr(made, "_load_data", load)
+    opened = open_dataset(name, cache=tmp_path)
+    assert (len(opened.classes), opened.report.num_train, opened.report.num_val) == (
+        num_classes,
+        *[2 * num_classes] * 2,
+    )
+    assert downloaded == [True, False]
 
 
 def test_an_unknown_torchvision_name_lists_those_there_are(tmp_path: Path) -> None:

@@ -46,6 +46,27 @@ def test_a_cut_off_file_is_found_even_where_images_are_not_decoded(
     assert "is cut off" in inspect_samples(samples).problems[0]
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_what_follows_the_end_of_an_image_is_no_damage(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "DECODE_LIMIT_BYTES", 0)
+    path = write_image(tmp_path / f"a{suffix}", size=(200, 200))
+    whole, samples = path.read_bytes(), [Sample(path.name, path, 0)]
+    path.write_bytes(whole + bytes(100_000))
+    assert inspect_samples(samples).problems == []
+    path.write_bytes(whole[:-5000] + bytes(5000))
+    assert "is cut off" in inspect_samples(samples).problems[0]
+
+
+def test_the_end_of_a_preview_is_not_the_end_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect, "DECODE_LIMIT_BYTES", 0)
+    path = write_image(tmp_path / "a.jpg", size=(200, 200))
+    preview = b"\xff\xe1\x00\x08Exif\xff\xd9"
+    path.write_bytes(path.read_bytes()[:2] + preview + path.read_bytes()[2:-5000])
+    assert "image file is truncated" in inspect_samples([Sample(path.name, path, 0)]).problems[0]
+
+
 def test_the_fingerprint_changes_with_a_label_but_not_with_the_order(tmp_path: Path) -> None:
     paths = [write_image(tmp_path / f"{i}.png", i) for i in range(2)]
     samples = [Sample(p.name, p, 0) for p in paths]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,17 @@ def test_what_does_not_exist_says_what_can_be_given(
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"x")
     assert "neither a directory nor an archive" in problems_of(tmp_path / "a.rar")[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes as a name: Linux")
+def test_a_dataset_of_names_that_are_no_utf8_can_be_reported(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(classes=("a", os.fsdecode(b"caf\xe9"))).rename(tmp_path / os.fsdecode(b"d\xe9p\xf4t"))
+    opened = open_dataset(folder)
+    assert opened.classes == ("a", "caf\\udce9")
+    names = [sample.name for sample in (*opened.train.samples, *opened.val.samples)]
+    json.dumps([opened.classes, opened.report.to_json(), names], ensure_ascii=False).encode()
+    (folder / os.fsdecode(b"caf\xe9") / os.fsdecode(b"\xe9.png")).touch()
+    assert problems_of(folder) == ["caf\\udce9/\\udce9.png: is empty (0 bytes)"]
 
 
 def test_one_image_per_class_cannot_be_split(make_folder: MakeFolder) -> None:

@@ -1,8 +1,9 @@
-"""Uniform plans use one width, and a finer one for LoRA's layers."""
+"""Uniform plans use one width, and a finer one for LoRA's layers and the head's input."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,10 @@ def test_uniform_plans_use_one_width() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4, 6, 8])
-def test_the_layers_of_lora_have_eight_bits(bits: int) -> None:
+@pytest.mark.parametrize("change", [{"op": "low_rank_conv"}, {"op": "linear", "shape": (768,)}], ids=["lora", "head"])
+def test_the_layers_of_lora_and_the_head_have_eight_bits(bits: int, change: dict[str, Any]) -> None:
     profile = transformer(1)
     whole, first, *others = profile.sites
-    plan = Plan.uniform(replace(profile, sites=(whole, replace(first, op="low_rank_conv"), *others)), bits)
+    plan = Plan.uniform(replace(profile, sites=(whole, replace(first, **change), *others)), bits)
     assert plan.sites[first.name] is Storage.B8
     assert {plan.sites[site.name] for site in others} == {Storage(f"b{bits}")}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.errors import InvalidInput, OutOfMemory
 from s2a_core.models import load_model
 from s2a_core.planning.memory import held_bytes
@@ -95,3 +96,10 @@ def test_bad_requests_are_refused(vit: nn.Module) -> None:
         profile(vit, 33, 2, has_baselines=False)
     with pytest.raises(InvalidInput, match="no trainable"):
         profile(vit.requires_grad_(False), 32, 2)
+
+
+def test_a_model_that_refuses_one_sample_is_profiled_with_more() -> None:
+    network = add_adapters(load_model("test_resnet", "none", 5), AdapterSpec(("bias",)), 32)
+    found = profile(network, 32, 2, adapter="bias", sensitivity_s=0.0, refine_s=0.0)
+    assert (found.chunk_samples, found.min_micro_batch) == (3, 1)
+    assert {"full", "bias"} <= {baseline.name for baseline in found.baselines}

@@ -14,6 +14,7 @@ from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import DatasetReport, ImageDataset, ImageSplit, Sample
 from s2a_core.models import load_model
 from s2a_core.train import TrainConfig, train
+from s2a_core.train.checkpoint import drop_checkpoint
 from tests.s2a_core.runs import hand_plan
 
 EPOCHS, TRAIN_IMAGES, BATCH = 15, 32, 8
@@ -51,3 +52,4 @@ def run(output: Path, steps: Connection) -> None:
     train(model, shades(), plan, config, output, follow)
     torch.save(model.state_dict(), output / "final.part")
     (output / "final.part").rename(output / "final.pt")
+    drop_checkpoint(output)

@@ -12,7 +12,9 @@ import torch
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import ImageDataset, ImageSplit, Sample
 from s2a_core.models import load_model
-from s2a_core.train import PauseTraining, TrainConfig, TrainResult, train
+from s2a_core.train import PauseTraining, TrainConfig, TrainResult, loop, train
+from s2a_core.train.evaluate import Evaluation, evaluate
+from s2a_core.train.images import evaluation_transform
 from tests.assertions import assert_close
 from tests.s2a_core.runs import few_digits, hand_plan
 from tests.s2a_core.train.interrupted import shades
@@ -66,6 +68,40 @@ def test_a_paused_run_goes_on_within_the_epoch(tmp_path: Path) -> None:
     assert all(torch.equal(resumed.state_dict[k], v) for k, v in whole.state_dict.items())
 
 
+def test_a_finished_run_is_kept_and_gives_its_result_again_without_a_step(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=2, ema_decay=0.8)
+    whole = run(tmp_path, config)
+    again = run(tmp_path, dataclasses.replace(config, resume=True), stop=("step", 1))
+    for name in ("accuracy", "best_epoch", "confusion", "mistakes", "step_losses", "history", "measured_peak_bytes"):
+        assert getattr(again, name) == getattr(whole, name)
+    assert all(torch.equal(again.state_dict[k], v) for k, v in whole.state_dict.items())
+
+
+def test_the_model_ends_with_the_statistics_of_its_best_epoch(tmp_path: Path) -> None:
+    plan, data = hand_plan("full"), few_digits()
+    for is_resumed in (False, True):
+        torch.manual_seed(0)
+        model = add_adapters(load_model("test_resnet", "none", 10), AdapterSpec(("full",)))
+        config = TrainConfig(epochs=3, lr=0.1, resume=is_resumed)
+        result = train(model, data, plan, config, tmp_path, lambda event: None)
+        judged = evaluate(model, data.val.with_transform(evaluation_transform(result.data_config)), plan, 10)
+        assert result.best_epoch < 3
+        assert (judged.loss, judged.accuracy) == (result.history[result.best_epoch - 1]["val_loss"], result.accuracy)
+        assert result.confusion == judged.confusion
+        assert "conv1.1.running_mean" in result.state_dict
+
+
+@pytest.mark.parametrize("micro_batch", [8, 16])
+def test_one_sample_left_over_is_no_batch_to_estimate_from(micro_batch: int, tmp_path: Path) -> None:
+    """Maps of test_resnet are single values at 32 pixels, which BatchNorm refuses of one sample."""
+    model = add_adapters(load_model("test_resnet", "none", 10), AdapterSpec(("full",)))
+    plan = hand_plan("full", micro_batch=micro_batch)
+    result = train(model, few_digits(17, 10), plan, TrainConfig(epochs=1), tmp_path, lambda event: None)
+    assert len(result.step_losses) == 2
+    assert int(result.state_dict["conv1.1.num_batches_tracked"]) == 16 // micro_batch
+    assert model.get_parameter("conv1.0.weight").isfinite().all()
+
+
 def test_accumulation_is_the_large_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """First gradients and all losses; later weights are no measure, for Adam makes steps of rounding noise too."""
     gradients: list[torch.Tensor] = []
@@ -94,6 +130,27 @@ def test_training_stops_when_patience_ends_and_keeps_the_best(tmp_path: Path) ->
 def test_epochs_between_evaluations_are_not_evaluated(tmp_path: Path) -> None:
     result = run(tmp_path, TrainConfig(epochs=3, evaluate_every=2))
     assert [row["val_accuracy"] == row["val_accuracy"] for row in result.history] == [False, True, True]
+
+
+def test_the_first_evaluation_is_metered_whichever_epoch_it_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def large(*args: Any) -> Evaluation:
+        assert torch.zeros(2**25).numel()
+        return evaluate(*args)
+
+    monkeypatch.setattr(loop, "evaluate", large)
+    assert run(tmp_path, TrainConfig(epochs=2, evaluate_every=2)).measured_peak_bytes > 4 * 2**25
+
+
+def test_the_measured_peak_has_the_average_and_the_best_state_beside_a_step(tmp_path: Path) -> None:
+    def peak(epochs: int, ema_decay: float | None = None) -> int:
+        model, config = load_model("s2a_tiny", num_classes=10), TrainConfig(epochs=epochs, ema_decay=ema_decay)
+        return train(model, few_digits(), hand_plan("full"), config, tmp_path, lambda event: None).measured_peak_bytes
+
+    weights = sum(p.nbytes for p in load_model("s2a_tiny", num_classes=10).parameters())
+    assert peak(2) - peak(1) == pytest.approx(weights, rel=0.1)
+    assert peak(2, 0.5) - peak(2) == pytest.approx(weights, rel=0.1)
 
 
 def test_ten_thousand_tiny_files_start_within_five_seconds(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""A model's own autograd.Function behind a norm: the same values and gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from s2a_core.compression import compress
+from s2a_core.storage import Storage, StoragePolicy
+from tests.assertions import assert_close
+
+
+class _Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return 2 * grad
+
+
+def test_an_autograd_function_of_the_models_own_passes_the_gradient_on() -> None:
+    class Doubles(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            doubled: torch.Tensor = _Doubled.apply(self.norm(x))
+            return doubled
+
+    model, x = Doubles(), torch.randn(2, 5, 8, requires_grad=True)
+    stock = torch.autograd.Function.apply
+    expected = model(x)
+    (gradient,) = torch.autograd.grad(expected.pow(2).sum(), x)
+    with compress(model, StoragePolicy(sites={"any": Storage.B4})):
+        y = model(x)
+    assert_close(y, expected, rel=1e-6)
+    assert_close(torch.autograd.grad(y.pow(2).sum(), x)[0], gradient, rel=1e-6)
+    assert torch.autograd.Function.apply == stock
