@@ -117,7 +117,7 @@ def ask_plan(
         "budget": budget,
         "data": data,
         "num_classes": num_classes,
-        "weights": None if weights == "none" else weights,
+        "weights": weights,
         "adapter": adapter,
         "objective": objective,
         "batch_size": batch_size,

@@ -53,6 +53,12 @@ def test_a_plan_that_cannot_fit_ends_with_exit_code_three(run: Run, service: Tes
     assert plan_id in run("plans").stdout
 
 
+def test_weights_that_are_none_are_asked_for(run: Run, service: TestClient) -> None:
+    words = ["s2a_tiny", "--data", "digits", "--budget", "16MiB", "--wait", "0", "--json"]
+    asked = document(run("plans", "ask", *words, "--weights", "none"))
+    assert asked["request"]["weights"] == "none"
+
+
 def test_devices_are_bars_and_keys_are_made_and_revoked(run: Run, service: TestClient) -> None:
     with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
         session.add(Device(worker="w", kind="cuda", name="gpu-0", capacity_bytes=8 * 2**30, reserve_bytes=2**30))
