@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli import options
-from app.cli.connection import Key, Url, connect
+from app.cli.connection import Key, Url, connect, in_full
 from app.cli.terminal import Terminal
 from s2a_core.errors import InfeasibleBudget, InvalidInput, JobFailed, S2AError
 
@@ -50,10 +50,10 @@ def submit(
     with connect(url, key) as client:
         job = client.submit(
             model=model,
-            data=str(Path(data).resolve()) if data and Path(data).exists() else data,
+            data=data and in_full(data),
             budget=budget,
             plan=plan,
-            weights=weights,
+            weights=weights and in_full(weights),
             adapter=adapter,
             objective=objective,
             epochs=epochs,

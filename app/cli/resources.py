@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli import options
-from app.cli.connection import Key, Url, connect
+from app.cli.connection import Key, Url, connect, in_full
 from app.cli.terminal import Terminal
 from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
 
@@ -59,7 +59,7 @@ def add_dataset(
 ) -> None:
     """Name images that are there already."""
     with connect(url, key) as client:
-        made = client.add_dataset(name or Path(source).name or source, source)
+        made = client.add_dataset(name or Path(source).name or source, in_full(source))
         found = client.wait_dataset(made["id"])
     _dataset(ctx.obj, found)
 
@@ -115,9 +115,9 @@ def ask_plan(
     request = {
         "model": model,
         "budget": budget,
-        "data": data,
+        "data": data and in_full(data),
         "num_classes": num_classes,
-        "weights": weights,
+        "weights": weights and in_full(weights),
         "adapter": adapter,
         "objective": objective,
         "batch_size": batch_size,
