@@ -86,8 +86,11 @@ def prepared(settings: Settings) -> tuple[FastAPI, str | None]:
     from alembic.util import CommandError
     from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
+    from app.executors.select import check_executor
     from app.main import create_app, prepare
 
+    if settings.run_scheduler:
+        check_executor(settings)
     try:
         app = create_app(settings)
         return app, prepare(app)

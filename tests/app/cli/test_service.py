@@ -106,6 +106,7 @@ def test_the_address_for_runners_may_be_set_apart_from_the_one_to_listen_on(
         (["--db", "sqlite:///text"], {}, "the database cannot be used: file is not a database"),
         ([], {"S2A_DATA_ROOTS": "/photos"}, """S2A_DATA_ROOTS='["one", "two"]'"""),
         ([], {"S2A_POLL_S": "soon"}, "S2A_POLL_S=soon: "),
+        ([], {"S2A_EXECUTOR": "ray", "RAY_AUTH_MODE": ""}, "S2A_EXECUTOR=ray needs token authentication"),
         ([], {"S2A_DATA_DIR": "text"}, "text: is a file, not a directory"),
     ],
 )
