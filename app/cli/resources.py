@@ -14,6 +14,8 @@ from app.cli.terminal import Terminal
 from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
 
 LIMIT = 100
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Its id, as `s2a datasets` lists it.")]
+PlanId = Annotated[str, typer.Argument(metavar="PLAN", help="Its id, as `s2a plans` lists it.")]
 Name = Annotated[str | None, typer.Option("--name", help="What people call it; the file's name by default.")]
 
 
@@ -66,7 +68,7 @@ def add_dataset(
 
 def show_dataset(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    dataset: DatasetId,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,
@@ -78,7 +80,7 @@ def show_dataset(
 
 def remove_dataset(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    dataset: DatasetId,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,
@@ -129,7 +131,7 @@ def ask_plan(
 
 def show_plan(
     ctx: typer.Context,
-    plan: Annotated[str, typer.Argument(metavar="PLAN")],
+    plan: PlanId,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,
