@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -30,14 +29,18 @@ def accuracy(
     """Compare predicted and measured peaks: of finished runs, or of every plan verified on this machine."""
     terminal: Terminal = ctx.obj
     from app.cli.profiles import pairs_file, pairs_of
+    from s2a_core.errors import InvalidInput
 
+    if pairs is not None and not pairs.is_file():
+        raise InvalidInput(f"{pairs}: no such file; without --pairs those of this machine are taken")
     found = _of_runs(runs) if runs else pairs_of(pairs or pairs_file())
     document = summary(found)
     terminal.document(document)
     for pair in found[-SHOWN:]:
         terminal.say(f"{pair['run']}  {100 * pair['error']:+.2f} %")
     if not found:
-        terminal.say("no plan has been verified on this machine: `s2a train` does it")
+        where = "these runs" if runs else pairs or "this machine"
+        terminal.say(f"no plan has been verified in {where}: `s2a train` does it")
         return
     terminal.say(
         f"{len(found)} pairs, median {100 * document['median']:.2f} %, worst {100 * document['worst']:.2f} %, "
@@ -63,15 +66,16 @@ def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     from s2a_core.errors import InvalidInput
+    from s2a_core.outputs.read import read_document
 
     found = []
     for run in runs:
         path = run / "report.json"
         if not path.is_file():
             raise InvalidInput(f"{run} is not a finished run: report.json is missing")
-        report = json_format.loads(path.read_text(encoding="utf-8"))
+        report = read_document(path)
         predicted, measured = report.get("predicted_peak_bytes"), report.get("measured_peak_bytes")
-        if predicted and measured:
+        if isinstance(predicted, int) and isinstance(measured, int):
             found.append(_pair(str(run), predicted, measured))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,12 @@ Url = Annotated[
     str | None, typer.Option("--url", metavar="URL", help="The service; S2A_URL, or this machine's port 8000.")
 ]
 Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="An API key; better kept in S2A_API_KEY.")]
+
+
+def in_full(source: str) -> str:
+    """A path that is there as an absolute one, since the service runs in another directory; other words as they are."""
+    is_word = source in ("", "none", "pretrained")
+    return str(Path(source).resolve()) if not is_word and Path(source).exists() else source
 
 
 def connect(url: str | None, key: str | None) -> Client:

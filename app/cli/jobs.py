@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli import options
-from app.cli.connection import Key, Url, connect
+from app.cli.connection import Key, Url, connect, in_full
 from app.cli.terminal import Terminal
 from s2a_core.errors import InfeasibleBudget, InvalidInput, JobFailed, S2AError
 
-JobId = Annotated[str, typer.Argument(metavar="JOB")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as `s2a jobs` lists it.")]
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
 
 
@@ -35,9 +35,13 @@ def submit(
         str | None, typer.Option("--adapter", help="auto, full, lora, lora-lite, or kinds joined by commas.")
     ] = None,
     objective: Annotated[options.Objective | None, typer.Option("--objective", help="What to optimise.")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 3,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 3,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per optimizer step.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Seed of the split, the weights and the order.")
+    ] = None,
     priority: Annotated[Literal["low", "normal", "high"], typer.Option(help="How urgent it is.")] = "normal",
     name: Annotated[str, typer.Option(help="What people call it.")] = "",
     follow: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
@@ -50,10 +54,10 @@ def submit(
     with connect(url, key) as client:
         job = client.submit(
             model=model,
-            data=str(Path(data).resolve()) if data and Path(data).exists() else data,
+            data=data and in_full(data),
             budget=budget,
             plan=plan,
-            weights=weights,
+            weights=weights and in_full(weights),
             adapter=adapter,
             objective=objective,
             epochs=epochs,

@@ -37,10 +37,12 @@ def predict(
 ) -> None:
     """Say what the images show, with probabilities. Exit code 2 if a file is no image."""
     terminal: Terminal = ctx.obj
+    from app.cli.requests import check_device
     from s2a_core.errors import InvalidInput
     from s2a_core.inference import find_images, load_run
     from s2a_core.inference import predict as predict_images
 
+    check_device(device)
     paths = find_images(images)
     run = load_run(directory, weights, device)
     predictions = list(predict_images(run, paths, top, batch_size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from s2a_core.errors import InvalidInput
@@ -9,6 +10,14 @@ from s2a_core.sizes import parse_bytes
 
 if TYPE_CHECKING:
     from s2a_core.requests import RunRequest
+
+
+def check_device(name: str) -> None:
+    """Raise InvalidInput for anything but cpu, cuda and cuda:N."""
+    if not re.fullmatch(r"(cpu|cuda)(:\d+)?", name):
+        raise InvalidInput(
+            f"device must be cpu or cuda (cuda:N of several), not {name!r}", details={"allowed": ["cpu", "cuda"]}
+        )
 
 
 def run_request(**options: Any) -> RunRequest:
@@ -20,8 +29,7 @@ def run_request(**options: Any) -> RunRequest:
 
     if options.get("budget") is not None:
         options["budget_bytes"] = parse_bytes(options.pop("budget"))
-    device = options.get("device")
-    if device is not None and device.split(":")[0] not in ("cpu", "cuda"):
-        raise InvalidInput(f"device must be cpu or cuda, not {device!r}", details={"allowed": ["cpu", "cuda"]})
+    if options.get("device") is not None:
+        check_device(options["device"])
     known = RunRequest.__dataclass_fields__
     return RunRequest(**{name: value for name, value in options.items() if value is not None and name in known})

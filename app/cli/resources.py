@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli import options
-from app.cli.connection import Key, Url, connect
+from app.cli.connection import Key, Url, connect, in_full
 from app.cli.terminal import Terminal
 from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
 
 LIMIT = 100
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Its id, as `s2a datasets` lists it.")]
+PlanId = Annotated[str, typer.Argument(metavar="PLAN", help="Its id, as `s2a plans` lists it.")]
 Name = Annotated[str | None, typer.Option("--name", help="What people call it; the file's name by default.")]
 
 
@@ -59,14 +61,14 @@ def add_dataset(
 ) -> None:
     """Name images that are there already."""
     with connect(url, key) as client:
-        made = client.add_dataset(name or Path(source).name or source, source)
+        made = client.add_dataset(name or Path(source).name or source, in_full(source))
         found = client.wait_dataset(made["id"])
     _dataset(ctx.obj, found)
 
 
 def show_dataset(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    dataset: DatasetId,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,
@@ -78,7 +80,7 @@ def show_dataset(
 
 def remove_dataset(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    dataset: DatasetId,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,
@@ -115,9 +117,9 @@ def ask_plan(
     request = {
         "model": model,
         "budget": budget,
-        "data": data,
+        "data": data and in_full(data),
         "num_classes": num_classes,
-        "weights": None if weights == "none" else weights,
+        "weights": weights and in_full(weights),
         "adapter": adapter,
         "objective": objective,
         "batch_size": batch_size,
@@ -129,7 +131,7 @@ def ask_plan(
 
 def show_plan(
     ctx: typer.Context,
-    plan: Annotated[str, typer.Argument(metavar="PLAN")],
+    plan: PlanId,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +12,13 @@ from app.cli import jobs, options, resources
 from app.cli.terminal import Terminal
 from s2a_core.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from app.settings import Settings
+
 PANEL = "A service"
+DATABASES = "give --db or S2A_DATABASE_URL as sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,27 +33,23 @@ def register(app: typer.Typer) -> None:
 def serve(
     ctx: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     db: Annotated[str | None, typer.Option("--db", help="Database URL; SQLite under S2A_DATA_DIR by default.")] = None,
     json: options.Json = False,
 ) -> None:
     """Start the service here. On an empty database it prints a first admin key, once."""
     import uvicorn
 
-    from app.main import create_app, prepare
-    from app.settings import Settings
-
     terminal: Terminal = ctx.obj
-    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     url = f"http://{reached}:{port}/"
-    settings = Settings()
+    settings = read_settings()
     given = {"database_url": db} if db else {}
     if "public_url" not in settings.model_fields_set:  # S2A_PUBLIC_URL, where runners on other machines reach it
         given["public_url"] = url.rstrip("/")
     settings = settings.model_copy(update=given)
     listener = listen(host, port)
-    app = create_app(settings)
-    first_key = prepare(app)
+    app, first_key = prepared(settings)
     terminal.document({"url": url, "first_admin_key": first_key})
     if first_key:
         terminal.note(f"first admin key, shown once: {first_key}")
@@ -56,6 +59,49 @@ def serve(
     server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(1)
+
+
+def read_settings() -> Settings:
+    """The settings of the S2A_* variables. Raises InvalidInput that names the variables that cannot be read."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from app.settings import Settings
+
+    try:
+        return Settings()
+    except SettingsError as error:  # only values of several parts are decoded before they are checked
+        name = "".join(re.findall('field "(.+?)"', str(error))).upper()
+        raise InvalidInput(f"""S2A_{name} is a JSON list: write S2A_{name}='["one", "two"]'""") from error
+    except ValidationError as error:
+        wrong = [f"S2A_{str(e['loc'][0]).upper()}={e['input']}: {e['msg']}" for e in error.errors()]
+        raise InvalidInput("; ".join(wrong), details={"source": "settings", "problems": wrong}) from error
+
+
+def prepared(settings: Settings) -> tuple[FastAPI, str | None]:
+    """The application on its database, and the first key if it was made. InvalidInput where there is no such database.
+
+    The URL is not repeated: it may hold a password.
+    """
+    from alembic.util import CommandError
+    from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+
+    from app.executors.select import check_executor
+    from app.main import create_app, prepare
+
+    if settings.run_scheduler:
+        check_executor(settings)
+    try:
+        app = create_app(settings)
+        return app, prepare(app)
+    except (ArgumentError, ModuleNotFoundError) as error:
+        raise InvalidInput(f"{DATABASES} ({error})") from error
+    except CommandError as error:
+        raise InvalidInput(f"the database is not one of this version of s2a ({error}): update s2a") from error
+    except DatabaseError as error:
+        if type(error) not in (DatabaseError, OperationalError):  # no connection, or no database there; others are bugs
+            raise
+        raise InvalidInput(f"the database cannot be used: {' '.join(str(error.orig).split())}; {DATABASES}") from error
 
 
 def listen(host: str, port: int) -> socket.socket:

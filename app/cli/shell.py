@@ -78,8 +78,10 @@ def report(error: Exception, terminal: Terminal) -> int:
         terminal.note(*(f"  [warn]•[/] {escape(problem)}" for problem in problems[:200]))
         if len(problems) > 200:
             terminal.note(f"  and {len(problems) - 200} more (--json lists all)")
-    else:
+    elif told["message"]:  # empty where the help was shown instead of a command that was not given
         terminal.note(f"[bad]error[/] {escape(told['message'])}")
+    if "usage" in details and told["message"]:
+        terminal.note(f"[quiet]{escape(details['usage'])}[/]")
     return int(told["exit_code"])
 
 
@@ -99,11 +101,9 @@ def describe(error: Exception) -> dict[str, Any]:
         context = getattr(error, "ctx", None)
         hint = {"usage": context.get_usage().strip()} if context is not None else {}
         return {"code": "usage", "message": error.format_message(), "exit_code": BAD_INPUT, "details": hint}
-    if (
-        isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError))
-        and error.filename
-    ):
-        message = f"{error.filename}: {(error.strerror or type(error).__name__).lower()}"
+    if isinstance(error, OSError) and error.filename:
+        what = "is a file, not a directory" if isinstance(error, FileExistsError) else str(error.strerror).lower()
+        message = f"{error.filename}: {what}"
         return {"code": "file", "message": message, "exit_code": BAD_INPUT, "details": {"path": str(error.filename)}}
     if isinstance(error, typer.Abort):
         return {"code": "aborted", "message": "aborted", "exit_code": BAD_INPUT, "details": {}}

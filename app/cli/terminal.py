@@ -26,7 +26,10 @@ _PLAIN_WIDTH = 120  # columns where the output is a file or a pipe
 
 
 class Terminal:
-    """Where a command writes. is_json: stdout holds one document and nothing else; people's text is left out."""
+    """Where a command writes. is_json: stdout holds one document and nothing else; people's text is left out.
+
+    Lines are not broken, so that a path or a command in them can be copied.
+    """
 
     def __init__(self, is_json: bool, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self.is_json = is_json
@@ -40,12 +43,12 @@ class Terminal:
         """Text for a person on stdout; nothing with --json, where the document says it."""
         if not self.is_json:
             for line in lines:
-                self.out.print(line)
+                self.out.print(line, soft_wrap=isinstance(line, str))
 
     def note(self, *lines: RenderableType) -> None:
         """Progress, warnings and remarks, on stderr."""
         for line in lines:
-            self.err.print(line)
+            self.err.print(line, soft_wrap=isinstance(line, str))
 
     def document(self, document: Mapping[str, Any]) -> None:
         """The answer of a command as JSON on stdout; nothing without --json. A second document is not written."""

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from app.client import stream, upload
-from app.client.errors import Unreachable, error_of
+from app.client.errors import ProblemError, Unreachable, error_of
 from s2a_core.errors import InvalidInput
 
 Document = dict[str, Any]
@@ -33,7 +33,10 @@ class Client:
         if not key.isascii() or any(c.isspace() for c in key):
             raise InvalidInput("a key is s2a_, its id, and its secret, without spaces")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
+        except httpx.InvalidURL as error:
+            raise InvalidInput(f"{url!r} is no address of a service ({error})") from error
 
     def __enter__(self) -> Client:
         return self
@@ -139,9 +142,9 @@ class Client:
         progress: upload.Progress | None = None,
     ) -> Document:
         """Send a zip or tar as a dataset, or the rest of one that was cut off, by its id; it is validated then."""
-        if not path.is_file():
-            raise InvalidInput(f"{path} is not a file: pack the images into a zip or tar")
-        size = path.stat().st_size
+        if not path.is_file() or not (size := path.stat().st_size):
+            what = "is empty" if path.is_file() else "is not a file"
+            raise InvalidInput(f"{path} {what}: pack the images into a zip or tar")
         if dataset_id is None:
             source = {"kind": "upload", "size": size, "filename": path.name[:255]}
             made = self._make("/v1/datasets", {"name": (name or path.stem)[:100], "source": source})
@@ -222,7 +225,11 @@ class Client:
                 return
 
     def _json(self, method: str, path: str, **content: Any) -> Document:
-        return dict(self._call(method, path, **content).json())
+        answer = self._call(method, path, **content)
+        try:
+            return dict(answer.json())
+        except (ValueError, TypeError) as error:
+            raise ProblemError(f"{answer.url} is no address of s2a's API: it answers something else") from error
 
     def _call(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:

@@ -85,12 +85,13 @@ class RayExecutor:
 
     def _find_actor(self, attempt_id: str) -> Any:
         """The attempt's actor, None when Ray knows none of that name."""
-        if attempt_id not in self._known:
+        actor = self._known.get(attempt_id)  # another thread may forget it meanwhile
+        if actor is None:
             try:
-                self._known[attempt_id] = self.ray.get_actor(attempt_id, namespace=NAMESPACE)
+                actor = self._known[attempt_id] = self.ray.get_actor(attempt_id, namespace=NAMESPACE)
             except ValueError:
                 return None
-        return self._known[attempt_id]
+        return actor
 
     def find(self, attempt_id: str) -> dict[str, Any] | None:
         """The handle that its actor remembers."""

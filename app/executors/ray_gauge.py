@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -30,10 +31,14 @@ class Gauges:
         self._actors: dict[str, Any] = {}
         self._asked: dict[str, tuple[Any, float]] = {}
         self._known: dict[str, dict[str, DeviceReading]] = {}
+        self._lock = threading.Lock()
 
     def readings(self, nodes: Iterable[str]) -> dict[str, dict[str, DeviceReading]]:
-        """Readings by the name of the device, of the nodes that have answered."""
-        wanted = set(nodes)
+        """Readings by the name of the device, of the nodes that have answered. Any thread may ask."""
+        with self._lock:
+            return self._newest(set(nodes))
+
+    def _newest(self, wanted: set[str]) -> dict[str, dict[str, DeviceReading]]:
         for node in self._actors.keys() - wanted:
             self._forget(node)
         has_new = bool(wanted - self._actors.keys())

@@ -29,8 +29,9 @@ from app.store import attempts, jobs
 from app.store.database import Database
 
 log = logging.getLogger(__name__)
-ROUND_S = 1.0  # what a round waits for processes that are started or killed; the rest is settled by itself
-LAUNCHERS, KILLERS = 2, 8  # more launches at once would only make each of them later
+ROUND_S = 1.0  # what a round waits for looks, and for processes that are started or killed; each goes on by itself
+LOOKERS, LAUNCHERS, KILLERS = 16, 2, 8  # more launches at once would only make each of them later
+Seen = tuple[dict[str, Any], Look | None]  # the handle of an attempt's process, and the look at it
 
 
 class Supervisor:
@@ -42,13 +43,16 @@ class Supervisor:
         self.database, self.settings, self.executor, self.clock = database, settings, executor, clock
         self.runs = RunService(database, settings.data_dir, settings)
         self.residue = Residue(executor, settings.memory_return_s)
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="looker")
         self._launchers = ThreadPoolExecutor(LAUNCHERS, thread_name_prefix="launcher")
         self._killers = ThreadPoolExecutor(KILLERS, thread_name_prefix="supervisor")
+        self._looks: dict[str, Future[Seen]] = {}
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Wait for launches and kills that are under way; running attempts go on."""
+        """Wait for looks, launches and kills that are under way; running attempts go on."""
+        self._lookers.shutdown(wait=True, cancel_futures=True)
         self._launchers.shutdown(wait=True)
         self._killers.shutdown(wait=True)
 
@@ -128,13 +132,15 @@ class Supervisor:
         return False
 
     def round(self) -> None:
-        """Look at every live attempt once; end what has to end. Waits at most ROUND_S for that."""
+        """Look at every live attempt at once; end what has to end. Waits at most ROUND_S for either."""
         with self.database.transaction() as session:
             found = [(attempt, job) for attempt, job in attempts.live(session) if attempt.id not in self._busy]
+        now = self.clock()
+        self._looks = {attempt.id: self._looks.get(attempt.id) or self._begin_look(attempt) for attempt, _ in found}
+        wait(self._looks.values(), ROUND_S)
         ends: list[Future[None]] = []
         for attempt, job in found:
-            look = self._look(attempt)
-            why = ending(job, attempt, look, self.clock(), self.settings) if look else self._unlaunched(attempt, job)
+            why = self._judge(attempt, job, now)
             if why is None:
                 continue
             with self._lock:
@@ -142,17 +148,35 @@ class Supervisor:
             ends.append(self._killers.submit(self._end, attempt, why))
         wait(ends, ROUND_S)
 
-    def _look(self, attempt: Attempt) -> Look | None:
-        """A look at its process; None when nobody knows of any."""
-        handle = attempt.handle or {}
-        if "executor" not in handle:
-            found = self.executor.find(attempt.id)
-            if found is None:
-                return None
-            with self.database.transaction() as session:
-                self._keep(session, attempt.id, found)
-            attempt.handle = {**handle, **found}
-        return self.executor.look(attempt.handle or {})
+    def _begin_look(self, attempt: Attempt) -> Future[Seen]:
+        return self._lookers.submit(self._look, attempt.id, attempt.handle or {})
+
+    def _judge(self, attempt: Attempt, job: Job, now: float) -> Ending | None:
+        """Whether it has to end, by its look; while its place does not answer only the lease decides."""
+        seen: Seen = (attempt.handle or {}, Look(Life.UNKNOWN))
+        if self._looks[attempt.id].done():
+            seen = self._looks.pop(attempt.id).result()
+        attempt.handle, look = seen
+        if look is None:
+            return self._unlaunched(attempt, job)
+        if "executor" not in attempt.handle:  # whether it has a process that would have to be killed is not known yet
+            return None
+        return ending(job, attempt, look, now, self.settings)
+
+    def _look(self, attempt_id: str, handle: dict[str, Any]) -> Seen:
+        """The handle of its process and a look at it; None when nobody knows of any."""
+        try:
+            if "executor" not in handle:
+                found = self.executor.find(attempt_id)
+                if found is None:
+                    return handle, None
+                with self.database.transaction() as session:
+                    self._keep(session, attempt_id, found)
+                handle = {**handle, **found}
+            return handle, self.executor.look(handle)
+        except Exception:  # the thread's boundary: the next round looks again
+            log.exception("attempt %s could not be looked at; it is tried again", attempt_id)
+            return handle, Look(Life.UNKNOWN)
 
     def _unlaunched(self, attempt: Attempt, job: Job) -> Ending | None:
         """An attempt without a process: its launcher is at it, or died before it launched."""

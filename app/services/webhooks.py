@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
 import secrets
 import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+import structlog
 
 from app.errors import NotFound
 from app.models import Event, Job, Webhook, WebhookDelivery
@@ -20,9 +24,11 @@ from app.store import audit, webhooks
 from app.store.database import Database
 from s2a_core.errors import InvalidInput
 
+log = structlog.get_logger("s2a.webhooks")
 BACKOFF_S = (5.0, 30.0, 120.0, 600.0, 3600.0)  # before the second, third ... try; after the last one it is given up
-TIMEOUT_S = 10.0
-BATCH = 20
+TIMEOUT_S = 10.0  # of a whole try, from the connection to the last byte of the answer's headers
+PARALLEL = 16  # webhooks that are called at once
+ROUND_S = 1.0
 HELD_S = 60.0  # a delivery that is being tried is tried by nobody else for so long
 
 
@@ -116,52 +122,93 @@ class WebhookService:
         return webhook
 
 
-class Postman:
-    """Delivers what is due. No transaction is open while it waits for an answer."""
+@dataclass(frozen=True)
+class Letter:
+    """A try that is due, with everything it takes to send it."""
 
-    def __init__(self, database: Database, *, allow_private: bool, client: httpx.Client | None = None) -> None:
-        self.database, self.allow_private = database, allow_private
-        self._client = client or httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
+    delivery_id: int
+    webhook_id: str
+    url: str
+    secret: str
+    kind: str
+    body: bytes
+
+
+class Postman:
+    """Delivers what is due, to several webhooks at once and to each one in order, so a slow one holds up itself only.
+
+    No transaction is open while it waits for an answer. transport: of httpx, instead of the network.
+    """
+
+    def __init__(
+        self, database: Database, *, allow_private: bool, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self.database, self.allow_private, self.transport = database, allow_private, transport
+        self._trusted = httpx.create_ssl_context(trust_env=False)
+        self._threads = ThreadPoolExecutor(PARALLEL, thread_name_prefix="postman")
+        self._tries: dict[str, Future[None]] = {}  # by webhook
 
     def deliver(self) -> int:
-        """Try everything that is due; how many tries there were."""
+        """Begin the next try of every webhook that has one due and is not at another; how many were begun.
+
+        Waits at most ROUND_S for the first of them to end.
+        """
+        self._tries = {webhook_id: one for webhook_id, one in self._tries.items() if not one.done()}
         with self.database.transaction() as session:
             now = time.time()
-            taken = []
-            for delivery, webhook, event, job in webhooks.due(session, now, BATCH):
+            letters = []
+            due = webhooks.due(session, now, PARALLEL - len(self._tries), besides=self._tries)
+            for delivery, webhook, event, job in due:
                 delivery.next_at = now + HELD_S
-                taken.append((delivery.id, webhook.url, webhook.secret, body_of(event, job), event.type))
-        for delivery_id, url, secret, body, kind in taken:
-            status, error = self._send(url, secret, body, kind, delivery_id)
-            self._write(delivery_id, status, error)
-        return len(taken)
+                body = body_of(event, job)
+                letters.append(Letter(delivery.id, webhook.id, webhook.url, webhook.secret, event.type, body))
+        begun = {letter.webhook_id: self._threads.submit(self._try, letter) for letter in letters}
+        self._tries |= begun
+        wait(begun.values(), ROUND_S, FIRST_COMPLETED)
+        return len(begun)
 
-    def _send(self, url: str, secret: str, body: bytes, kind: str, delivery_id: int) -> tuple[int | None, str | None]:
+    def _try(self, letter: Letter) -> None:
+        try:
+            status, error = self._send(letter)
+            self._write(letter.delivery_id, status, error)
+        except Exception:  # the thread's boundary: it is tried again after HELD_S
+            log.exception("a webhook's delivery failed", delivery=letter.delivery_id)
+
+    def _send(self, letter: Letter) -> tuple[int | None, str | None]:
         """(status, None) of an answer, or (None, what went wrong)."""
         try:
-            scheme, host, port = addresses.parse(url)
+            scheme, host, port = addresses.parse(letter.url)
             address = addresses.resolve(host, port, allow_private=self.allow_private)
         except InvalidInput as error:
             return None, error.message
         at = int(time.time())
         # Connecting to the address that was checked, not to the name: a name may answer differently the second time.
         literal = f"[{address}]" if ":" in address else address
-        pinned = urlunsplit((scheme, f"{literal}:{port}", *urlsplit(url)[2:4], ""))
+        pinned = urlunsplit((scheme, f"{literal}:{port}", *urlsplit(letter.url)[2:4], ""))
         headers = {
-            "Host": urlsplit(url).netloc,
+            "Host": urlsplit(letter.url).netloc,
             "Content-Type": "application/json",
             "User-Agent": "s2a-webhook",
-            "S2A-Event": kind,
-            "S2A-Delivery": str(delivery_id),
-            "S2A-Signature": sign(secret, at, body),
+            "S2A-Event": letter.kind,
+            "S2A-Delivery": str(letter.delivery_id),
+            "S2A-Signature": sign(letter.secret, at, letter.body),
         }
         try:
-            with self._client.stream(
-                "POST", pinned, content=body, headers=headers, extensions={"sni_hostname": host}
-            ) as answer:
-                return answer.status_code, None
+            return asyncio.run(self._post(pinned, letter.body, headers, host)), None
+        except TimeoutError:
+            return None, f"no answer within {TIMEOUT_S:.0f} s"
         except httpx.HTTPError as error:
             return None, f"{type(error).__name__}: {error}"[:500]
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str], host: str) -> int:
+        """The status of the answer. The time is that of the whole exchange: httpx would allow it for every byte."""
+        client = httpx.AsyncClient(verify=self._trusted, transport=self.transport, timeout=None, trust_env=False)
+        async with (
+            asyncio.timeout(TIMEOUT_S),
+            client,
+            client.stream("POST", url, content=body, headers=headers, extensions={"sni_hostname": host}) as answer,
+        ):
+            return answer.status_code
 
     def _write(self, delivery_id: int, status: int | None, error: str | None) -> None:
         is_done = status is not None and 200 <= status < 300
@@ -175,5 +222,5 @@ class Postman:
                 webhooks.retry(session, delivery, time.time() + BACKOFF_S[delivery.attempt - 1])
 
     def close(self) -> None:
-        """Close its connections."""
-        self._client.close()
+        """Wait for the tries that are under way."""
+        self._threads.shutdown()

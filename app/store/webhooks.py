@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.models import Event, Job, Webhook, WebhookDelivery
@@ -50,15 +51,21 @@ def owe(session: Session, team_id: str, kind: str, event_id: int) -> None:
             session.add(WebhookDelivery(webhook_id=webhook.id, event_id=event_id, attempt=1, next_at=time.time()))
 
 
-def due(session: Session, now: float, limit: int) -> list[tuple[WebhookDelivery, Webhook, Event, Job]]:
-    """Deliveries whose time has come, the oldest first, with what they are about."""
+def due(
+    session: Session, now: float, limit: int, besides: Collection[str] = ()
+) -> list[tuple[WebhookDelivery, Webhook, Event, Job]]:
+    """Of each webhook but `besides` the oldest delivery whose time has come, with what it is about; oldest first."""
+    age = (WebhookDelivery.next_at, WebhookDelivery.id)
+    place = func.row_number().over(partition_by=WebhookDelivery.webhook_id, order_by=age)
+    is_ready = (WebhookDelivery.next_at <= now, WebhookDelivery.webhook_id.not_in(besides))
+    ready = select(WebhookDelivery.id, place.label("place")).where(*is_ready).subquery()
     wanted = (
         select(WebhookDelivery, Webhook, Event, Job)
         .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
         .join(Event, Event.id == WebhookDelivery.event_id)
         .join(Job, Job.id == Event.job_id)
-        .where(WebhookDelivery.next_at <= now)
-        .order_by(WebhookDelivery.next_at)
+        .where(WebhookDelivery.id.in_(select(ready.c.id).where(ready.c.place == 1)))
+        .order_by(*age)
         .limit(limit)
         .with_for_update(of=WebhookDelivery, skip_locked=True)
     )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.errors import InvalidInput, WeightsMismatch
 from s2a_core.models import is_random, load_model
+from s2a_core.outputs.read import read_document
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
+
+NEEDED = {"model": str, "classes": list, "data_config": dict}  # of a report, to use its run
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,18 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     """
     report, plan = read_documents(directory)
     source = weights or report.get("weights")
-    tensors = load_file(str(directory / ADAPTER))
+    if torch.device(device).type == "cuda" and (torch.device(device).index or 0) >= torch.cuda.device_count():
+        raise InvalidInput(f"there is no device {device} on this machine: use cpu", details={"device": device})
+    try:
+        tensors = load_file(str(directory / ADAPTER))
+    except SafetensorError as error:
+        raise InvalidInput(f"{directory / ADAPTER} is damaged ({error}): copy it again, or train again") from error
     is_complete = is_random(str(report["model"]), source)
     size = report.get("image_size")
     model = load_model(str(report["model"]), "none" if is_complete else source, len(report["classes"]), size)
     model = add_adapters(model, AdapterSpec.from_json(report.get("adapter") or plan.get("adapter")), size)
     known = model.state_dict()
-    unexpected = [name for name in tensors if name not in known]
+    unexpected = [name for name, t in tensors.items() if name not in known or known[name].shape != t.shape]
     missing = [name for name in known if name not in tensors] if is_complete else []
     if unexpected or missing:
         raise WeightsMismatch(str(directory / ADAPTER), str(report["model"]), missing, unexpected)
@@ -70,10 +78,11 @@ def read_documents(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{directory} is not a finished run: {', '.join(absent)} is missing; `s2a train --resume` finishes one",
             details={"missing": absent},
         )
-    documents = []
-    for name in (REPORT, PLAN):
-        try:
-            documents.append(json.loads((directory / name).read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise InvalidInput(f"{directory / name} is not JSON ({error})") from error
-    return documents[0], documents[1]
+    report, plan = read_document(directory / REPORT), read_document(directory / PLAN)
+    wrong = [name for name, kind in NEEDED.items() if not isinstance(report.get(name), kind)]
+    if wrong:
+        raise InvalidInput(
+            f"{directory / REPORT} does not say {', '.join(wrong)}: it is damaged, or s2a did not write it",
+            details={"missing": wrong},
+        )
+    return report, plan

@@ -36,3 +36,16 @@ def test_pairs_of_this_machine_make_the_margin(tmp_path: Path, monkeypatch: pyte
 def test_a_directory_without_a_report_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["accuracy", str(tmp_path)])
     assert result.exit_code == 2
+
+
+def test_a_report_that_is_damaged_and_pairs_that_are_not_there_are_said(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{")
+    result = CliRunner().invoke(app, ["accuracy", str(tmp_path)])
+    assert (result.exit_code, "is damaged" in result.stderr) == (2, True)
+    result = CliRunner().invoke(app, ["accuracy", "--pairs", str(tmp_path / "none")])
+    assert (result.exit_code, "no such file" in result.stderr) == (2, True)
+
+
+def test_runs_without_a_verified_plan_are_not_taken_for_this_machines(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{}")
+    assert "in these runs" in CliRunner().invoke(app, ["accuracy", str(tmp_path)]).stdout

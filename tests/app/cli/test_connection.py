@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from app.cli.connection import connect
+from app.cli.connection import connect, in_full
 from s2a_core.errors import InvalidInput
 
 
@@ -23,3 +25,13 @@ def test_a_key_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("S2A_API_KEY", raising=False)
     with pytest.raises(InvalidInput, match="no API key"):
         connect(None, None)
+
+
+def test_a_path_that_is_there_is_told_in_full_and_other_words_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "none").mkdir()
+    assert in_full("photos") == str(tmp_path / "photos")
+    assert [in_full(word) for word in ("", "digits", "hf:a/b", "none")] == ["", "digits", "hf:a/b", "none"]

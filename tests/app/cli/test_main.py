@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from app.cli.main import app
@@ -35,3 +37,13 @@ def test_bad_input_has_a_code_and_a_document(words: list[str], code: int, kind: 
     assert result.exit_code == code
     assert json.loads(result.stdout)["error"]["code"] == kind
     assert not (tmp_path / "out").exists()
+
+
+def test_help_says_what_every_argument_and_option_is() -> None:
+    def silent(command: Any, path: str) -> list[str]:
+        found = [f"{path} {p.name}" for p in command.params if p.name != "help" and not p.help]
+        for name, child in getattr(command, "commands", {}).items():
+            found += silent(child, f"{path} {name}")
+        return found
+
+    assert silent(typer.main.get_command(app), "s2a") == []

@@ -53,6 +53,24 @@ def test_a_plan_that_cannot_fit_ends_with_exit_code_three(run: Run, service: Tes
     assert plan_id in run("plans").stdout
 
 
+def test_weights_that_are_none_are_asked_for(run: Run) -> None:
+    words = ["s2a_tiny", "--data", "digits", "--budget", "16MiB", "--wait", "0", "--json"]
+    asked = document(run("plans", "ask", *words, "--weights", "none"))
+    assert asked["request"]["weights"] == "none"
+
+
+def test_a_weights_file_is_asked_for_by_its_whole_path(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("w.safetensors").touch()
+    words = ("s2a_tiny", "--data", "digits", "--budget", "16MiB", "--weights", "w.safetensors", "--json")
+    path = str(tmp_path / "w.safetensors")
+    for command in (("plans", "ask", "--wait", "0"), ("submit",)):
+        asked = document(run(*command, *words))
+        assert asked["request"]["weights"] == path
+
+
 def test_devices_are_bars_and_keys_are_made_and_revoked(run: Run, service: TestClient) -> None:
     with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
         session.add(Device(worker="w", kind="cuda", name="gpu-0", capacity_bytes=8 * 2**30, reserve_bytes=2**30))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +94,47 @@ def test_the_address_for_runners_may_be_set_apart_from_the_one_to_listen_on(
         ("http://127.0.0.1:0", "sqlite:///x.db"),
         ("http://api.example:8000", "sqlite:///x.db"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "words"),
+    [
+        (["--port", "99999"], {}, "less than or equal to 65535"),
+        (["--db", "nonsense"], {}, "sqlite:///FILE or postgresql+psycopg://"),
+        (["--db", "mysql://a/b"], {}, "sqlite:///FILE or postgresql+psycopg://"),
+        (["--db", "postgresql+psycopg://127.0.0.1:1/x"], {}, "the database cannot be used: connection failed"),
+        (["--db", "sqlite:///text"], {}, "the database cannot be used: file is not a database"),
+        ([], {"S2A_DATA_ROOTS": "/photos"}, """S2A_DATA_ROOTS='["one", "two"]'"""),
+        ([], {"S2A_POLL_S": "soon"}, "S2A_POLL_S=soon: "),
+        ([], {"S2A_EXECUTOR": "ray", "RAY_AUTH_MODE": ""}, "S2A_EXECUTOR=ray needs token authentication"),
+        ([], {"S2A_DATA_DIR": "text"}, "text: is a file, not a directory"),
+    ],
+)
+def test_what_serve_cannot_use_is_said_in_a_line(
+    options: list[str], settings: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text").write_text("no database" * 100)
+    port = [] if "--port" in options else ["--port", "0"]
+    done = CliRunner().invoke(command_line(), ["serve", *port, *options], env=settings)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_a_database_of_a_newer_version_is_said(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(migrated, "newer.db")
+    with contextlib.closing(sqlite3.connect("newer.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'later'")
+        database.commit()
+    done = CliRunner().invoke(command_line(), ["serve", "--port", "0", "--db", "sqlite:///newer.db"])
+    assert done.exit_code == 2
+    assert "update s2a" in done.stderr
+
+
+def test_an_ipv6_address_is_bracketed_in_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setenv("S2A_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("app.main.create_app", lambda settings: seen.append(settings.public_url) or 1 / 0)
+    CliRunner().invoke(command_line(), ["serve", "--host", "::1", "--port", "0"])
+    assert seen == ["http://[::1]:0"]

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.client import Client, Unreachable
+from app.client.errors import ProblemError
 from app.errors import NotFound, WrongState
 from s2a_core.errors import InvalidInput
 
@@ -43,6 +44,21 @@ def test_a_silent_service_is_unreachable_and_a_wrong_address_or_key_is_said_at_o
         Client("localhost:8000", KEY)
     with pytest.raises(InvalidInput, match="without spaces"):
         Client("http://s", "s2a key")
+
+
+def test_an_address_of_something_else_is_said() -> None:
+    with pytest.raises(InvalidInput, match="no address of a service"):
+        Client("http://[::1", KEY)
+    for content in (b"<html>", b"3", b""):
+        page = httpx.MockTransport(lambda _, content=content: httpx.Response(200, content=content))
+        with pytest.raises(ProblemError, match="http://s/v1/jobs/j is no address of s2a's API"):
+            client_of(page).job("j")
+
+
+def test_an_empty_file_is_not_sent(tmp_path: Path) -> None:
+    (tmp_path / "empty.zip").touch()
+    with pytest.raises(InvalidInput, match=r"empty\.zip is empty: pack"):
+        client_of(httpx.MockTransport(lambda _: httpx.Response(500))).upload(tmp_path / "empty.zip")
 
 
 def test_a_lost_answer_is_asked_for_again_with_the_same_idempotency_key() -> None:

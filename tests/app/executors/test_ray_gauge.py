@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,6 +70,23 @@ def test_a_node_that_fails_or_goes_is_forgotten(monkeypatch: pytest.MonkeyPatch)
     assert gauges.readings(["n"]) == {"n": {"cuda:0": GPU}}
     assert gauges.readings([]) == {}
     assert ray.killed == 2
+
+
+def test_threads_that_ask_together_trip_over_no_question_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_gauge, "EVERY_S", -1.0)
+    ray = PretendRay()
+    ray.answers = {number: [GPU] for number in range(1, 200)}
+    quick = ray.wait
+
+    def slow(*given: Any, **options: Any) -> Any:
+        time.sleep(0.001)
+        return quick(*given, **options)
+
+    monkeypatch.setattr(ray, "wait", slow)
+    gauges = Gauges(ray)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(gauges.readings, [["n"]] * 40))
+    assert found == [{"n": {"cuda:0": GPU}}] * 40
 
 
 def test_a_machine_without_nvml_measures_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

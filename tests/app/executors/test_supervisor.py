@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -335,3 +336,103 @@ def test_what_is_launched_after_its_attempt_was_given_up_is_killed(
     scheduler.tick()
     scheduler.supervisor.close()
     assert (job(service, job_id)["status"], executor.killed) == ("queued", [1])
+
+
+def until(is_so: Callable[[], bool]) -> bool:
+    """Whether something comes about within ten seconds: ends are settled in threads of their own."""
+    deadline = time.monotonic() + 10
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return is_so()
+
+
+@pytest.fixture
+def silence(executor: PretendExecutor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """silence(*pids): a look at them returns only when they are killed or the test ends."""
+    silent: set[int] = set()
+    has_ended, quick = threading.Event(), executor.look
+
+    def look(handle: dict[str, Any]) -> Look:
+        if handle["pid"] in silent - executor.dead:
+            has_ended.wait(60)
+        return quick(handle)
+
+    def silence(*pids: int) -> None:
+        silent.update(pids)
+        monkeypatch.setattr("app.executors.supervisor.ROUND_S", 0.3)
+
+    monkeypatch.setattr(executor, "look", look)
+    yield silence
+    has_ended.set()
+
+
+def test_silent_places_together_hold_up_a_round_once_and_the_others_are_looked_after(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor, silence: Callable[..., None]
+) -> None:
+    jobs = [submit(budget="10MiB") for _ in range(5)]
+    scheduler.tick()
+    silence(1, 2, 3, 4)
+    executor.dead.add(5)
+    start = time.monotonic()
+    scheduler.supervisor.round()
+    assert time.monotonic() - start < 20  # one after another they would take minutes
+    assert until(lambda: job(service, jobs[4])["status"] == "queued")
+    assert [job(service, job_id)["status"] for job_id in jobs[:4]] == ["running"] * 4
+
+
+def test_a_silent_place_is_left_to_the_lease_and_to_the_users_wish(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, silence: Callable[..., None]
+) -> None:
+    lost, cancelled = submit(budget="10MiB"), submit(budget="10MiB")
+    scheduler.tick()
+    silence(1, 2)
+    service.post(f"/v1/jobs/{cancelled}/cancel")
+    scheduler.supervisor.round()
+    assert until(lambda: job(service, cancelled)["status"] == "cancelled")
+    assert job(service, lost)["status"] == "running"
+    scheduler.supervisor.clock = lambda: time.time() + settings.launch_s + settings.lease_s + 1
+    scheduler.supervisor.round()
+    assert until(lambda: job(service, lost)["reason"]["code"] == "lease_expired")
+
+
+def test_a_look_that_fails_stops_no_round(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, gone = submit(budget="10MiB"), submit(budget="10MiB")
+    scheduler.tick()
+    quick = executor.look
+    executor.dead.add(2)
+
+    def look(handle: dict[str, Any]) -> Look:
+        if handle["pid"] == 1:
+            raise ConnectionError("the cluster is away")
+        return quick(handle)
+
+    monkeypatch.setattr(executor, "look", look)
+    scheduler.supervisor.round()
+    assert until(lambda: job(service, gone)["status"] == "queued")
+    assert job(service, broken)["status"] == "running"
+
+
+def test_an_attempt_whose_process_is_still_searched_is_not_given_up(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submit()
+    scheduler.tick()
+    with scheduler.database.transaction() as session:
+        for attempt, _ in attempts.live(session):
+            attempt.handle = None
+    quick, may_answer = executor.find, threading.Event()
+
+    def find(attempt_id: str) -> dict[str, Any] | None:
+        may_answer.wait(60)
+        return quick(attempt_id)
+
+    monkeypatch.setattr(executor, "find", find)
+    service.post(f"/v1/jobs/{job_id}/cancel")
+    scheduler.supervisor.round()
+    assert (job(service, job_id)["status"], executor.killed) == ("cancelling", [])
+    may_answer.set()
+    scheduler.supervisor.round()
+    assert until(lambda: job(service, job_id)["status"] == "cancelled")
+    assert executor.killed == [1]

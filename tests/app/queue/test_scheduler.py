@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from app.executors.base import DeviceReading
+from app.executors.base import DeviceReading, Look
 from app.models import Job, Team
 from app.queue.policy import Rules
 from app.queue.scheduler import Scheduler
@@ -149,6 +150,28 @@ def test_a_scheduler_that_was_replaced_claims_nothing(
     assert status(service, job) == "queued"
     new.tick()
     assert status(service, job) == "running"
+
+
+def test_silent_places_cost_no_leader_its_lease(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        submit(budget="10MiB")
+    scheduler.tick()
+    quick, has_ended = executor.look, threading.Event()
+
+    def silent(handle: dict[str, Any]) -> Look:
+        has_ended.wait(3)  # of each: together longer than the lease
+        return quick(handle)
+
+    monkeypatch.setattr(executor, "look", silent)
+    monkeypatch.setattr("app.executors.supervisor.ROUND_S", 0.3)
+    token = scheduler._token
+    job = submit(budget="10MiB")
+    scheduler.tick()
+    has_ended.set()
+    assert status(service, job) == "running"
+    assert scheduler._token == token
 
 
 def test_a_pass_writes_so_many_reasons_and_the_next_one_the_others(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.queue.policy import Device, Rules, Team
-from app.queue.simulate import GIB, Replay, TraceJob, exclusive_end, speed, trace
+from tests.app.queue.simulate import GIB, Replay, TraceJob, exclusive_end, speed, trace
 
 WEIGHTS = (1, 1, 1, 1, 2, 2, 3, 5)
 TEAMS = [Team(f"team{i}", f"team {i}", weight) for i, weight in enumerate(WEIGHTS)]

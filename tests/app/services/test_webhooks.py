@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
+import socket
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -29,8 +35,12 @@ def postman(service: TestClient, answers: list[int], sent: list[httpx.Request]) 
         sent.append(request)
         return httpx.Response(answers.pop(0))
 
-    client = httpx.Client(transport=httpx.MockTransport(answer))
-    return Postman(service.app.state.database, allow_private=False, client=client)  # type: ignore[attr-defined]
+    return postman_to(service, answer)
+
+
+def postman_to(service: TestClient, answer: Callable[[httpx.Request], Any] | None) -> Postman:
+    transport = httpx.MockTransport(answer) if answer else None
+    return Postman(service.app.state.database, allow_private=False, transport=transport)  # type: ignore[attr-defined]
 
 
 def test_an_event_is_sent_signed_to_the_address_that_was_checked(
@@ -95,3 +105,61 @@ def test_a_name_that_becomes_private_later_is_not_called(
     assert sent == []
     log = service.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
     assert "not on the public internet" in log[-1]["error"]
+
+
+def test_a_silent_webhook_holds_up_no_other_and_each_gets_its_events_in_order(
+    service: TestClient, public: None, submit: Any
+) -> None:
+    wanted = {"events": ["queued", "cancelled"]}
+    for name in ("silent", "quick"):
+        service.post("/v1/webhooks", json={"url": f"https://{name}.example.org/", **wanted})
+    for _ in range(3):
+        service.post(f"/v1/jobs/{submit()}/cancel")
+    heard: dict[str, list[tuple[str, int]]] = {"silent.example.org": [], "quick.example.org": []}
+    may_answer = threading.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        heard[request.headers["host"]].append((body["job_id"], body["seq"]))
+        while request.headers["host"].startswith("silent") and not may_answer.is_set():
+            await asyncio.sleep(0.01)
+        return httpx.Response(204)
+
+    man = postman_to(service, answer)
+    deadline = time.monotonic() + 10
+    while len(heard["quick.example.org"]) < 6 and time.monotonic() < deadline:
+        man.deliver()
+    jobs = list(dict(heard["quick.example.org"]))
+    assert heard["quick.example.org"] == [(job, seq) for job in jobs for seq in (1, 2)]
+    assert len(jobs) == 3
+    assert heard["silent.example.org"] == heard["quick.example.org"][:1]
+    may_answer.set()
+    man.close()
+
+
+def test_an_answer_that_comes_byte_by_byte_has_a_deadline(
+    service: TestClient, submit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "resolve", lambda host, port, allow_private: "127.0.0.1")
+    monkeypatch.setattr("app.services.webhooks.TIMEOUT_S", 1.0)
+    has_ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not has_ended.wait(0.1):
+                connection.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"http://slow.example.org:{listener.getsockname()[1]}/"
+        made = service.post("/v1/webhooks", json={"url": url, "events": ["queued"]}).json()
+        submit()
+        man = postman_to(service, None)
+        assert man.deliver() == 1
+        man.close()
+        has_ended.set()
+        thread.join()
+    log = service.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
+    assert [(line["attempt"], line["error"]) for line in log] == [(2, None), (1, "no answer within 1 s")]

@@ -28,3 +28,21 @@ def test_what_is_owed_and_due(filled: Database) -> None:
         webhooks.remove(session, hook)
         session.flush()
         assert webhooks.find(session, "w1", None) is None
+
+
+def test_the_oldest_delivery_of_each_webhook_is_due(filled: Database) -> None:
+    with filled.transaction() as session:
+        for name in ("w1", "w2"):
+            webhooks.add(session, Webhook(id=name, team_id="team_1", url="u", secret="s", events=["queued", "failed"]))
+        job = jobs.find(session, "job_1")
+        assert job is not None
+        for kind in ("queued", "failed"):
+            jobs.add_event(session, job, kind, {})
+
+        def found(limit: int, besides: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+            due = webhooks.due(session, time.time() + 1, limit, besides)
+            return [(hook.id, event.type) for _, hook, event, _ in due]
+
+        assert sorted(found(9)) == [("w1", "queued"), ("w2", "queued")]
+        assert found(9, ("w1",)) == [("w2", "queued")]
+        assert len(found(1)) == 1

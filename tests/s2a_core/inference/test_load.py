@@ -1,11 +1,13 @@
 """A finished run loads back to the same logits, and what is no run says so."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from s2a_core.errors import InvalidInput
+from s2a_core.errors import InvalidInput, WeightsMismatch
 from s2a_core.inference import load_run
 from tests.assertions import assert_close
 
@@ -21,3 +23,27 @@ def test_what_is_no_finished_run_says_what_is_missing(tmp_path: Path) -> None:
         load_run(tmp_path)
     with pytest.raises(InvalidInput, match="no such directory"):
         load_run(tmp_path / "none")
+
+
+def test_a_damaged_run_says_which_file_is_wrong(finished: tuple[Path, torch.nn.Module, str], tmp_path: Path) -> None:
+    directory = tmp_path / "copy"
+    shutil.copytree(finished[0], directory)
+    report = (directory / "report.json").read_text()
+    for text, words in (("{", "is not JSON"), ("{}", "does not say model, classes, data_config")):
+        (directory / "report.json").write_text(text)
+        with pytest.raises(InvalidInput, match=f"report.json {words}"):
+            load_run(directory)
+    fewer = json.loads(report)
+    fewer["classes"].pop()
+    (directory / "report.json").write_text(json.dumps(fewer))
+    with pytest.raises(WeightsMismatch, match="unexpected head"):
+        load_run(directory)
+    (directory / "report.json").write_text(report)
+    (directory / "adapter.safetensors").write_bytes(b"half")
+    with pytest.raises(InvalidInput, match=r"adapter\.safetensors is damaged"):
+        load_run(directory)
+
+
+def test_a_device_that_is_not_there_is_said(finished: tuple[Path, torch.nn.Module, str]) -> None:
+    with pytest.raises(InvalidInput, match="no device cuda:99"):
+        load_run(finished[0], device="cuda:99")

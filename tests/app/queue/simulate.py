@@ -64,7 +64,6 @@ class Outcome:
     most_reserved: dict[str, float] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
     window_s: float = 0.0
-    num_passes: int = 0
 
 
 def trace(
@@ -217,7 +216,6 @@ class Replay:
         if not self.waiting:
             return
         devices, lives, waiting, teams = self._facts()
-        self.outcome.num_passes += 1
         made = decide(self.now, devices, teams, lives, waiting, self.fronts, self.rules, is_explained=False)
         for start in made.starts:
             front = self.fronts.get(self.waiting[start.job_id].team_id)
