@@ -75,7 +75,7 @@ def _of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
             raise InvalidInput(f"{run} is not a finished run: report.json is missing")
         report = read_document(path)
         predicted, measured = report.get("predicted_peak_bytes"), report.get("measured_peak_bytes")
-        if isinstance(predicted, int) and isinstance(measured, int):
+        if predicted and measured and isinstance(predicted, int) and isinstance(measured, int):
             found.append(_pair(str(run), predicted, measured))
     return found
 
