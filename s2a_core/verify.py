@@ -80,7 +80,7 @@ def verify(
     Raises InfeasibleBudget when three rounds do not fit, PlanMissed when the plan does not and there is no profile, and
     OutOfMemory in place of both when that is how the last plan missed.
     """
-    margin = 0
+    margin = plan.predicted.breakdown.get("margin", 0)
     for tried in range(1, MAX_ROUNDS + 1):
         failure: OutOfMemory | None = None
         try:
