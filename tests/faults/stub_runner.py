@@ -17,9 +17,17 @@ from typing import Any
 from app.runner.__main__ import main
 from app.runner.link import Link
 from app.runner.spool import spool_path
-from app.runner.work import CHECKPOINT, Ended, keep, tell
+from app.runner.work import CHECKPOINT, Ended, tell
 
 STEPS = 5
+
+
+def keep(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
 
 
 def train(link: Link, output: Path) -> Ended:
