@@ -80,7 +80,7 @@ def verify(
     Raises InfeasibleBudget when three rounds do not fit, PlanMissed when the plan does not and there is no profile, and
     OutOfMemory in place of both when that is how the last plan missed.
     """
-    margin = plan.predicted.breakdown.get("margin", 0)
+    kept, margin = plan.predicted.breakdown.get("margin", 0), 0
     for tried in range(1, MAX_ROUNDS + 1):
         failure: OutOfMemory | None = None
         try:
@@ -105,14 +105,14 @@ def verify(
             raise failure or PlanMissed(plan.budget_bytes, measured)
         if tried == MAX_ROUNDS:
             break
-        # What was predicted too low is kept free in the next round, so that the same miss fits, in the last one twice;
-        # at most so much that the plan of the smallest peak is left.
-        most = plan.budget_bytes - smallest_peak(profile, plan.batch_size)
+        # What was predicted too low is kept free as well in the next round, so that the same miss fits, in the last one
+        # twice; at most so much that the plan of the smallest peak is left.
+        most = plan.budget_bytes - kept - smallest_peak(profile, plan.batch_size)
         if margin >= most:
             break
         margin += measured - min(plan.budget_bytes, plan.predicted.peak_bytes)
         margin = min(2 * margin if tried == MAX_ROUNDS - 1 else margin, most)
-        tighter = make_plan(profile, plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), margin)
+        tighter = make_plan(profile, plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), kept + margin)
         plan = replace(tighter, alternatives=plan.alternatives, adapter_reason=plan.adapter_reason)
     if failure is not None:
         raise failure
