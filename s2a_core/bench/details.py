@@ -89,7 +89,8 @@ def overhead(results: Results) -> str:
     """Step time of ways of storing, and its operators."""
     lines = ["| model | way | batch | step / bias | operators, ms |", "|---|---|--:|--:|---|"]
     for r in results.overhead:
-        named = ", ".join(f"{name} {ms:.0f}" for name, ms in r.operators_ms.items())
+        slowest = sorted(r.operators_ms.items(), key=lambda operator: -operator[1])  # a file keeps them by name
+        named = ", ".join(f"{name} {ms:.0f}" for name, ms in slowest)
         ratio = f"{r.ratio.median:.3f} ({r.ratio.low:.3f}..{r.ratio.high:.3f})"
         lines.append(f"| {r.model} | {r.way} | {r.batch} | {ratio} | {named} |")
     return "\n".join(lines)
