@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from s2a_core.errors import InvalidInput
 from s2a_core.outputs.atomic import write_json
+from s2a_core.outputs.read import read_document
 from s2a_core.outputs.write import PLAN
 from s2a_core.planning import Plan
 from s2a_core.train.checkpoint import NAME
@@ -24,6 +24,6 @@ def kept_plan(output: Path) -> Plan | None:
     if not (output / NAME).is_file():
         return None
     try:
-        return Plan.from_json(json.loads((output / PLAN).read_text(encoding="utf-8")))
-    except (OSError, ValueError, InvalidInput):
+        return Plan.from_json(read_document(output / PLAN))
+    except (OSError, InvalidInput):
         return None

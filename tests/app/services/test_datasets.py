@@ -12,7 +12,6 @@ from sqlalchemy import update
 from app.models import Dataset
 from app.services.children import Stopped
 from app.services.datasets import DatasetDesk
-from app.store.database import Database
 
 
 def made(service: TestClient, source: dict[str, Any]) -> dict[str, Any]:
@@ -60,21 +59,24 @@ def uploaded(service: TestClient, tmp_path: Path) -> tuple[str, Path]:
 REFUSED = {"status": "refused", "reason": {"code": "bad_dataset", "message": "m", "details": {}}}
 
 
-def expire_leases(database: Database) -> None:
-    with database.transaction() as session:
-        session.execute(update(Dataset).values(lease_expires_at=1.0))
-
-
-def test_a_worker_that_lost_its_lease_stops_and_touches_nothing(
-    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
-) -> None:
-    dataset_id, folder = uploaded
+@pytest.fixture
+def overtaken(service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]) -> tuple[DatasetDesk, DatasetDesk]:
+    """A worker whose lease on the uploaded dataset ran out, and the one that has taken it since."""
     database = service.app.state.database  # type: ignore[attr-defined]
     late, other = DatasetDesk(database, tmp_path), DatasetDesk(database, tmp_path)
     late.take()
-    late.keep(dataset_id)
-    expire_leases(database)
+    late.keep(uploaded[0])
+    with database.transaction() as session:
+        session.execute(update(Dataset).values(lease_expires_at=1.0))
     assert other.take() is not None
+    return late, other
+
+
+def test_a_worker_that_lost_its_lease_stops_and_touches_nothing(
+    service: TestClient, uploaded: tuple[str, Path], overtaken: tuple[DatasetDesk, DatasetDesk]
+) -> None:
+    dataset_id, folder = uploaded
+    late, other = overtaken
     with pytest.raises(Stopped):
         late.keep(dataset_id)
     late.finish(dataset_id, REFUSED)
@@ -85,14 +87,10 @@ def test_a_worker_that_lost_its_lease_stops_and_touches_nothing(
 
 
 def test_a_worker_that_is_late_deletes_no_dataset_that_is_ready(
-    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
+    service: TestClient, uploaded: tuple[str, Path], overtaken: tuple[DatasetDesk, DatasetDesk]
 ) -> None:
     dataset_id, folder = uploaded
-    database = service.app.state.database  # type: ignore[attr-defined]
-    late, other = DatasetDesk(database, tmp_path), DatasetDesk(database, tmp_path)
-    late.take()
-    expire_leases(database)
-    other.take()
+    late, other = overtaken
     other.finish(dataset_id, {"status": "ready", "summary": {}, "num_bytes": 1})
     late.finish(dataset_id, REFUSED)
     assert (folder / "upload").is_file()

@@ -20,9 +20,7 @@ def test_claims(filled: Database) -> None:
         assert plans.find(session, "plan_a", "team_2") is None
 
 
-def test_a_worker_claims_plans_for_its_devices_and_for_any(database_url: str) -> None:
-    database = Database(database_url)
-    database.migrate()
+def test_a_worker_claims_plans_for_its_devices_and_for_any(database: Database) -> None:
     with database.transaction() as session:
         session.add(Team(id="team_1", name="a"))
         session.flush()
@@ -36,7 +34,6 @@ def test_a_worker_claims_plans_for_its_devices_and_for_any(database_url: str) ->
         found.lease_expires_at = 1.0
         assert plans.claim(session, 60, {"cpu"}) is None
         assert plans.claim(session, 60, {"cuda"}) is found
-    database.close()
 
 
 def test_profiles(filled: Database) -> None:

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from app.models import Attempt, Job, JobStatus, Team
 from app.store import attempts, jobs, queue
 from app.store.database import Database
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    made = Database(database_url)
-    made.migrate()
-    yield made
-    made.close()
 
 
 def add_job(session: Any, team: str, **values: Any) -> Job:

@@ -14,9 +14,7 @@ def test_points_of_events() -> None:
     assert list(series.points_of("epoch", {"loss": 1.0})) == []
 
 
-def test_a_long_series_is_thinned_evenly_to_its_newest_point(database_url: str) -> None:
-    database = Database(database_url)
-    database.migrate()
+def test_a_long_series_is_thinned_evenly_to_its_newest_point(database: Database) -> None:
     with database.transaction() as session:
         session.add(Team(id="team_1", name="a"))
         session.flush()
@@ -32,7 +30,6 @@ def test_a_long_series_is_thinned_evenly_to_its_newest_point(database_url: str) 
         assert [(p.step, p.name) for p in found] == sorted((p.step, p.name) for p in found)
         assert [p.step for p in series.metrics(session, "job_1", "step.loss", 90, 3)] == [91, 93, 95]
         assert [p.step for p in series.metrics(session, "job_1", None, -1, 1)] == [95]
-    database.close()
 
 
 def test_what_is_listed(filled: Database) -> None:
