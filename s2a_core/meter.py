@@ -123,3 +123,8 @@ def live_bytes(*owners: nn.Module | torch.optim.Optimizer) -> int:
                 for value in state.values():
                     count(value)
     return sum(seen.values())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch could not get memory: CUDA's error, or the words of the CPU's allocator."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

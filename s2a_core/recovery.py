@@ -13,13 +13,14 @@ from torch import nn
 
 from s2a_core.datasets import ImageDataset
 from s2a_core.errors import InfeasibleBudget, OutOfMemory
+from s2a_core.meter import is_out_of_memory
 from s2a_core.planning.search import Objective
 from s2a_core.planning.search import plan as make_plan
 from s2a_core.planning.types import Plan
 from s2a_core.profiling import Profile
 from s2a_core.sizes import format_bytes
 from s2a_core.train import TrainConfig, TrainResult
-from s2a_core.train.loop import is_out_of_memory, train
+from s2a_core.train.loop import train
 from s2a_core.train.types import OnEvent
 
 MAX_PLANS = 4

@@ -21,14 +21,13 @@ from s2a_core.compression import compress, prepare_frozen_weights
 from s2a_core.compression.sites import SMOOTH_ACTIVATIONS
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.kernels import fit_table
-from s2a_core.meter import PeakMeter
+from s2a_core.meter import PeakMeter, is_out_of_memory
 from s2a_core.planning.memory import breakdown
 from s2a_core.planning.search import Objective, smallest_peak
 from s2a_core.planning.search import plan as make_plan
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.runs import gradient, relative_error, run_step, unchanged
 from s2a_core.profiling.types import Profile
-from s2a_core.train.loop import is_out_of_memory
 from s2a_core.train.mode import resting_modules, training_mode
 
 MAX_ROUNDS = 3

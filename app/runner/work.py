@@ -70,7 +70,7 @@ def run(link: Link, output: Path) -> Ended:
     except S2AError as error:
         return "failed", {"code": error.code, "message": error.message, "details": plain(error.details)}, None, None
     except Exception as error:  # the job's boundary: the traceback is stored with the job
-        from s2a_core.train.loop import is_out_of_memory
+        from s2a_core.meter import is_out_of_memory
 
         if is_out_of_memory(error):
             return out_of_memory(error, cap)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from s2a_core.compression import SiteSpec, discover
 from s2a_core.errors import InvalidInput, OutOfMemory
+from s2a_core.meter import is_out_of_memory
 from s2a_core.models import has_batch_norm
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
@@ -19,7 +20,6 @@ from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import Profile
 from s2a_core.storage import FrozenWeights
-from s2a_core.train.loop import is_out_of_memory
 from s2a_core.train.mode import resting_modules, training_mode
 
 FEWEST_WITH_BATCH_NORM = 3  # two batches of more than one sample, which BatchNorm refuses where a map is a single value

@@ -22,7 +22,7 @@ from s2a_core.adapters import trained_state_dict
 from s2a_core.compression import compress
 from s2a_core.datasets import ImageDataset
 from s2a_core.kernels import enable_native
-from s2a_core.meter import PeakMeter, live_bytes
+from s2a_core.meter import PeakMeter, is_out_of_memory, live_bytes
 from s2a_core.models import data_config, head_parameters
 from s2a_core.planning.types import Plan
 from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, save_checkpoint
@@ -311,8 +311,3 @@ class _Run:
         self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms = json.loads(state["records"])
         message = f"resumed after step {self.step} of {self.total_steps}"
         self.on_event({"type": "log", "message": message, "step": self.step, "epoch": self.epoch})
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch could not get memory: CUDA's error, or the words of the CPU's allocator."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
