@@ -37,7 +37,7 @@ test: $(STAMP) ## run every test that needs no GPU, browser, database server or 
 	@$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not bench and not shared and not chromium and not postgres" -q
 
 lint: $(STAMP) ## ruff (rules and format) and mypy --strict
-	@echo "ruff check, ruff format --check, mypy --strict on s2a_core and app"
+	@echo "ruff check, ruff format --check, mypy --strict on s2a_core, app and benchmarks"
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
 	@$(VENV)/bin/mypy
@@ -46,15 +46,15 @@ format: $(STAMP) ## let ruff rewrite what it can
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
 
 bench: $(STAMP) ## measure s2a beside its competitors; writes docs/bench and the README's tables (under 30 minutes)
-	@OMP_NUM_THREADS=$$(nproc) KINETO_LOG_LEVEL=99 $(PY) -m s2a_core.bench
+	@OMP_NUM_THREADS=$$(nproc) KINETO_LOG_LEVEL=99 $(PY) -m benchmarks
 
 bench-full: $(STAMP) ## the same with more models, batches and repeats (an hour or two)
-	@OMP_NUM_THREADS=$$(nproc) KINETO_LOG_LEVEL=99 $(PY) -m s2a_core.bench --full
+	@OMP_NUM_THREADS=$$(nproc) KINETO_LOG_LEVEL=99 $(PY) -m benchmarks --full
 
 gpu-check: $(STAMP) ## on a CUDA machine: the gpu tests, then the memory and time table into docs/bench/gpu.json
-	@$(PY) -m s2a_core.bench.gpu --require-device
+	@$(PY) -m benchmarks.gpu --require-device
 	@$(PY) -m pytest -m gpu -q
-	@$(PY) -m s2a_core.bench.gpu
+	@$(PY) -m benchmarks.gpu
 
 accuracy: $(STAMP) ## train every adapter, exact and compressed, on real photos (hours; resumable) into docs/accuracy
 	@OMP_NUM_THREADS=$$(nproc) $(PY) scripts/accuracy.py

@@ -10,7 +10,7 @@ inputs of a trained network's activations lie below zero (means -0.6 to -2.1, de
 DeiT-tiny). A weight that is even about 0 cannot tell a 3-bit table with a level for the left tail from its mirror:
 f'(-x) = 1 - f'(x) for GELU, SiLU and sigmoid. The left one has cosine .9991, the right one .983, on one such layer. The
 density itself gives the tails away, where a whole channel may lie, and an error of one sign adds up over its tokens.
-Measured on DeiT-tiny's weights and 32 photos (`python -m s2a_core.bench.operators`), cosine of all bias gradients with
+Measured on DeiT-tiny's weights and 32 photos (`python -m benchmarks.operators`), cosine of all bias gradients with
 GELU coded at 1 / 2 / 3 bits by the universal table: .820 / .973 / .994; at 1 / 2 / 3 / 4 bits by tables fitted to 8
 other photos: .916 / .981 / .996 / .9989. Where row 0 is coded like the others (see ops/activation.py), fitted at
 2 / 3 / 4 bits: with the density .953 / .985 / .997, its square root .957 / .991 / .997.
