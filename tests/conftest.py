@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import random
 import secrets
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+
+from tests.fakegpu.build import missing as missing_for_fakegpu
+from tests.fakegpu.double import FakeDevices
 
 if TYPE_CHECKING:
     from app.store.database import Database
@@ -90,6 +94,8 @@ def _missing(item: pytest.Item) -> str | None:
         return f"needs a Chromium: none of {', '.join(CHROMIUM_NAMES)} is on the PATH"
     if item.get_closest_marker("postgres") and not os.environ.get("S2A_TEST_POSTGRES_URL"):
         return "needs a PostgreSQL server: S2A_TEST_POSTGRES_URL is not set"
+    if item.get_closest_marker("fakegpu"):
+        return missing_for_fakegpu()
     return None
 
 
@@ -98,6 +104,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if reason := _missing(item):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def fake_devices(tmp_path: Path) -> Callable[..., FakeDevices]:
+    """Makes devices without silicon, for tests marked `fakegpu`: FakeDevices without its directory."""
+    numbers = itertools.count()
+
+    def make(**options: Any) -> FakeDevices:
+        directory = tmp_path / f"devices{next(numbers)}"
+        directory.mkdir()
+        return FakeDevices(directory=directory, **options)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,2 @@
+// Every other entry point succeeds and does nothing; stubs.inc is written by build.py.
+#include "stubs.inc"
