@@ -15,7 +15,7 @@ from app.api import access, catalog, datasets, events, jobs, plans, results, run
 from app.api.dependencies import Services
 from app.executors.select import executor_of
 from app.limits import RateLimit
-from app.middleware import Manners
+from app.middleware import RequestMiddleware
 from app.queue.scheduler import Scheduler
 from app.services.accuracy import AccuracyService
 from app.services.audit import AuditService
@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.router)
     openapi.install(app)
     problems.install(app, for_a_person)
-    app.add_middleware(Manners, settings=settings, observe=telemetry.observe)
+    app.add_middleware(RequestMiddleware, settings=settings, observe=telemetry.observe)
     return app
 
 

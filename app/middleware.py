@@ -38,7 +38,7 @@ HEADERS = {
 NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-class Manners:
+class RequestMiddleware:
     """ASGI middleware around the whole application. observe(method, route, status, seconds) is told of each answer."""
 
     def __init__(self, app: ASGIApp, settings: Settings, observe: Observe) -> None:

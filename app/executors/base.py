@@ -11,7 +11,7 @@ from typing import Any, Protocol
 ATTEMPT_VARIABLE = "S2A_ATTEMPT"  # the environment tag of everything an attempt started
 
 
-class Life(StrEnum):
+class ProcessState(StrEnum):
     """What is known of an attempt's process."""
 
     RUNNING = "running"  # it was seen
@@ -24,7 +24,7 @@ class Life(StrEnum):
 class Look:
     """One look at a process. exit_code: as subprocess counts it (-9 is SIGKILL); None when nobody was there to see."""
 
-    life: Life
+    state: ProcessState
     exit_code: int | None = None
 
 

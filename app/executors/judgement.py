@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from app.executors.base import Life, Look
+from app.executors.base import Look, ProcessState
 from app.models.tables import Attempt, AttemptState, Job, JobStatus
 from app.settings import Settings
 
@@ -39,14 +39,14 @@ def ending(job: Job, attempt: Attempt, look: Look, now: float, settings: Setting
     epoch = attempt.epoch
     if attempt.state in (AttemptState.ENDED, AttemptState.LOST):
         is_late = now - (attempt.ended_at or now) > settings.exit_s or attempt.state == AttemptState.LOST
-        if look.life in (Life.GONE, Life.HOST_GONE) or is_late:
+        if look.state in (ProcessState.GONE, ProcessState.HOST_GONE) or is_late:
             return Ending("over", attempt.reason or "over", None, True)
         return None
     if job.status in (JobStatus.CANCELLING, JobStatus.PAUSING) or job.status != JobStatus.RUNNING:
         return Ending(str(job.status), f"attempt {epoch} was stopped on request", None, True)
-    if look.life == Life.HOST_GONE:
+    if look.state == ProcessState.HOST_GONE:
         return host_gone(attempt)
-    if look.life == Life.GONE:
+    if look.state == ProcessState.GONE:
         by = look.exit_code
         if by in OWN_SIGNALS:
             return Ending("crashed", f"the process of attempt {epoch} died of {OWN_SIGNALS[by]}", Fault.OWN, True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from app.executors.base import ATTEMPT_VARIABLE, DeviceReading, Life, Look
+from app.executors.base import ATTEMPT_VARIABLE, DeviceReading, Look, ProcessState
 from app.executors.devices import read_devices, visible_devices
 from app.settings import child_environment
 
@@ -88,12 +88,12 @@ class LocalExecutor:
     def look(self, handle: dict[str, Any]) -> Look:
         """Whether that very process runs; collects it when it is ours and has ended. Unknown on another machine."""
         if handle.get("boot") not in (None, boot_id()):
-            return Look(Life.HOST_GONE if handle.get("worker") in (None, self.worker) else Life.UNKNOWN)
+            return Look(ProcessState.HOST_GONE if handle.get("worker") in (None, self.worker) else ProcessState.UNKNOWN)
         self.collect()
         pid = int(handle["pid"])
         if _is_same(pid, float(handle["started"])):
-            return Look(Life.RUNNING)
-        return Look(Life.GONE, self._exit_codes.get(pid))
+            return Look(ProcessState.RUNNING)
+        return Look(ProcessState.GONE, self._exit_codes.get(pid))
 
     def collect(self) -> None:
         """Take the exit codes of children that have ended, so that none stays a zombie."""
@@ -108,7 +108,7 @@ class LocalExecutor:
 
         One of another machine is left to itself: it holds no memory here, and ends at the first refusal of its words.
         """
-        if self.look(handle).life in (Life.HOST_GONE, Life.UNKNOWN):
+        if self.look(handle).state in (ProcessState.HOST_GONE, ProcessState.UNKNOWN):
             return True
         seen: set[int] = set()
         deadline = time.monotonic() + grace_s

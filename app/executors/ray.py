@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.executors.base import DeviceReading, Life, Look
+from app.executors.base import DeviceReading, Look, ProcessState
 from app.executors.ray_actor import AttemptActor
 from app.executors.ray_gauge import Gauge, Gauges
 
@@ -119,19 +119,19 @@ class RayExecutor:
             return self._look_at_node(handle)
         errors = self.ray.exceptions
         try:
-            life, exit_code = self.ray.get(actor.look.remote(), timeout=ANSWER_S)
-            return Look(Life(life), exit_code)
+            state, exit_code = self.ray.get(actor.look.remote(), timeout=ANSWER_S)
+            return Look(ProcessState(state), exit_code)
         except errors.ActorDiedError:
             self._known.pop(attempt_id, None)
             return self._look_at_node(handle)
         except errors.RayError:  # busy, or its node does not answer: only its lease decides
             if not self._is_alive(str(handle.get("node"))):
                 self._known.pop(attempt_id, None)
-                return Look(Life.HOST_GONE)
-            return Look(Life.UNKNOWN)
+                return Look(ProcessState.HOST_GONE)
+            return Look(ProcessState.UNKNOWN)
 
     def _look_at_node(self, handle: dict[str, Any]) -> Look:
-        return Look(Life.GONE if self._is_alive(str(handle.get("node"))) else Life.HOST_GONE)
+        return Look(ProcessState.GONE if self._is_alive(str(handle.get("node"))) else ProcessState.HOST_GONE)
 
     def _is_alive(self, node: str) -> bool:
         return any(found["NodeID"] == node and found["Alive"] for found in self.ray.nodes())

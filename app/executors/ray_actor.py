@@ -32,11 +32,11 @@ class AttemptActor:
         return self._handle
 
     def look(self) -> tuple[str, int | None]:
-        """(life, exit code) of the process."""
+        """(state, exit code) of the process."""
         if self._handle is None:
             return "gone", None
         look = self._executor.look(self._handle)
-        return look.life.value, look.exit_code
+        return look.state.value, look.exit_code
 
     def kill(self, grace_s: float) -> bool:
         """End the process and everything it started; whether nothing remains."""

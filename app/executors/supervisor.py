@@ -1,4 +1,4 @@
-"""The life of an attempt after its claim: launched, adopted, watched, ended, and its memory freed when that is safe.
+"""Launches, adopts, watches and ends attempts that were claimed, and frees their memory when that is safe.
 
 Processes are started and killed outside of transactions. A reservation (`attempt.is_live`) is freed only when the
 process and everything it started are proven gone and the device has its memory back.
@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.executors.base import Executor, Life, Look
+from app.executors.base import Executor, Look, ProcessState
 from app.executors.judgement import Ending, Fault, after, ending, host_gone
 from app.executors.residue import Residue
 from app.models import DeviceState
@@ -153,7 +153,7 @@ class Supervisor:
 
     def _judge(self, attempt: Attempt, job: Job, now: float) -> Ending | None:
         """Whether it has to end, by its look; while its place does not answer only the lease decides."""
-        seen: Seen = (attempt.handle or {}, Look(Life.UNKNOWN))
+        seen: Seen = (attempt.handle or {}, Look(ProcessState.UNKNOWN))
         if self._looks[attempt.id].done():
             seen = self._looks.pop(attempt.id).result()
         attempt.handle, look = seen
@@ -176,12 +176,12 @@ class Supervisor:
             return handle, self.executor.look(handle)
         except Exception:  # the thread's boundary: the next round looks again
             log.exception("attempt %s could not be looked at; it is tried again", attempt_id)
-            return handle, Look(Life.UNKNOWN)
+            return handle, Look(ProcessState.UNKNOWN)
 
     def _unlaunched(self, attempt: Attempt, job: Job) -> Ending | None:
         """An attempt without a process: its launcher is at it, or died before it launched."""
         if not attempts.may_write(attempt) or job.status != JobStatus.RUNNING:
-            return ending(job, attempt, Look(Life.GONE), self.clock(), self.settings)
+            return ending(job, attempt, Look(ProcessState.GONE), self.clock(), self.settings)
         if self.clock() - attempt.started_at < self.settings.launch_s:
             return None
         message = f"attempt {attempt.epoch} was claimed but never started"
@@ -214,7 +214,11 @@ class Supervisor:
     def _known_by_now(self, attempt: Attempt, why: Ending) -> Ending:
         """The same end, or its machine's: an executor may learn that a machine is down only after the lease ran out."""
         handle = attempt.handle or {}
-        if why.code == "lease_expired" and "executor" in handle and self.executor.look(handle).life == Life.HOST_GONE:
+        if (
+            why.code == "lease_expired"
+            and "executor" in handle
+            and self.executor.look(handle).state == ProcessState.HOST_GONE
+        ):
             return host_gone(attempt)
         return why
 

@@ -12,11 +12,11 @@ import structlog
 
 from app.executors.devices import read_devices
 from app.services import children
-from app.services.datasets import DatasetDesk
+from app.services.datasets import DatasetWorkQueue
 from app.services.idempotency import IdempotencyService
-from app.services.plans import PlanDesk
+from app.services.plans import PlanWorkQueue
 from app.services.uploads import UploadService
-from app.services.webhooks import Postman
+from app.services.webhooks import DeliveryWorker
 from app.settings import Settings
 from app.store.database import Database
 
@@ -25,7 +25,7 @@ CLEAN_EVERY_S = 60.0
 BUSY_S = 60.0  # how long a thread may take to end
 
 
-class Desk(Protocol):
+class WorkQueue(Protocol):
     """Where a kind of work is taken from and given back to."""
 
     def take(self) -> tuple[str, dict[str, Any]] | None:
@@ -47,12 +47,12 @@ class Background:
     def __init__(self, database: Database, settings: Settings, uploads: UploadService) -> None:
         self.settings = settings
         self._stop = threading.Event()
-        self._postman = Postman(database, allow_private=settings.allow_private_webhooks)
+        self._webhooks = DeliveryWorker(database, allow_private=settings.allow_private_webhooks)
         self._uploads, self._idempotency = uploads, IdempotencyService(database)
         self._cleaned = 0.0
         profiles = (settings.data_dir / "profiles").resolve()
         kinds = {reading.kind for reading in read_devices("", 0)}
-        plans, datasets = PlanDesk(database, kinds), DatasetDesk(database, settings.data_dir)
+        plans, datasets = PlanWorkQueue(database, kinds), DatasetWorkQueue(database, settings.data_dir)
         self._work: dict[str, Callable[[], bool]] = {
             "plans": lambda: self.one(plans, "app.runner.plans", settings.plan_timeout_s, _plan_order(profiles)),
             "datasets": lambda: self.one(datasets, "app.runner.datasets", settings.dataset_timeout_s, lambda x: x),
@@ -72,7 +72,7 @@ class Background:
         self._stop.set()
         for thread in self._threads:
             thread.join(BUSY_S)
-        self._postman.close()
+        self._webhooks.close()
 
     def _run(self, name: str) -> None:
         while not self._stop.is_set():
@@ -85,20 +85,20 @@ class Background:
                 self._stop.wait(self.settings.worker_poll_s)
 
     def one(
-        self, desk: Desk, module: str, timeout_s: float, order_of: Callable[[dict[str, Any]], dict[str, Any]]
+        self, queue: WorkQueue, module: str, timeout_s: float, order_of: Callable[[dict[str, Any]], dict[str, Any]]
     ) -> bool:
         """Do one piece of work; False when there is none."""
-        taken = desk.take()
+        taken = queue.take()
         if taken is None:
             return False
         work_id, order = taken
         start = time.monotonic()
         try:
-            answer = children.run(module, order_of(order), timeout_s, self._stop, lambda: desk.keep(work_id))
+            answer = children.run(module, order_of(order), timeout_s, self._stop, lambda: queue.keep(work_id))
         except children.Stopped:
-            desk.release(work_id)
+            queue.release(work_id)
             return False
-        desk.finish(work_id, answer)
+        queue.finish(work_id, answer)
         log.info("worked", work=module, id=work_id, status=answer["status"], s=round(time.monotonic() - start, 2))
         return True
 
@@ -107,7 +107,7 @@ class Background:
             self._cleaned = time.monotonic()
             self._uploads.expire()
             self._idempotency.expire()
-        return self._postman.deliver() > 0
+        return self._webhooks.deliver() > 0
 
 
 def _plan_order(profiles: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -158,7 +158,7 @@ def _reason(dataset: Dataset) -> dict[str, Any] | None:
     return {"code": waiting[0], "message": waiting[1], "details": {}} if waiting else None
 
 
-class DatasetDesk:
+class DatasetWorkQueue:
     """The worker's side: takes a dataset, keeps it alive, and writes down what was found.
 
     Only the worker that holds a dataset's lease changes it, its row or its files. Files of a dataset that was removed

@@ -106,7 +106,7 @@ class PlanService:
         return plan
 
 
-class PlanDesk:
+class PlanWorkQueue:
     """The worker's side: takes a plan, keeps it alive, and writes down what came of it. kinds: of its devices."""
 
     def __init__(self, database: Database, kinds: Collection[str] = ("cpu",)) -> None:

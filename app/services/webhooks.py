@@ -123,7 +123,7 @@ class WebhookService:
 
 
 @dataclass(frozen=True)
-class Letter:
+class OutgoingDelivery:
     """A try that is due, with everything it takes to send it."""
 
     delivery_id: int
@@ -134,7 +134,7 @@ class Letter:
     body: bytes
 
 
-class Postman:
+class DeliveryWorker:
     """Delivers what is due, to several webhooks at once and to each one in order, so a slow one holds up itself only.
 
     No transaction is open while it waits for an answer. transport: of httpx, instead of the network.
@@ -145,7 +145,7 @@ class Postman:
     ) -> None:
         self.database, self.allow_private, self.transport = database, allow_private, transport
         self._trusted = httpx.create_ssl_context(trust_env=False)
-        self._threads = ThreadPoolExecutor(PARALLEL, thread_name_prefix="postman")
+        self._threads = ThreadPoolExecutor(PARALLEL, thread_name_prefix="webhook-delivery")
         self._tries: dict[str, Future[None]] = {}  # by webhook
 
     def deliver(self) -> int:
@@ -156,45 +156,47 @@ class Postman:
         self._tries = {webhook_id: one for webhook_id, one in self._tries.items() if not one.done()}
         with self.database.transaction() as session:
             now = time.time()
-            letters = []
+            outgoing = []
             due = webhooks.due(session, now, PARALLEL - len(self._tries), besides=self._tries)
             for delivery, webhook, event, job in due:
                 delivery.next_at = now + HELD_S
                 body = body_of(event, job)
-                letters.append(Letter(delivery.id, webhook.id, webhook.url, webhook.secret, event.type, body))
-        begun = {letter.webhook_id: self._threads.submit(self._try, letter) for letter in letters}
+                outgoing.append(
+                    OutgoingDelivery(delivery.id, webhook.id, webhook.url, webhook.secret, event.type, body)
+                )
+        begun = {delivery.webhook_id: self._threads.submit(self._try, delivery) for delivery in outgoing}
         self._tries |= begun
         wait(begun.values(), ROUND_S, FIRST_COMPLETED)
         return len(begun)
 
-    def _try(self, letter: Letter) -> None:
+    def _try(self, delivery: OutgoingDelivery) -> None:
         try:
-            status, error = self._send(letter)
-            self._write(letter.delivery_id, status, error)
+            status, error = self._send(delivery)
+            self._write(delivery.delivery_id, status, error)
         except Exception:  # the thread's boundary: it is tried again after HELD_S
-            log.exception("a webhook's delivery failed", delivery=letter.delivery_id)
+            log.exception("a webhook's delivery failed", delivery=delivery.delivery_id)
 
-    def _send(self, letter: Letter) -> tuple[int | None, str | None]:
+    def _send(self, delivery: OutgoingDelivery) -> tuple[int | None, str | None]:
         """(status, None) of an answer, or (None, what went wrong)."""
         try:
-            scheme, host, port = addresses.parse(letter.url)
+            scheme, host, port = addresses.parse(delivery.url)
             address = addresses.resolve(host, port, allow_private=self.allow_private)
         except InvalidInput as error:
             return None, error.message
         at = int(time.time())
         # Connecting to the address that was checked, not to the name: a name may answer differently the second time.
         literal = f"[{address}]" if ":" in address else address
-        pinned = urlunsplit((scheme, f"{literal}:{port}", *urlsplit(letter.url)[2:4], ""))
+        pinned = urlunsplit((scheme, f"{literal}:{port}", *urlsplit(delivery.url)[2:4], ""))
         headers = {
-            "Host": urlsplit(letter.url).netloc,
+            "Host": urlsplit(delivery.url).netloc,
             "Content-Type": "application/json",
             "User-Agent": "s2a-webhook",
-            "S2A-Event": letter.kind,
-            "S2A-Delivery": str(letter.delivery_id),
-            "S2A-Signature": sign(letter.secret, at, letter.body),
+            "S2A-Event": delivery.kind,
+            "S2A-Delivery": str(delivery.delivery_id),
+            "S2A-Signature": sign(delivery.secret, at, delivery.body),
         }
         try:
-            return asyncio.run(self._post(pinned, letter.body, headers, host)), None
+            return asyncio.run(self._post(pinned, delivery.body, headers, host)), None
         except TimeoutError:
             return None, f"no answer within {TIMEOUT_S:.0f} s"
         except httpx.HTTPError as error:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from app.executors.base import DeviceReading, Life, Look
+from app.executors.base import DeviceReading, Look, ProcessState
 from app.main import create_app
 from app.queue.scheduler import Scheduler
 from app.settings import Settings
@@ -59,7 +59,7 @@ class PretendExecutor:
     def look(self, handle: dict[str, Any]) -> Look:
         """Alive until a test says otherwise."""
         pid = handle["pid"]
-        return self.looks.get(pid) or Look(Life.GONE if pid in self.dead else Life.RUNNING)
+        return self.looks.get(pid) or Look(ProcessState.GONE if pid in self.dead else ProcessState.RUNNING)
 
     def kill(self, handle: dict[str, Any], grace_s: float) -> bool:
         """Remember it."""

@@ -17,7 +17,7 @@ from app.errors import InProgress, WrongState
 from app.models import ApiKey, Profile, Team
 from app.services.idempotency import IdempotencyService
 from app.services.keys import Caller, KeyService
-from app.services.plans import PlanDesk
+from app.services.plans import PlanWorkQueue
 from app.services.teams import TeamService
 from app.store import idempotency, keys, plans, teams
 from app.store.database import Database
@@ -89,7 +89,7 @@ def test_keys_for_a_new_team_at_once_share_it(database: Database) -> None:
 
 
 def test_a_profile_measured_twice_at_once_is_kept_once(database: Database, caller: Caller) -> None:
-    desk = PlanDesk(database)
+    queue = PlanWorkQueue(database)
     asked = {"model": "m", "budget_bytes": 1}
     with database.transaction() as session:
         plan = plans.add(session, plans.Plan(team_id=caller.team_id, request=asked)).id
@@ -98,7 +98,7 @@ def test_a_profile_measured_twice_at_once_is_kept_once(database: Database, calle
     overlapping(
         database,
         lambda session: [plans.put_profile(session, "f", "cpu", {"value": 1}), session.flush()],
-        lambda: desk.finish(plan, {"status": "failed", "profile": measured}),
+        lambda: queue.finish(plan, {"status": "failed", "profile": measured}),
     ).result()
     with database.reading() as session:
         assert [found.document for found in session.scalars(select(Profile))] == [{"value": 2}]

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from app.executors.base import Executor, Life, Look
+from app.executors.base import Executor, Look, ProcessState
 
 # Says its token and the pid of a child in another session that ignores TERM, as a stray would.
 STUBBORN = """
@@ -52,10 +52,10 @@ def is_running(pid: int) -> bool:
     return False
 
 
-def until(executor: Executor, handle: dict[str, Any], *lives: Life) -> Look:
+def until(executor: Executor, handle: dict[str, Any], *lives: ProcessState) -> Look:
     """The first look that shows one of the lives."""
     deadline = time.monotonic() + 30
-    while (look := executor.look(handle)).life not in lives:
+    while (look := executor.look(handle)).state not in lives:
         assert time.monotonic() < deadline, look
         time.sleep(0.05)
     return look
@@ -76,9 +76,9 @@ class ExecutorContract:
         handle = self.launch(executor, STUBBORN, log)
         token, tag, child = words(log, 4)[:3]
         assert (token, tag) == ("the-token", "att_1")
-        assert executor.look(handle).life == Life.RUNNING
+        assert executor.look(handle).state == ProcessState.RUNNING
         assert executor.kill(handle, 0.2)
-        assert executor.look(handle).life == Life.GONE
+        assert executor.look(handle).state == ProcessState.GONE
         assert not is_running(int(child))
 
     def test_a_process_is_asked_before_it_is_killed(self, executor: Executor, tmp_path: Path) -> None:
@@ -95,18 +95,18 @@ class ExecutorContract:
         handle = self.launch(executor, POLITE, tmp_path / "log", "att_found")
         words(tmp_path / "log", 1)
         other = again()
-        assert other.look(handle).life == Life.RUNNING
+        assert other.look(handle).state == ProcessState.RUNNING
         found = other.find("att_found")
         assert found is not None
-        assert other.look(found).life == Life.RUNNING
+        assert other.look(found).state == ProcessState.RUNNING
         assert other.find("att_none") is None
         assert other.kill(found, 10.0)
-        assert other.look(handle).life == Life.GONE
+        assert other.look(handle).state == ProcessState.GONE
         assert other.find("att_found") is None
 
     def test_a_process_that_ended_is_gone(self, executor: Executor, tmp_path: Path) -> None:
         handle = self.launch(executor, "raise SystemExit(7)", tmp_path / "log")
-        look = until(executor, handle, Life.GONE)
+        look = until(executor, handle, ProcessState.GONE)
         assert look.exit_code in (7, None)
         assert executor.kill(handle, 0.1)
 
@@ -114,7 +114,7 @@ class ExecutorContract:
         handle = self.launch(executor, POLITE, tmp_path / "log")
         words(tmp_path / "log", 1)
         psutil.Process(int(handle["pid"])).suspend()
-        assert executor.look(handle).life == Life.RUNNING
+        assert executor.look(handle).state == ProcessState.RUNNING
         assert executor.kill(handle, 0.2)
         assert not is_running(int(handle["pid"]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.executors.base import Life, Look
+from app.executors.base import Look, ProcessState
 from app.executors.judgement import Fault, after, ending
 from app.models import Attempt, Job
 from app.models.tables import AttemptState, JobStatus
@@ -23,20 +23,20 @@ def attempt(**changes: object) -> Attempt:
     return Attempt(id="att", job_id="j", token_hash="", reserved_bytes=1, **{**fields, **changes})
 
 
-RUNNING, GONE = Look(Life.RUNNING), Look(Life.GONE)
+RUNNING, GONE = Look(ProcessState.RUNNING), Look(ProcessState.GONE)
 
 
 @pytest.mark.parametrize(
     ("status", "changes", "look", "code", "fault"),
     [
         ("running", {}, RUNNING, None, None),
-        ("running", {}, Look(Life.UNKNOWN), None, None),
+        ("running", {}, Look(ProcessState.UNKNOWN), None, None),
         ("running", {}, GONE, "process_gone", Fault.INFRASTRUCTURE),
-        ("running", {}, Look(Life.GONE, -9), "process_gone", Fault.INFRASTRUCTURE),
-        ("running", {}, Look(Life.GONE, -11), "crashed", Fault.OWN),
-        ("running", {}, Look(Life.HOST_GONE), "host_gone", Fault.HOST),
+        ("running", {}, Look(ProcessState.GONE, -9), "process_gone", Fault.INFRASTRUCTURE),
+        ("running", {}, Look(ProcessState.GONE, -11), "crashed", Fault.OWN),
+        ("running", {}, Look(ProcessState.HOST_GONE), "host_gone", Fault.HOST),
         ("running", {"lease_expires_at": NOW - 1}, RUNNING, "lease_expired", Fault.INFRASTRUCTURE),
-        ("running", {"lease_expires_at": NOW - 1}, Look(Life.UNKNOWN), "lease_expired", Fault.INFRASTRUCTURE),
+        ("running", {"lease_expires_at": NOW - 1}, Look(ProcessState.UNKNOWN), "lease_expired", Fault.INFRASTRUCTURE),
         ("running", {"progress_at": NOW - 101}, RUNNING, "stuck", Fault.OWN),
         ("cancelling", {}, RUNNING, "cancelling", None),
         ("pausing", {}, GONE, "pausing", None),

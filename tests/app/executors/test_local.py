@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.executors.base import Executor, Life
+from app.executors.base import Executor, ProcessState
 from app.executors.local import LocalExecutor, boot_id
 from tests.app.executors.contract import ExecutorContract, is_running, until, words
 
@@ -35,14 +35,14 @@ class TestLocal(ExecutorContract):
 def test_another_process_with_the_number_is_not_alive_and_not_killed() -> None:
     handle = {"pid": psutil.Process().pid, "started": 0.0, "worker": "here", "boot": boot_id()}
     executor = LocalExecutor(worker="here")
-    assert executor.look(handle).life == Life.GONE
+    assert executor.look(handle).state == ProcessState.GONE
     assert executor.kill(handle, 0.0)
 
 
 def test_a_process_of_an_earlier_start_of_the_machine_went_down_with_it() -> None:
     executor = LocalExecutor(worker="here")
     handle = {"pid": 1, "started": 0.0, "worker": "here", "boot": "another"}
-    assert executor.look(handle).life == Life.HOST_GONE
+    assert executor.look(handle).state == ProcessState.HOST_GONE
     assert executor.kill(handle, 0.0)
 
 
@@ -50,9 +50,9 @@ def test_a_process_of_another_machine_is_left_to_its_lease_and_nothing_here_is_k
     executor = LocalExecutor(worker="here")
     ours = executor.launch("att_h", [sys.executable, "-c", "import time; time.sleep(90)"], "t", tmp_path / "l", None, 0)
     theirs = {**ours, "attempt": "att_there", "worker": "there", "boot": "another"}
-    assert executor.look(theirs).life == Life.UNKNOWN
+    assert executor.look(theirs).state == ProcessState.UNKNOWN
     assert executor.kill(theirs, 0.0)
-    assert executor.look(ours).life == Life.RUNNING
+    assert executor.look(ours).state == ProcessState.RUNNING
     assert executor.kill(ours, 0.0)
 
 
@@ -60,7 +60,7 @@ def test_the_signal_that_ended_a_process_is_known(tmp_path: Path) -> None:
     executor = LocalExecutor(worker="here")
     code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
     handle = executor.launch("att_s", [sys.executable, "-c", code], "t", tmp_path / "log", None, 0)
-    assert until(executor, handle, Life.GONE).exit_code == -11
+    assert until(executor, handle, ProcessState.GONE).exit_code == -11
 
 
 def test_an_orphan_in_a_session_of_its_own_is_found_by_its_tag_after_its_parent_ended(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ print(child.pid, flush=True)
     executor = LocalExecutor(worker="here")
     handle = executor.launch("att_orphan", [sys.executable, "-c", code], "t", tmp_path / "log", None, 0)
     child = int(words(tmp_path / "log", 1)[0])
-    until(executor, handle, Life.GONE)
+    until(executor, handle, ProcessState.GONE)
     assert is_running(child)
     started = time.monotonic()
     assert executor.kill(handle, 1.0)
@@ -87,7 +87,7 @@ def test_a_gpu_job_sees_its_device_only_and_no_setting_of_the_service(
     code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ.get('S2A_DATABASE_URL'))"
     executor = LocalExecutor(worker="here")
     handle = executor.launch("att_g", [sys.executable, "-c", code], "t", tmp_path / "log", "here/cuda:3", 0)
-    until(executor, handle, Life.GONE)
+    until(executor, handle, ProcessState.GONE)
     assert words(tmp_path / "log", 2) == ["3", "None"]
 
 
@@ -97,5 +97,5 @@ def test_what_a_launch_left_is_discarded(tmp_path: Path) -> None:
         "att_d", [sys.executable, "-c", "import time; time.sleep(90)"], "t", tmp_path / "l", None, 0
     )
     executor.discard("att_d")
-    assert executor.look(handle).life == Life.GONE
+    assert executor.look(handle).state == ProcessState.GONE
     executor.discard("att_d")

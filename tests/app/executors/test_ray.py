@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.executors.base import DeviceReading, Executor, Life
+from app.executors.base import DeviceReading, Executor, ProcessState
 from app.executors.ray import RayExecutor
 from tests.app.executors.cluster import NODE_MIB, add_node, cluster_of
 from tests.app.executors.contract import POLITE, STUBBORN, ExecutorContract, is_running, skip_without, until, words
@@ -89,7 +89,7 @@ def test_an_actor_that_was_killed_takes_its_process_with_it(executor: RayExecuto
     handle = launch(executor, STUBBORN, tmp_path / "log", "att_actor", "w1/cpu")
     child = int(words(tmp_path / "log", 4)[2])
     executor.ray.kill(executor.ray.get_actor("att_actor", namespace="s2a"), no_restart=True)
-    assert until(executor, handle, Life.GONE).exit_code is None
+    assert until(executor, handle, ProcessState.GONE).exit_code is None
     assert executor.kill(handle, 0.0)
     assert not is_running(int(handle["pid"]))
     assert not is_running(child)
@@ -135,7 +135,7 @@ def test_an_attempt_whose_node_was_killed_went_down_with_it(
     handle = launch(executor, POLITE, tmp_path / "log", "att_node", "w9/cpu")
     started = time.monotonic()
     cluster.remove_node(node, allow_graceful=False)
-    until(executor, handle, Life.HOST_GONE)
+    until(executor, handle, ProcessState.HOST_GONE)
     assert time.monotonic() - started < 20
     assert executor.kill(handle, 0.0)
     assert "w9" not in {d.worker for d in executor.devices()}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.executors.base import DeviceReading, Life, Look
+from app.executors.base import DeviceReading, Look, ProcessState
 from app.executors.supervisor import Supervisor
 from app.models import Attempt
 from app.queue.scheduler import Scheduler
@@ -66,8 +66,8 @@ def test_a_lease_that_ran_out_before_its_machine_was_known_to_be_down_is_the_mac
 ) -> None:
     job_id = submit()
     scheduler.tick()
-    executor.looks[1] = Look(Life.UNKNOWN)
-    executor.at_kill = lambda: executor.looks.update({1: Look(Life.HOST_GONE)})
+    executor.looks[1] = Look(ProcessState.UNKNOWN)
+    executor.at_kill = lambda: executor.looks.update({1: Look(ProcessState.HOST_GONE)})
     scheduler.supervisor.clock = lambda: time.time() + settings.launch_s + settings.lease_s + 1
     scheduler.supervisor.round()
     found = job(service, job_id)
@@ -195,7 +195,7 @@ def test_a_job_that_takes_its_host_down_twice_stops(
     job_id = submit()
     for pid in (1, 2):
         scheduler.tick()
-        executor.looks[pid] = Look(Life.HOST_GONE)
+        executor.looks[pid] = Look(ProcessState.HOST_GONE)
         scheduler.supervisor.round()
     assert (job(service, job_id)["status"], job(service, job_id)["reason"]["code"]) == ("failed", "host_killed")
 

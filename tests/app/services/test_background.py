@@ -13,7 +13,7 @@ from app.services.background import Background
 from app.settings import Settings
 
 
-class Desk:
+class WorkQueue:
     def __init__(self) -> None:
         self.said: list[Any] = []
         self.work = [("w1", {"a": 1})]
@@ -39,10 +39,10 @@ def background(service: TestClient, settings: Settings) -> Background:
 
 def test_one_piece_of_work(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "run", lambda *_: {"status": "ready"})
-    desk = Desk()
-    assert background.one(desk, "m", 1.0, lambda order: order)
-    assert not background.one(desk, "m", 1.0, lambda order: order)
-    assert desk.said == [("finish", "w1", "ready")]
+    queue = WorkQueue()
+    assert background.one(queue, "m", 1.0, lambda order: order)
+    assert not background.one(queue, "m", 1.0, lambda order: order)
+    assert queue.said == [("finish", "w1", "ready")]
 
 
 def test_work_is_given_back_at_the_end(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,9 +50,9 @@ def test_work_is_given_back_at_the_end(background: Background, monkeypatch: pyte
         raise children.Stopped
 
     monkeypatch.setattr(children, "run", stopped)
-    desk = Desk()
-    assert not background.one(desk, "m", 1.0, lambda order: order)
-    assert desk.said == [("release", "w1")]
+    queue = WorkQueue()
+    assert not background.one(queue, "m", 1.0, lambda order: order)
+    assert queue.said == [("release", "w1")]
 
 
 def test_it_starts_and_stops(background: Background, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from app.models import Dataset
 from app.services.children import Stopped
-from app.services.datasets import DatasetDesk
+from app.services.datasets import DatasetWorkQueue
 
 
 def made(service: TestClient, source: dict[str, Any]) -> dict[str, Any]:
@@ -23,12 +23,12 @@ def test_a_named_dataset_is_looked_at_and_used(service: TestClient, tmp_path: Pa
     assert (dataset["status"], dataset["reason"]["code"]) == ("validating", "validating")
     body = {"model": "s2a_tiny", "data": dataset["id"], "budget": "64MiB"}
     assert service.post("/v1/jobs", json=body).status_code == 409
-    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
-    taken = desk.take()
+    queue = DatasetWorkQueue(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    taken = queue.take()
     assert taken is not None
     assert taken[1]["source"] == "digits"
-    assert desk.take() is None
-    desk.finish(taken[0], {"status": "ready", "summary": {"num_classes": 10}, "num_bytes": 5})
+    assert queue.take() is None
+    queue.finish(taken[0], {"status": "ready", "summary": {"num_classes": 10}, "num_bytes": 5})
     job = service.post("/v1/jobs", json=body).json()
     assert (job["request"]["data"], job["request"]["dataset"]) == (dataset["id"], dataset["id"])
     refused = service.delete(f"/v1/datasets/{dataset['id']}")
@@ -40,11 +40,11 @@ def test_a_named_dataset_is_looked_at_and_used(service: TestClient, tmp_path: Pa
 
 def test_a_validation_whose_worker_died_is_taken_again(service: TestClient, tmp_path: Path) -> None:
     made(service, {"kind": "hub", "source": "digits"})
-    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
-    first = desk.take()
+    queue = DatasetWorkQueue(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    first = queue.take()
     assert first is not None
-    desk.release(first[0])
-    assert desk.take() == first
+    queue.release(first[0])
+    assert queue.take() == first
 
 
 @pytest.fixture
@@ -60,10 +60,12 @@ REFUSED = {"status": "refused", "reason": {"code": "bad_dataset", "message": "m"
 
 
 @pytest.fixture
-def overtaken(service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]) -> tuple[DatasetDesk, DatasetDesk]:
+def overtaken(
+    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
+) -> tuple[DatasetWorkQueue, DatasetWorkQueue]:
     """A worker whose lease on the uploaded dataset ran out, and the one that has taken it since."""
     database = service.app.state.database  # type: ignore[attr-defined]
-    late, other = DatasetDesk(database, tmp_path), DatasetDesk(database, tmp_path)
+    late, other = DatasetWorkQueue(database, tmp_path), DatasetWorkQueue(database, tmp_path)
     late.take()
     late.keep(uploaded[0])
     with database.transaction() as session:
@@ -73,7 +75,7 @@ def overtaken(service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]) -
 
 
 def test_a_worker_that_lost_its_lease_stops_and_touches_nothing(
-    service: TestClient, uploaded: tuple[str, Path], overtaken: tuple[DatasetDesk, DatasetDesk]
+    service: TestClient, uploaded: tuple[str, Path], overtaken: tuple[DatasetWorkQueue, DatasetWorkQueue]
 ) -> None:
     dataset_id, folder = uploaded
     late, other = overtaken
@@ -87,7 +89,7 @@ def test_a_worker_that_lost_its_lease_stops_and_touches_nothing(
 
 
 def test_a_worker_that_is_late_deletes_no_dataset_that_is_ready(
-    service: TestClient, uploaded: tuple[str, Path], overtaken: tuple[DatasetDesk, DatasetDesk]
+    service: TestClient, uploaded: tuple[str, Path], overtaken: tuple[DatasetWorkQueue, DatasetWorkQueue]
 ) -> None:
     dataset_id, folder = uploaded
     late, other = overtaken
@@ -101,9 +103,9 @@ def test_nothing_stays_of_a_dataset_that_is_refused(
     service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
 ) -> None:
     dataset_id, folder = uploaded
-    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
-    desk.take()
-    desk.finish(dataset_id, REFUSED)
+    queue = DatasetWorkQueue(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    queue.take()
+    queue.finish(dataset_id, REFUSED)
     assert list(folder.parent.iterdir()) == []
     assert service.get(f"/v1/datasets/{dataset_id}").json()["reason"] == REFUSED["reason"]
 
@@ -112,14 +114,14 @@ def test_a_service_that_is_killed_while_it_deletes_leaves_no_half_dataset(
     service: TestClient, tmp_path: Path, uploaded: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset_id, folder = uploaded
-    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
-    desk.take()
+    queue = DatasetWorkQueue(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    queue.take()
     with monkeypatch.context() as killed:
         killed.setattr("app.services.datasets.shutil.rmtree", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            desk.finish(dataset_id, REFUSED)
+            queue.finish(dataset_id, REFUSED)
     assert not folder.exists()
-    desk.finish(dataset_id, REFUSED)
+    queue.finish(dataset_id, REFUSED)
     assert list(folder.parent.iterdir()) == []
 
 
@@ -128,16 +130,16 @@ def test_nothing_stays_of_a_dataset_that_was_removed_while_its_child_worked(
     is_finished: bool, service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
 ) -> None:
     dataset_id, folder = uploaded
-    desk = DatasetDesk(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
-    desk.take()
+    queue = DatasetWorkQueue(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    queue.take()
     assert service.delete(f"/v1/datasets/{dataset_id}").status_code == 204
     (folder / "images").mkdir(parents=True)
     if is_finished:
-        desk.finish(dataset_id, {"status": "ready", "summary": {}, "num_bytes": 1})
+        queue.finish(dataset_id, {"status": "ready", "summary": {}, "num_bytes": 1})
     else:
         with pytest.raises(Stopped):
-            desk.keep(dataset_id)
-        desk.release(dataset_id)
+            queue.keep(dataset_id)
+        queue.release(dataset_id)
     assert not folder.exists()
 
 

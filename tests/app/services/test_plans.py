@@ -7,7 +7,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from app.models import Device
-from app.services.plans import PlanDesk, is_better, trade
+from app.services.plans import PlanWorkQueue, is_better, trade
 
 ASK = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB", "batch_size": 8, "epochs": 2}
 PREDICTED = {"peak_bytes": 50 * 2**20, "gradient_error": 0.1, "relative_step_time": 1.0}
@@ -32,15 +32,15 @@ def asked(service: TestClient) -> str:
     return str(answer.json()["id"])
 
 
-def desk(service: TestClient) -> PlanDesk:
-    return PlanDesk(service.app.state.database)  # type: ignore[attr-defined]
+def queue(service: TestClient) -> PlanWorkQueue:
+    return PlanWorkQueue(service.app.state.database)  # type: ignore[attr-defined]
 
 
 def test_a_plan_becomes_ready_and_a_job(service: TestClient) -> None:
     plan_id = asked(service)
     refused = service.post("/v1/jobs", json={"plan": plan_id})
     assert (refused.status_code, refused.json()["details"]) == (409, {"status": "queued"})
-    worker = desk(service)
+    worker = queue(service)
     taken = worker.take()
     assert taken is not None
     assert (taken[0], taken[1]["budget_bytes"], taken[1]["data"]) == (plan_id, 64 * 2**20, "digits")
@@ -61,7 +61,7 @@ def test_a_plan_becomes_ready_and_a_job(service: TestClient) -> None:
 def test_a_job_of_a_plan_that_auto_chose_asks_for_auto_again(service: TestClient) -> None:
     """The plan's words would not say how wide its branches are."""
     plan_id = asked(service)
-    worker = desk(service)
+    worker = queue(service)
     worker.take()
     made = {**PLAN, "adapter": "bias,norm,side"}
     worker.finish(plan_id, {"status": "ready", "plan": made, "others": [], "profile": PROFILE})
@@ -72,7 +72,7 @@ def test_a_job_of_a_plan_that_auto_chose_asks_for_auto_again(service: TestClient
 
 def test_a_budget_that_cannot_be_met_says_which_one_can(service: TestClient) -> None:
     plan_id = asked(service)
-    worker = desk(service)
+    worker = queue(service)
     worker.take()
     reason = {"code": "infeasible_budget", "message": "nothing fits", "details": {"min_feasible_budget_bytes": 7}}
     worker.finish(plan_id, {"status": "infeasible", "reason": reason, "smallest": PLAN, "profile": PROFILE})
@@ -83,7 +83,7 @@ def test_a_budget_that_cannot_be_met_says_which_one_can(service: TestClient) -> 
 
 def test_a_plan_whose_worker_died_is_taken_again(service: TestClient) -> None:
     plan_id = asked(service)
-    worker = desk(service)
+    worker = queue(service)
     first = worker.take()
     worker.release(plan_id)
     assert worker.take() == first
@@ -113,8 +113,8 @@ def test_a_plan_for_a_gpu_waits_for_a_worker_that_has_one(service: TestClient) -
     plan = service.post("/v1/plans", json={**ask, "device": "cuda"}).json()
     assert plan["reason"]["message"] == "waits for a worker with a cuda device to profile and plan it"
     database = service.app.state.database  # type: ignore[attr-defined]
-    assert PlanDesk(database, {"cpu"}).take() is None
-    taken = PlanDesk(database, {"cpu", "cuda"}).take()
+    assert PlanWorkQueue(database, {"cpu"}).take() is None
+    taken = PlanWorkQueue(database, {"cpu", "cuda"}).take()
     assert taken is not None
     assert taken[0] == plan["id"]
     with database.transaction() as session:

@@ -20,7 +20,7 @@ from sqlalchemy import update
 
 from app.models import WebhookDelivery
 from app.services import addresses
-from app.services.webhooks import BACKOFF_S, Postman
+from app.services.webhooks import BACKOFF_S, DeliveryWorker
 
 PUBLIC = "93.184.216.34"
 
@@ -30,17 +30,17 @@ def public(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "resolve", lambda host, port, allow_private: PUBLIC)
 
 
-def postman(service: TestClient, answers: list[int], sent: list[httpx.Request]) -> Postman:
+def worker(service: TestClient, answers: list[int], sent: list[httpx.Request]) -> DeliveryWorker:
     def answer(request: httpx.Request) -> httpx.Response:
         sent.append(request)
         return httpx.Response(answers.pop(0))
 
-    return postman_to(service, answer)
+    return worker_to(service, answer)
 
 
-def postman_to(service: TestClient, answer: Callable[[httpx.Request], Any] | None) -> Postman:
+def worker_to(service: TestClient, answer: Callable[[httpx.Request], Any] | None) -> DeliveryWorker:
     transport = httpx.MockTransport(answer) if answer else None
-    return Postman(service.app.state.database, allow_private=False, transport=transport)  # type: ignore[attr-defined]
+    return DeliveryWorker(service.app.state.database, allow_private=False, transport=transport)  # type: ignore[attr-defined]
 
 
 def test_an_event_is_sent_signed_to_the_address_that_was_checked(
@@ -50,7 +50,7 @@ def test_an_event_is_sent_signed_to_the_address_that_was_checked(
     job = submit()
     service.post(f"/v1/jobs/{job}/cancel")
     sent: list[httpx.Request] = []
-    assert postman(service, [204], sent).deliver() == 1
+    assert worker(service, [204], sent).deliver() == 1
     (request,) = sent
     assert str(request.url) == f"https://{PUBLIC}/hook?a=b"
     assert (request.headers["host"], request.extensions["sni_hostname"]) == ("example.org", "example.org")
@@ -71,15 +71,15 @@ def test_a_delivery_that_fails_is_tried_again_and_given_up_in_the_end(
     submit()
     database = service.app.state.database  # type: ignore[attr-defined]
     tries = len(BACKOFF_S) + 1
-    man = postman(service, [500, 301, *[503] * tries], [])
+    deliveries = worker(service, [500, 301, *[503] * tries], [])
     for number in range(1, tries + 1):
-        assert man.deliver() == 1
-        assert man.deliver() == 0, "the next try waits"
+        assert deliveries.deliver() == 1
+        assert deliveries.deliver() == 0, "the next try waits"
         with database.transaction() as session:
             session.execute(update(WebhookDelivery).where(WebhookDelivery.next_at.is_not(None)).values(next_at=0))
         log = service.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
         assert len(log) == min(number + 1, tries)
-    assert man.deliver() == 0
+    assert deliveries.deliver() == 0
     assert [line["error"] for line in log][-2:] == ["answered 301", "answered 500"]
     assert service.delete(f"/v1/webhooks/{made['id']}").status_code == 204
 
@@ -101,7 +101,7 @@ def test_a_name_that_becomes_private_later_is_not_called(
     monkeypatch.undo()
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("10.0.0.1", 80))])
     sent: list[httpx.Request] = []
-    postman(service, [], sent).deliver()
+    worker(service, [], sent).deliver()
     assert sent == []
     log = service.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
     assert "not on the public internet" in log[-1]["error"]
@@ -125,16 +125,16 @@ def test_a_silent_webhook_holds_up_no_other_and_each_gets_its_events_in_order(
             await asyncio.sleep(0.01)
         return httpx.Response(204)
 
-    man = postman_to(service, answer)
+    deliveries = worker_to(service, answer)
     deadline = time.monotonic() + 10
     while len(heard["quick.example.org"]) < 6 and time.monotonic() < deadline:
-        man.deliver()
+        deliveries.deliver()
     jobs = list(dict(heard["quick.example.org"]))
     assert heard["quick.example.org"] == [(job, seq) for job in jobs for seq in (1, 2)]
     assert len(jobs) == 3
     assert heard["silent.example.org"] == heard["quick.example.org"][:1]
     may_answer.set()
-    man.close()
+    deliveries.close()
 
 
 def test_an_answer_that_comes_byte_by_byte_has_a_deadline(
@@ -156,9 +156,9 @@ def test_an_answer_that_comes_byte_by_byte_has_a_deadline(
         url = f"http://slow.example.org:{listener.getsockname()[1]}/"
         made = service.post("/v1/webhooks", json={"url": url, "events": ["queued"]}).json()
         submit()
-        man = postman_to(service, None)
-        assert man.deliver() == 1
-        man.close()
+        deliveries = worker_to(service, None)
+        assert deliveries.deliver() == 1
+        deliveries.close()
         has_ended.set()
         thread.join()
     log = service.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
