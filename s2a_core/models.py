@@ -141,11 +141,6 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-def head_parameters(model: nn.Module) -> set[str]:
-    """Names of the classifier's parameters."""
-    return {n for n in _head_names(model) if n in dict(model.named_parameters())}
-
-
 def _head_names(model: nn.Module) -> set[str]:
     """State-dict names below the classifier(s) timm knows for this model."""
     classifier: Any = model.get_classifier()  # type: ignore[operator]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FULL
+from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FALLBACKS, FULL
 from s2a_core.errors import InvalidInput
 from s2a_core.planning import Plan
-from s2a_core.planning.choice import FALLBACKS
 from s2a_core.profiling.cache import request_mark
 
 BATCH_SIZE = 64  # where neither the request nor a plan says one

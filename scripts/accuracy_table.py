@@ -9,6 +9,7 @@ from typing import Any
 
 from accuracy_runs import BATCH, BITS, PLANNED, ROOT
 
+from s2a_core.adapters.kinds import KINDS
 from s2a_core.storage import SENSITIVE_BITS
 
 OUT = ROOT / "docs" / "accuracy"
@@ -16,7 +17,9 @@ COMMAND = "make accuracy"
 README, MARKS = ROOT / "README.md", ("<!-- accuracy:begin -->\n", "<!-- accuracy:end -->\n")
 SUMMARY_FOLLOWS = "compressed is 4 bits, of LoRA outside regions 6.\n\n"
 STORAGES = ("exact", "compressed", PLANNED)
-ADAPTERS = ("full", "head", "auto", "bias", "norm", "side", "lora", "prompt")
+# In the order of the rows: what others are compared with, then every kind that `auto` is not a variant of.
+FIRST, AS_VARIANTS = ("full", "head", "auto", "bias", "norm", "side", "lora", "prompt"), ("lora-lite", "side-detached")
+ADAPTERS = (*FIRST, *(name for name in KINDS if name not in (*FIRST, *AS_VARIANTS)))
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import typer
 from app.cli import options
 from app.cli.connection import Key, Url, connect, in_full
 from app.cli.terminal import Terminal
+from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InfeasibleBudget, InvalidInput, JobFailed, S2AError
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as `s2a jobs` lists it.")]
@@ -31,9 +32,7 @@ def submit(
         str | None, typer.Option("--plan", metavar="PLAN", help="A plan's id, instead of a budget.")
     ] = None,
     weights: options.Weights = None,
-    adapter: Annotated[
-        str | None, typer.Option("--adapter", help="auto, full, lora, lora-lite, or kinds joined by commas.")
-    ] = None,
+    adapter: Annotated[str | None, typer.Option("--adapter", help=ADAPTER_HELP)] = None,
     objective: Annotated[options.Objective | None, typer.Option("--objective", help="What to optimise.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 3,
     batch_size: Annotated[

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from s2a_core.adapters.spec import HELP as ADAPTER_HELP
+
 Precision = Literal["fp32", "bf16"]
 Objective = Literal["accuracy", "speed", "balanced"]
 
@@ -31,7 +33,7 @@ Adapter = Annotated[
     typer.Option(
         "--adapter",
         metavar="KINDS",
-        help="auto, full, lora, lora-lite, or any of head,bias,norm,prompt,side joined by commas.",
+        help=ADAPTER_HELP,
     ),
 ]
 Weights = Annotated[

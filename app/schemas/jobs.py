@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from app.schemas.fields import Budget, Label, Labels, Page, Reason, Request, Text, Time
+from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.sizes import parse_bytes
 
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
@@ -19,7 +20,7 @@ WORDS = {
     "model": "A timm name, or `s2a_tiny`, the small ViT that ships with s2a. `GET /v1/models?q=` finds names.",
     "data": "A dataset's id, `digits`, `torchvision:NAME`, `hf:owner/name`, or an absolute path on the service's disk.",
     "weights": "`pretrained` where it is left out, `none` for random ones, or a safetensors file of the service.",
-    "adapter": "What is trained: `auto`, `full`, `lora`, `lora-lite`, or some of head, bias, norm, prompt, side.",
+    "adapter": f"What is trained: {ADAPTER_HELP}",
     "objective": "What to optimise inside the budget: the gradient's error, the step's time, or both.",
     "batch_size": "Images per optimizer step. How many are in memory at once is the plan's choice.",
     "image_size": "Pixels; the model's own size where it is left out.",

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from s2a_core.adapters.spec import choices
+
 Request = TypeVar("Request", bound=BaseModel)
 Errors = dict[str, str]
 
@@ -22,16 +24,7 @@ DEFAULTS = {
     "seed": "0",
     "priority": "normal",
 }
-ADAPTERS = {
-    "auto": "let the planner choose",
-    "bias,prompt": "biases and prompts",
-    "bias,prompt,side": "biases, prompts and a side branch",
-    "bias": "biases only",
-    "head": "the head only (linear probe)",
-    "lora-lite": "LoRA on the layers that widen",
-    "lora": "LoRA on every linear layer",
-    "full": "everything (full fine-tuning)",
-}
+ADAPTERS = choices()
 OBJECTIVES = {
     "accuracy": ("Accuracy", "the smallest gradient error that fits"),
     "balanced": ("Balanced", "a little error for a lot of speed"),

@@ -58,10 +58,10 @@ class Place:
     channels_first: bool
 
 
-def places(model: nn.Module, image_size: int) -> list[Place]:
+def places(model: nn.Module, inputs: Tensor) -> list[Place]:
     """The repeated blocks in the order they run, those only that take and give tokens or maps of samples.
 
-    Raises InvalidInput for an image size the model refuses.
+    inputs: of one sample. Raises InvalidInput for inputs that the model refuses.
     """
     blocks = {module: name for name, module in repeated_blocks(model)}
     found: list[Place] = []
@@ -77,32 +77,31 @@ def places(model: nn.Module, image_size: int) -> list[Place]:
         if channels_first or in_shape == out_shape:
             found.append(Place(blocks[module], module, in_shape, out_shape, channels_first))
 
-    _run_hooked(model, blocks, note, image_size)
+    _run_hooked(model, blocks, note, inputs)
     return found
 
 
-def called(model: nn.Module, modules: Iterable[nn.Module], image_size: int) -> set[nn.Module]:
+def called(model: nn.Module, modules: Iterable[nn.Module], inputs: Tensor) -> set[nn.Module]:
     """The modules that a forward pass calls; of others the model reads the weights alone, as BEiT does of its qkv.
 
-    Raises InvalidInput for an image size the model refuses.
+    inputs: of one sample. Raises InvalidInput for inputs that the model refuses.
     """
     found: set[nn.Module] = set()
-    _run_hooked(model, modules, lambda module, args, output: found.add(module), image_size)
+    _run_hooked(model, modules, lambda module, args, output: found.add(module), inputs)
     return found
 
 
 @torch.no_grad()
 def _run_hooked(
-    model: nn.Module, modules: Iterable[nn.Module], note: Callable[[nn.Module, Any, Any], None], image_size: int
+    model: nn.Module, modules: Iterable[nn.Module], note: Callable[[nn.Module, Any, Any], None], inputs: Tensor
 ) -> None:
-    """One image through the model in evaluation mode; `note` is called after each of the modules."""
+    """One sample through the model in evaluation mode; `note` is called after each of the modules."""
     hooks = [module.register_forward_hook(note) for module in modules]
     was_training = model.training
-    parameter = next(model.parameters())
     try:
-        model.eval()(torch.zeros(1, 3, image_size, image_size, device=parameter.device, dtype=parameter.dtype))
+        model.eval()(inputs)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise InvalidInput(f"the model refuses images of {image_size} pixels: {error}") from error
+        raise InvalidInput(f"the model refuses inputs of shape {list(inputs.shape)}: {error}") from error
     finally:
         model.train(was_training)
         for hook in hooks:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
 
-from s2a_core.adapters.blocks import called
-from s2a_core.adapters.spec import AdapterSpec
+from s2a_core.adapters.backbone import Backbone
 from s2a_core.errors import BadAdapter
-from s2a_core.models import head_parameters
 from s2a_core.ops import low_rank_conv, low_rank_linear
 
 
-def add_lora(model: nn.Module, spec: AdapterSpec, image_size: int) -> None:
-    """Wrap the layers that take LoRA, in place; the classifier is trained as it is.
+def add_lora(backbone: Backbone, targets: Sequence[str], rank: int) -> None:
+    """Wrap layers with LoRA, in place; the head is trained as it is.
 
     Raises BadAdapter where no layer takes it.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    head, targets = head_parameters(model), lora_layers(model, spec, image_size)
+    model = backbone.model
     if not targets:
-        raise BadAdapter(f"{spec} finds no linear layer to change outside this model's classifier: use bias")
-    inject_adapter_in_model(LoraConfig(r=spec.rank, lora_alpha=2 * spec.rank, target_modules=targets), model)
+        raise BadAdapter("LoRA finds no linear layer to change outside this model's classifier: use bias")
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="|".join(map(re.escape, targets)))
+    inject_adapter_in_model(config, model)
     for name, parameter in model.named_parameters():
-        if name in head:
+        if name in backbone.head_parameters:
             parameter.requires_grad_(True)
     for layer in model.modules():
         if _is_one_product(getattr(layer, "base_layer", None)):
@@ -43,14 +44,19 @@ def without_lora(model: nn.Module) -> nn.Module:
     return model
 
 
-def lora_layers(model: nn.Module, spec: AdapterSpec, image_size: int) -> list[str]:
-    """Linear layers, and convolutions that are linear layers per pixel; lite: those with more outputs than inputs."""
-    heads = {name.rsplit(".", 1)[0] for name in head_parameters(model)}
+def lora_layers(backbone: Backbone, widening_only: bool = False, with_convolutions: bool = True) -> list[str]:
+    """Names of the linear layers, and of convolutions that are linear layers per pixel, outside the head.
+
+    They are known by their type, whatever they are called. widening_only: those with more outputs than inputs.
+    """
+    kinds = (nn.Linear, nn.Conv2d) if with_convolutions else nn.Linear
+    head = {module for owner in backbone.head_modules for module in owner.modules()}
     layers = {
-        module: name for name, module in model.named_modules()
-        if _is_linear(module) and name not in heads and "s2a_" not in name and (not spec.lite or _widens(module))
+        module: name for name, module in backbone.model.named_modules()
+        if isinstance(module, kinds) and _is_linear(module) and module not in head and "s2a_" not in name
+        and (not widening_only or _widens(module))
     }  # fmt: skip
-    reached = called(model, layers, image_size)
+    reached = backbone.called(layers)
     return [name for module, name in layers.items() if module in reached]
 
 

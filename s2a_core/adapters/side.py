@@ -8,7 +8,6 @@ from block to block, and the classifier sees features + up(s): no backward throu
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -158,9 +157,3 @@ class SideLadder(nn.Module):
             return features
         added = self.up(state.mean(1)).to(features.dtype)  # [B, features]
         return features + added.reshape(added.shape[0], *(1,) * (features.dim() - 2), -1)
-
-
-def after_block(block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    """Forward hook of a block with a residual branch, `block.s2a_side`."""
-    branch: SideResidual = block.s2a_side  # type: ignore[assignment]
-    return branch(args[0], output)

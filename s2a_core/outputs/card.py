@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from s2a_core.adapters.spec import adapter_words
+from s2a_core.adapters.spec import adapter_words, merge_refusals
 from s2a_core.outputs.memory_sections import error_words
 from s2a_core.sizes import format_bytes
 
@@ -91,6 +91,5 @@ def _files(report: Document) -> str:
 
 
 def _export_words(report: Document) -> str:
-    kinds = adapter_words(report.get("adapter"))
-    merges = "prompt" not in kinds and "side" not in kinds
-    return "a checkpoint of plain timm" if merges else "a package that s2a_core loads"
+    refusals = merge_refusals(report.get("adapter"))
+    return f"a package that s2a_core loads; {'; '.join(refusals)}" if refusals else "a checkpoint of plain timm"

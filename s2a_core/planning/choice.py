@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL, FULL
+from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL, FALLBACKS, FULL
 from s2a_core.errors import InfeasibleBudget, S2AError
 from s2a_core.planning.scoring import exact_ms
 from s2a_core.planning.search import NEGLIGIBLE_ERROR, Objective
@@ -20,8 +20,6 @@ from s2a_core.planning.types import Alternative, Plan
 from s2a_core.profiling.types import Profile
 from s2a_core.sizes import format_bytes
 
-# After the adapter that `auto` means for a model: what holds fewer bytes, at less accuracy.
-FALLBACKS = ("bias", "head")
 NARROW = "bf16"
 # A gradient error below this trains as well as none (docs/accuracy: 4-bit codes lose no accuracy).
 ACCEPTABLE_ERROR = 0.1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from s2a_core.adapters.lora import without_lora
+from s2a_core.adapters.backbone import Backbone
+from s2a_core.adapters.head import head_parameters
+from s2a_core.adapters.lora import lora_layers, without_lora
 from s2a_core.profiling.runs import run_step
 from s2a_core.profiling.timeline import two_batches, upper_lines
 from s2a_core.profiling.types import BaselineCost
@@ -16,7 +19,6 @@ from s2a_core.storage import StoragePolicy
 GRADIENT_BYTES = 4  # fp32
 OPTIMIZER_BYTES = 8  # AdamW's two moments
 LORA_RANK = 8
-LORA_TARGETS = ("qkv", "proj", "fc1", "fc2", "query", "key", "value", "q", "k", "v")
 
 
 def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) -> tuple[BaselineCost, ...]:
@@ -27,7 +29,7 @@ def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) ->
     small, large = two_batches(len(x))
     found = []
     for name, build in _BUILDERS.items():
-        other = build(without_lora(copy.deepcopy(model)))
+        other = build(without_lora(copy.deepcopy(model)), x[:1])
         if other is None:
             continue
         other.train()
@@ -42,18 +44,18 @@ def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) ->
     return tuple(found)
 
 
-def _full(model: nn.Module) -> nn.Module | None:
+def _full(model: nn.Module, sample: Tensor) -> nn.Module | None:
     return model.requires_grad_(True)
 
 
-def _bias(model: nn.Module) -> nn.Module | None:
-    head = {id(p) for p in _head(model)}
+def _bias(model: nn.Module, sample: Tensor) -> nn.Module | None:
+    head = head_parameters(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.endswith("bias") or id(parameter) in head)
+        parameter.requires_grad_(name.endswith("bias") or name in head)
     return model
 
 
-def _bias_checkpointed(model: nn.Module) -> nn.Module | None:
+def _bias_checkpointed(model: nn.Module, sample: Tensor) -> nn.Module | None:
     enable = getattr(model, "set_grad_checkpointing", None)
     if enable is None:
         return None
@@ -61,31 +63,27 @@ def _bias_checkpointed(model: nn.Module) -> nn.Module | None:
         enable(True)
     except (AssertionError, NotImplementedError, TypeError):
         return None  # timm models without blocks refuse
-    return _bias(model)
+    return _bias(model, sample)
 
 
-def _lora(model: nn.Module) -> nn.Module | None:
+def _lora(model: nn.Module, sample: Tensor) -> nn.Module | None:
+    """Stock LoRA on the linear layers outside the head, known by their type: names end alike in unlike modules."""
     from peft import LoraConfig, get_peft_model
 
-    names = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)}
-    targets = [t for t in LORA_TARGETS if t in names]
+    backbone = Backbone(model, lambda: sample)
+    targets = lora_layers(backbone, with_convolutions=False)
     if not targets:
         return None
-    head = list(_head(model))
-    config = LoraConfig(r=LORA_RANK, lora_alpha=LORA_RANK, target_modules=targets, lora_dropout=0.0)
+    head = [parameter for module in backbone.head_modules for parameter in module.parameters()]
+    names = "|".join(map(re.escape, targets))
+    config = LoraConfig(r=LORA_RANK, lora_alpha=LORA_RANK, target_modules=names, lora_dropout=0.0)
     wrapped: nn.Module = get_peft_model(model, config)
     for parameter in head:
         parameter.requires_grad_(True)
     return wrapped
 
 
-def _head(model: nn.Module) -> list[nn.Parameter]:
-    find: Callable[[], nn.Module] | None = getattr(model, "get_classifier", None)
-    head = find() if find is not None else None
-    return list(head.parameters()) if isinstance(head, nn.Module) else []
-
-
-_BUILDERS: dict[str, Callable[[nn.Module], nn.Module | None]] = {
+_BUILDERS: dict[str, Callable[[nn.Module, Tensor], nn.Module | None]] = {
     "full": _full,
     "lora": _lora,
     "bias": _bias,

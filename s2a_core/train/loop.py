@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from s2a_core.adapters import trained_state_dict
+from s2a_core.adapters.head import head_parameters
 from s2a_core.compression import compress
 from s2a_core.datasets import ImageDataset
 from s2a_core.kernels import enable_native
 from s2a_core.meter import PeakMeter, is_out_of_memory, live_bytes
-from s2a_core.models import data_config, head_parameters
+from s2a_core.models import data_config
 from s2a_core.planning.types import Plan
 from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, save_checkpoint
 from s2a_core.train.evaluate import Evaluation, evaluate, precision

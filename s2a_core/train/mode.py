@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from s2a_core.adapters.spec import FULL
+
 
 def resting_modules(model: nn.Module, adapter: str) -> list[nn.Module]:
     """What stays in evaluation mode while `adapter` is trained: to be asked before the first step.
@@ -14,7 +16,7 @@ def resting_modules(model: nn.Module, adapter: str) -> list[nn.Module]:
     at the best of five rates (docs/accuracy/sweep.jsonl), with pretrained ones 64 to 66 % at 3e-4. Where full training
     begins with random weights it estimates them. Paths are dropped in full training only.
     """
-    is_full = "full" in adapter
+    is_full = adapter == FULL
     resting: list[nn.Module] = []
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

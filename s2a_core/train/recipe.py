@@ -8,29 +8,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from s2a_core.adapters.spec import LORA_LITE
-from s2a_core.models import has_batch_norm, head_parameters
+from s2a_core.adapters.head import head_parameters
+from s2a_core.adapters.spec import AdapterSpec
+from s2a_core.errors import InternalError
+from s2a_core.models import has_batch_norm
 
-# For networks without and with BatchNorm, tried by `python scripts/accuracy.py --sweep` on training photos that no run
-# of the table sees: docs/accuracy/sweep.jsonl. It holds full and auto for both, bias, side and head for MobileNetV2,
-# whose auto (bias, norm, side) is alike at 3e-3 and 6e-3 over three seeds of both data sets and at 9e-3 better on one,
-# worse on the other; a rate without a row there is the usual one of its literature. Adapters together take the smallest
-# of theirs. The head starts from noise and has a rate of its own.
-TOKEN_RATES = {
-    "full": 2e-4, "lora": 2e-3, "lora-lite": 6e-3,
-    "norm": 3e-3, "bias": 3e-3, "prompt": 3e-3, "side": 3e-3, "side-detached": 3e-3,
-}  # fmt: skip
-MAP_RATES = {
-    "full": 3e-4, "lora": 2e-3, "lora-lite": 4e-3,
-    "norm": 3e-3, "bias": 3e-3, "prompt": 5e-3, "side": 3e-3, "side-detached": 5e-3,
-}  # fmt: skip
 # An Adam step moves a logit by up to rate x inputs: the wider the classifier, the smaller its rate. Alone on CIFAR-10
 # photos of 64 px 192 inputs were best at .01 to .02 and 1280 at .002 to .003; beside adapters less overfits less.
 HEAD_RATE_TIMES_INPUTS = 0.8
 HEAD_ALONE_RATE_TIMES_INPUTS = 2.0
-# The down-projection of LoRA moves its output by rate x inputs a step as well, the up-projection by the rate alone: the
-# rate falls with the root. Measured at 192 inputs.
-LITE_RATE_TIMES_ROOT = 6e-3 * 192**0.5
 MAX_HEAD_RATE, MAX_HEAD_ALONE_RATE = 5e-3, 1e-2
 
 
@@ -45,26 +31,34 @@ def enough_epochs(num_train: int, batch_size: int) -> int:
 
 
 def learning_rates(model: nn.Module, adapter: str, lr: float | None = None) -> tuple[float, float]:
-    """(rate of what the adapter trains, rate of the classifier). lr: replaces the first; for `head` both."""
-    rates = MAP_RATES if has_batch_norm(model) else TOKEN_RATES
+    """(rate of what the adapter trains, rate of the head). lr: replaces the first; where the head is alone both.
+
+    Adapters together take the smallest of their rates, which s2a_core.adapters.kinds declares. The head starts from
+    noise and has a rate of its own. Raises BadAdapter for words that name no kind.
+    """
     parameters = dict(model.named_parameters())
     widths = [parameters[n].shape[1] for n in head_parameters(model) if parameters[n].ndim > 1]
     inputs = max(widths, default=1)
-    kinds = [kind for kind in adapter.replace("+", ",").split(",") if kind in rates]
-    if not kinds:
+    rates = [kind.rates for kind in AdapterSpec.parse(adapter).declarations if kind.rates is not None]
+    if not rates:
         alone = lr or min(MAX_HEAD_ALONE_RATE, HEAD_ALONE_RATE_TIMES_INPUTS / inputs)
         return alone, alone
-    head = min(MAX_HEAD_RATE, HEAD_RATE_TIMES_INPUTS / inputs)
-    rate = min(rates[kind] for kind in kinds)
-    if LORA_LITE in kinds:
-        rate = min(rate, LITE_RATE_TIMES_ROOT / max(p.shape[1] for n, p in parameters.items() if "lora_A" in n) ** 0.5)
-    return lr or rate, head
+    has_maps = has_batch_norm(model)
+    rate = min(of_kind.maps if has_maps else of_kind.tokens for of_kind in rates)
+    rate = min([rate, *(of_kind.limit(model) for of_kind in rates if of_kind.limit is not None)])
+    return lr or rate, min(MAX_HEAD_RATE, HEAD_RATE_TIMES_INPUTS / inputs)
 
 
 def make_optimizer(model: nn.Module, adapter: str, lr: float | None, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; each group's `base_lr` is its rate before the schedule."""
+    """AdamW over the trainable parameters; each group's `base_lr` is its rate before the schedule.
+
+    Raises InternalError where parameters outside the head are trained by a kind that declares no rate.
+    """
     rate, head_rate = learning_rates(model, adapter, lr)
     head = head_parameters(model)
+    others = [name for name, parameter in model.named_parameters() if parameter.requires_grad and name not in head]
+    if others and all(kind.rates is None for kind in AdapterSpec.parse(adapter).declarations):
+        raise InternalError(f"{adapter} has no learning rate, but {others[0]} and {len(others) - 1} others are trained")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

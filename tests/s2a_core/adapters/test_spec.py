@@ -18,6 +18,22 @@ def test_a_variant_is_read_back_from_its_own_words(text: str) -> None:
     assert AdapterSpec.parse(str(AdapterSpec.parse(text))) == AdapterSpec.parse(text)
 
 
+def test_documents_of_older_versions_are_read() -> None:
+    light = {"kinds": ["lora"], "rank": 2, "reduction": 8, "detach": False, "lite": True, "or_full": False}
+    assert AdapterSpec.from_json(light) == AdapterSpec(("lora-lite",), rank=2)
+    assert AdapterSpec.from_json({"kinds": ["auto"], "or_full": True}) == AdapterSpec.parse("auto-or-full")
+
+
+def test_auto_has_no_declaration_before_it_has_seen_a_model() -> None:
+    with pytest.raises(BadAdapter, match="auto stands for other adapters"):
+        _ = AdapterSpec().declarations
+
+
+def test_each_kind_has_its_own_rank_unless_the_request_says_one() -> None:
+    assert AdapterSpec.parse("lora-lite").rank_of("lora-lite") == 2
+    assert AdapterSpec(("lora-lite",), rank=4).rank_of("lora-lite") == 4
+
+
 def test_auto_alone_is_auto_for_the_model() -> None:
     assert AdapterSpec.parse("auto-alone") == AdapterSpec.parse("auto") == AdapterSpec()
 

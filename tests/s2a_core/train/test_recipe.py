@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.errors import BadAdapter, InternalError
 from s2a_core.models import load_model
 from s2a_core.train.recipe import (
     WeightAverage,
@@ -47,6 +48,14 @@ def test_biases_and_scales_do_not_decay() -> None:
     model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("full",)))
     for group in make_optimizer(model, "full", None, 0.05).param_groups:
         assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+
+
+def test_a_kind_without_a_rate_never_trains_at_the_heads() -> None:
+    model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("bias",)))
+    with pytest.raises(InternalError, match=r"head has no learning rate, but patch_embed\.proj\.bias and .* others"):
+        make_optimizer(model, "head", None, 0.05)
+    with pytest.raises(BadAdapter, match="no adapter is called 'vera'"):
+        learning_rates(model, "vera")
 
 
 def test_the_rate_rises_then_falls_to_zero() -> None:
