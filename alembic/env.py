@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import create_engine
 
 from app.models import Base
+from app.store.transactions import begin_immediately
 
 MIGRATING = 0x733261  # the number of the lock: "s2a"
 
@@ -15,8 +16,12 @@ if url is None:
 
     url = Settings().url
 engine = create_engine(url)
+# Alembic takes SQLite for a database that cannot roll back a CREATE TABLE. It can, within a transaction that we begin.
+begin_immediately(engine)
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, render_as_batch=True, transactional_ddl=True
+    )
     with context.begin_transaction():
         if connection.dialect.name == "postgresql":  # servers that start together migrate one after the other
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")

@@ -17,12 +17,14 @@ from app.executors.select import executor_of
 from app.limits import RateLimit
 from app.middleware import RequestMiddleware
 from app.queue.scheduler import Scheduler
+from app.responses import JsonAnswer
 from app.services.accuracy import AccuracyService
 from app.services.audit import AuditService
 from app.services.background import Background
 from app.services.datasets import DatasetService
 from app.services.devices import DeviceService
 from app.services.feed import EventFeed
+from app.services.health import HealthService
 from app.services.idempotency import IdempotencyService
 from app.services.jobs import JobService
 from app.services.keys import KeyService
@@ -81,6 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=openapi.operation_id,
         docs_url=None,  # /docs is a page of ours, whose script comes from here
         redoc_url=None,
+        default_response_class=JsonAnswer,
     )
     app.state.services, app.state.database, app.state.telemetry = services, database, telemetry
     app.state.server = server
@@ -115,6 +118,7 @@ def wire(database: Database, settings: Settings) -> Services:
         accuracy=AccuracyService(database),
         webhooks=WebhookService(database, allow_private=settings.allow_private_webhooks),
         idempotency=IdempotencyService(database),
+        health=HealthService(database, settings.data_dir),
         feed=EventFeed(jobs_.newest_event),
         limit=RateLimit(settings.rate_per_s, settings.rate_burst),
         stream_heartbeat_s=settings.stream_heartbeat_s,
@@ -126,6 +130,7 @@ def prepare(app: FastAPI) -> str | None:
     app.state.server.acquire()
     app.state.database.migrate()
     key: str | None = app.state.services.keys.bootstrap()
+    app.state.services.sessions.prepare()
     return key
 
 

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote_plus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.problems import respond
 from app.settings import Settings
+from app.text import refusal
 from s2a_core.sizes import format_bytes
 
 log = structlog.get_logger("s2a.access")
@@ -72,13 +74,9 @@ class RequestMiddleware:
 
     async def _serve(self, scope: Scope, headers: Headers, receive: Receive, answer: _Answer) -> None:
         limit = self.limit_bytes(scope["path"])
-        if "\0" in scope["path"]:
-            await respond(Request(scope), 404, "not_found", "nothing has a NUL character in its name")(
-                scope, receive, answer
-            )
-            return
-        if b"%00" in scope.get("query_string", b""):
-            await respond(Request(scope), 400, "bad_request", "a NUL character is in the query")(scope, receive, answer)
+        if wrong := unstorable(scope):
+            title = f"{wrong[0]['in']}: {wrong[0]['detail']}"
+            await respond(Request(scope), 422, "invalid_request", title, errors=wrong)(scope, receive, answer)
             return
         declared = headers.get("content-length", "0")
         if not declared.isdigit() or int(declared) > limit:
@@ -114,6 +112,14 @@ class RequestMiddleware:
                 ms=round(seconds * 1e3, 2),
                 key_id=scope.get("state", {}).get("key_id"),
             )
+
+
+def unstorable(scope: Scope) -> list[dict[str, str]]:
+    """What in a request's address and headers cannot be stored, as a problem's errors; schemas look at bodies."""
+    query = unquote_plus(scope.get("query_string", b"").decode("latin-1"))
+    headers = "".join(value.decode("latin-1") for _, value in scope["headers"])
+    places = {"path": scope["path"], "query": query, "header": headers}
+    return [{"in": place, "detail": why} for place, text in places.items() if (why := refusal(text))]
 
 
 class _Answer:

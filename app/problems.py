@@ -10,11 +10,13 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from starlette.exceptions import HTTPException
 
-from app.errors import TooManyRequests, status_of
+from app.errors import InProgress, TooManyRequests, status_of
+from app.responses import JsonAnswer
+from app.store.refusals import refusal_of
 from s2a_core.errors import S2AError
 
 MEDIA_TYPE = "application/problem+json"
@@ -64,23 +66,25 @@ def install(app: FastAPI, shown: Shown = lambda request, status, message, code: 
     app.add_exception_handler(RequestValidationError, or_page(_malformed))
     app.add_exception_handler(HTTPException, or_page(_http))
     app.add_exception_handler(DataError, _unstorable)
-    app.add_exception_handler(OperationalError, _no_database)
+    app.add_exception_handler(UnicodeEncodeError, _unstorable)
+    for refused in (DBAPIError, NoConnectionLeft, OSError):
+        app.add_exception_handler(refused, or_page(_refused))
 
 
-def respond(request: Request, status: int, code: str, title: str, **parts: Any) -> JSONResponse:
+def respond(request: Request, status: int, code: str, title: str, **parts: Any) -> JsonAnswer:
     """The answer that carries the document; parts: of `problem`."""
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     headers |= parts.pop("headers", None) or {}
     state = request.scope.get("state") or {}
     body = problem(status, code, title, request_id=str(state.get("request_id", "")), instance=request.url.path, **parts)
-    return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+    return JsonAnswer(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-async def _known(request: Request, error: Exception) -> JSONResponse:
+async def _known(request: Request, error: Exception) -> JsonAnswer:
     assert isinstance(error, S2AError)
     status = status_of(error)
     headers: dict[str, str] = {}
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, TooManyRequests | InProgress):
         headers["Retry-After"] = str(max(1, round(float(error.details.get("retry_after_s", 1)))))
     if status == 416:
         headers["Content-Range"] = f"bytes */{error.details.get('num_bytes', '*')}"
@@ -98,7 +102,7 @@ def pointer(place: tuple[Any, ...]) -> tuple[str, str]:
     return ".".join(str(part) for part in rest), str(kind)
 
 
-async def _malformed(request: Request, error: Exception) -> JSONResponse:
+async def _malformed(request: Request, error: Exception) -> JsonAnswer:
     assert isinstance(error, RequestValidationError)
     errors = []
     for found in error.errors():
@@ -111,19 +115,22 @@ async def _malformed(request: Request, error: Exception) -> JSONResponse:
     return respond(request, 422, "invalid_request", title, errors=errors)
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JsonAnswer:
     assert isinstance(error, HTTPException)
     status = error.status_code
     code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
     return respond(request, status, code, str(error.detail), headers=dict(error.headers or {}))
 
 
-async def _unstorable(request: Request, error: Exception) -> JSONResponse:
+async def _unstorable(request: Request, error: Exception) -> JsonAnswer:
     log.warning("unstorable", error=type(error).__name__)
     return respond(request, 422, "unstorable", "a value in the request cannot be stored: too large, or not text")
 
 
-async def _no_database(request: Request, error: Exception) -> JSONResponse:
-    log.error("no database", error=str(getattr(error, "orig", error)))
-    headers = {"Retry-After": "2"}
-    return respond(request, 503, "no_database", "the database does not answer: try again", headers=headers)
+async def _refused(request: Request, error: Exception) -> JsonAnswer:
+    """503 where a database or a disk refuses what it may take later; every other error of theirs is one of ours."""
+    refusal = refusal_of(error)
+    if refusal is None:
+        raise error
+    log.error("refused", code=refusal.code, error=str(getattr(error, "orig", error)))
+    return respond(request, 503, refusal.code, refusal.message, headers={"Retry-After": str(refusal.retry_after_s)})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse
 
 from app.api.answers import cached, once, problems, tagged
 from app.api.dependencies import Admin, After, Authenticated, IdempotencyKey, IfNoneMatch, Limit, Wired
+from app.responses import JsonAnswer
 from app.schemas.operations import (
     AuditPage,
     KeyOut,
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1", tags=["access"])
 def create_key(wired: Wired, caller: Admin, body: KeyRequest) -> Response:
     """A new key; its text is shown this once. There is no Idempotency-Key: no answer with a secret is kept."""
     made = wired.keys.issue(caller, body.team, body.scopes, body.name, body.expires_at)
-    return JSONResponse(made, 201, headers={"Location": f"/v1/keys/{made['id']}"})
+    return JsonAnswer(made, 201, headers={"Location": f"/v1/keys/{made['id']}"})
 
 
 @router.get("/keys", response_model=KeyPage, responses=cached(403))

@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from app.api.dependencies import Services
 from app.problems import MEDIA_TYPE
+from app.responses import JsonAnswer
 from app.services.keys import Caller
 
 Responses = dict[int | str, dict[str, Any]]
@@ -27,7 +28,7 @@ MEANINGS = {
     416: "The file has no such range.",
     422: "The input is wrong: `errors` points at it; or the Idempotency-Key came with another request.",
     429: "The key sends too fast: wait for Retry-After seconds.",
-    503: "The database does not answer: try again after Retry-After seconds.",
+    503: "The database or a disk refuses it at the moment: try again after Retry-After seconds.",
 }
 # Every operation that takes a key may answer so.
 COMMON = (400, 401, 413, 422, 429, 503)
@@ -68,7 +69,7 @@ def tagged(document: Any, if_none_match: str | None = None, tag: str | None = No
     tag = tag or etag_of(document)
     if is_known(tag, if_none_match):
         return Response(status_code=304, headers={"ETag": tag})
-    return JSONResponse(document, status, headers={"ETag": tag})
+    return JsonAnswer(document, status, headers={"ETag": tag})
 
 
 def version_tag(document: dict[str, Any]) -> str:
@@ -94,4 +95,4 @@ def once(
         headers["ETag"] = version_tag(made)
     if is_replay:
         headers["Idempotency-Replayed"] = "true"
-    return JSONResponse(made, status, headers=headers)
+    return JsonAnswer(made, status, headers=headers)

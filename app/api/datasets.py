@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse
 
 from app.api.answers import cached, once, problems, tagged
 from app.api.dependencies import After, Authenticated, IdempotencyKey, IfNoneMatch, Limit, Wired, Writer
+from app.responses import JsonAnswer
 from app.schemas.fields import MAX_BYTES
 from app.schemas.resources import DatasetOut, DatasetPage, DatasetRequest, DatasetStatus, UploadOut
 
@@ -80,7 +80,7 @@ async def append_upload(
 ) -> Response:
     """Append the next part, its bytes as the body. The last one begins the validation."""
     done = await wired.uploads.receive(caller, upload_id, upload_offset, request.stream())
-    return JSONResponse(done, headers={"Upload-Offset": str(done["received"])})
+    return JsonAnswer(done, headers={"Upload-Offset": str(done["received"])})
 
 
 @router.delete("/uploads/{upload_id}", status_code=204, responses=problems(403, 404))

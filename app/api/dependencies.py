@@ -19,6 +19,7 @@ from app.services.audit import AuditService
 from app.services.datasets import DatasetService
 from app.services.devices import DeviceService
 from app.services.feed import EventFeed
+from app.services.health import HealthService
 from app.services.idempotency import IdempotencyService
 from app.services.jobs import JobService
 from app.services.keys import Caller, KeyService, require
@@ -54,6 +55,7 @@ class Services:
     accuracy: AccuracyService
     webhooks: WebhookService
     idempotency: IdempotencyService
+    health: HealthService
     feed: EventFeed
     limit: RateLimit
     stream_heartbeat_s: float

@@ -10,13 +10,15 @@ from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, format_sse_event
 
 from app.api.answers import problems
 from app.api.dependencies import Authenticated, Services, Wired
+from app.responses import JsonAnswer
 from app.schemas.jobs import EventPage
 from app.services.keys import Caller
+from app.text import dumps
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 MAX_SEQ = 2**31 - 1
@@ -60,16 +62,14 @@ async def list_events(
     start = last_event_id if last_event_id is not None else after
     events, has_ended = await anyio.to_thread.run_sync(wired.jobs.events, caller, job_id, start, limit)
     if "text/event-stream" not in request.headers.get("accept", ""):
-        return JSONResponse({"items": events, "has_ended": has_ended})
+        return JsonAnswer({"items": events, "has_ended": has_ended})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     stream = _stream(wired, caller, job_id, start, _framed(events, has_ended, start))
     return EventSourceResponse(stream, headers=headers)
 
 
 def _framed(events: list[dict[str, Any]], has_ended: bool, start: int) -> Look:
-    frames = [
-        format_sse_event(data_str=json.dumps(event), event=event["type"], id=str(event["seq"])) for event in events
-    ]
+    frames = [format_sse_event(data_str=dumps(event), event=event["type"], id=str(event["seq"])) for event in events]
     return Look(b"".join(frames), events[-1]["seq"] if events else start, has_ended)
 
 

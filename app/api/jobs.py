@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse
 
 from app.api.answers import cached, once, problems, tagged, version_tag
 from app.api.dependencies import (
@@ -19,6 +18,7 @@ from app.api.dependencies import (
     Writer,
     version_of,
 )
+from app.responses import JsonAnswer
 from app.schemas.jobs import JobOut, JobPage, JobRequest, Status
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -82,4 +82,4 @@ def resume_job(wired: Wired, caller: Writer, job_id: str, if_match: IfMatch = No
 
 def _accepted(job: dict[str, Any]) -> Response:
     headers = {"ETag": version_tag(job), "Location": f"/v1/jobs/{job['id']}"}
-    return JSONResponse(job, 202, headers=headers)
+    return JsonAnswer(job, 202, headers=headers)

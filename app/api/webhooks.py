@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
 
 from app.api.answers import cached, problems, tagged
 from app.api.dependencies import After, Authenticated, IfNoneMatch, Limit, Wired, Writer
+from app.responses import JsonAnswer
 from app.schemas.operations import DeliveryPage, NewWebhook, WebhookOut, WebhookPage, WebhookRequest
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 def create_webhook(wired: Wired, caller: Writer, body: WebhookRequest) -> Response:
     """Send events to a public address, signed: `S2A-Signature: t=<seconds>,v1=<HMAC-SHA256 of "<t>.<body>">`."""
     made = wired.webhooks.create(caller, body.url, list(body.events))
-    return JSONResponse(made, 201, headers={"Location": f"/v1/webhooks/{made['id']}"})
+    return JsonAnswer(made, 201, headers={"Location": f"/v1/webhooks/{made['id']}"})
 
 
 @router.get("", response_model=WebhookPage, responses=cached(403))

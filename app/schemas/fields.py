@@ -1,33 +1,23 @@
-"""Kinds of values that several documents have: text without NUL, budgets, Unix times, reasons, pages."""
+"""Kinds of values that several documents have: budgets, Unix times, reasons, pages."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from app.text import refusals
 
 MAX_BYTES = 2**60
-
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("a NUL character cannot be stored")
-    return text
-
-
-def _flat(labels: dict[str, Any]) -> dict[str, Any]:
-    for name, value in labels.items():
-        if "\0" in name or (isinstance(value, str) and "\0" in value):
-            raise ValueError("a NUL character cannot be stored")
-    return labels
 
 
 def _amount(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -39,12 +29,10 @@ def _amount(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
         raise ValueError(f"memory is a number of bytes, or text such as 4GiB, 512MiB or 4GB, not {shown}") from error
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Name = Annotated[Text, Field(min_length=1, max_length=100, examples=["photos"])]
-Label = Annotated[Text, Field(max_length=500)]
+Name = Annotated[str, Field(min_length=1, max_length=100, examples=["photos"])]
+Label = Annotated[str, Field(max_length=500)]
 Labels = Annotated[
     dict[Annotated[str, Field(max_length=64)], Label],
-    AfterValidator(_flat),
     Field(max_length=16, examples=[{"owner": "ana"}]),
 ]
 Budget = Annotated[
@@ -57,9 +45,20 @@ Bytes = Annotated[int, Field(ge=0, description="Bytes.", examples=[536870912])]
 
 
 class Request(BaseModel):
-    """A body; what is not known in it is refused."""
+    """A body; what is not known in it is refused, and so is text, anywhere in it, that cannot be stored."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_storable_text(cls, given: Any) -> Any:
+        wrong = [
+            InitErrorDetails(type=PydanticCustomError("unstorable", why), loc=place, input=None)
+            for place, why in refusals(given)
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return given
 
 
 class Reason(BaseModel):

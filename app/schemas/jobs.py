@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from app.schemas.fields import Budget, Label, Labels, Page, Reason, Request, Text, Time
+from app.schemas.fields import Budget, Label, Labels, Page, Reason, Request, Time
 from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.sizes import parse_bytes
 
@@ -34,12 +34,12 @@ class PlanRequest(Request):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
-    model: Text = Field(min_length=1, max_length=200, description=WORDS["model"])
+    model: str = Field(min_length=1, max_length=200, description=WORDS["model"])
     budget: Budget
-    data: Text | None = Field(None, min_length=1, max_length=1000, description=WORDS["data"])
+    data: str | None = Field(None, min_length=1, max_length=1000, description=WORDS["data"])
     num_classes: int | None = Field(None, ge=2, le=1_000_000)
-    weights: Text | None = Field(None, max_length=1000, description=WORDS["weights"])
-    adapter: Text = Field("auto", max_length=100, description=WORDS["adapter"])
+    weights: str | None = Field(None, max_length=1000, description=WORDS["weights"])
+    adapter: str = Field("auto", max_length=100, description=WORDS["adapter"])
     objective: Objective = Field("accuracy", description=WORDS["objective"])
     batch_size: int = Field(64, ge=1, le=65536, description=WORDS["batch_size"])
     seed: int = Field(0, ge=0, le=2**31 - 1)
@@ -58,12 +58,12 @@ class JobRequest(Request):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE, {"plan": "plan_0123456789ab"}]})
 
-    plan: Text | None = Field(None, max_length=100, description="The id of a plan that is ready.")
-    model: Text | None = Field(None, min_length=1, max_length=200, description=WORDS["model"])
-    data: Text | None = Field(None, min_length=1, max_length=1000, description=WORDS["data"])
+    plan: str | None = Field(None, max_length=100, description="The id of a plan that is ready.")
+    model: str | None = Field(None, min_length=1, max_length=200, description=WORDS["model"])
+    data: str | None = Field(None, min_length=1, max_length=1000, description=WORDS["data"])
     budget: Budget | None = None
-    weights: Text | None = Field(None, max_length=1000, description=WORDS["weights"])
-    adapter: Text | None = Field(None, max_length=100, description=WORDS["adapter"])
+    weights: str | None = Field(None, max_length=1000, description=WORDS["weights"])
+    adapter: str | None = Field(None, max_length=100, description=WORDS["adapter"])
     objective: Objective | None = Field(None, description=WORDS["objective"])
     batch_size: int | None = Field(None, ge=1, le=65536, description=WORDS["batch_size"])
     epochs: int = Field(3, ge=1, le=10000)

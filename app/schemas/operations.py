@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.schemas.fields import Name, Page, Reason, Request, Text, Time
+from app.schemas.fields import Name, Page, Reason, Request, Time
 
 Scope = Literal["read", "write", "admin"]
 EventType = Literal["queued", "started", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
@@ -17,7 +17,7 @@ class KeyRequest(Request):
     """A key for a team, which is made if there is none of that name."""
 
     team: Name
-    name: Text = Field("", max_length=100)
+    name: str = Field("", max_length=100)
     scopes: list[Scope] = Field(["read", "write"], min_length=1, max_length=3)
     expires_at: Time | None = Field(None, le=1e11)
 
@@ -165,7 +165,7 @@ class AuditPage(Page):
 class WebhookRequest(Request):
     """Where to send which events of the team's jobs."""
 
-    url: Text = Field(min_length=8, max_length=2000, examples=["https://example.org/s2a"])
+    url: str = Field(min_length=8, max_length=2000, examples=["https://example.org/s2a"])
     events: list[EventType] = Field(["succeeded", "failed", "cancelled"], min_length=1, max_length=8)
 
 

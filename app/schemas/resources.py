@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.schemas.fields import MAX_BYTES, Name, Page, Reason, Request, Text, Time
+from app.schemas.fields import MAX_BYTES, Name, Page, Reason, Request, Time
 
 PlanStatus = Literal["queued", "running", "ready", "infeasible", "failed"]
 DatasetStatus = Literal["uploading", "validating", "ready", "refused"]
@@ -59,14 +59,14 @@ class UploadSource(Request):
 
     kind: Literal["upload"]
     size: int = Field(ge=1, le=MAX_BYTES)
-    filename: Text = Field("", max_length=255)
+    filename: str = Field("", max_length=255)
 
 
 class NamedSource(Request):
     """Images that are there already. kind path: an absolute path of the service's machine; hub: `hf:owner/name`."""
 
     kind: Literal["path", "hub"]
-    source: Text = Field(min_length=1, max_length=1000)
+    source: str = Field(min_length=1, max_length=1000)
 
 
 class DatasetRequest(Request):

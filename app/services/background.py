@@ -19,6 +19,7 @@ from app.services.uploads import UploadService
 from app.services.webhooks import DeliveryWorker
 from app.settings import Settings
 from app.store.database import Database
+from app.store.refusals import refusal_of
 
 log = structlog.get_logger("s2a.background")
 CLEAN_EVERY_S = 60.0
@@ -78,9 +79,13 @@ class Background:
         while not self._stop.is_set():
             try:
                 has_worked = self._work[name]()
-            except Exception:  # the thread's boundary: one bad piece of work must not stop the others
-                log.exception("background work failed; it is tried again", work=name)
+            except Exception as error:  # the thread's boundary: one bad piece of work must not stop the others
                 has_worked = False
+                if refusal := refusal_of(error):
+                    log.warning("background work waits", work=name, code=refusal.code, why=refusal.message)
+                    self._stop.wait(refusal.retry_after_s)
+                else:
+                    log.exception("background work failed; it is tried again", work=name)
             if not has_worked:
                 self._stop.wait(self.settings.worker_poll_s)
 

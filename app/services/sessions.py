@@ -8,6 +8,7 @@ one; that is written down in the database until the token would have expired.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -29,6 +30,11 @@ class SessionService:
     def __init__(self, keys: KeyService, folder: Path) -> None:
         self.keys, self._path = keys, folder / "session.secret"
         self._secret = b""
+
+    def prepare(self) -> None:
+        """Make the secret while there is room for it; without room the first sign-in says so."""
+        with contextlib.suppress(OSError):
+            self._key()
 
     def begin(self, key_text: str) -> str:
         """A token for the holder of a key; NotAuthorized for a key that is none."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.errors import NotAllowed
 from app.services.keys import Caller
+from app.text import refusal
 from s2a_core.errors import InvalidInput
 
 BUILT_IN = frozenset({"digits"})
@@ -25,8 +26,8 @@ def is_path(text: str) -> bool:
 
 def data_source(text: str, caller: Caller, roots: Sequence[Path]) -> str:
     """The source as a runner is given it, never relative to a directory. Raises NotAllowed or InvalidInput."""
-    if "\0" in text:
-        raise InvalidInput("a source cannot hold a NUL character")
+    if why := refusal(text):
+        raise InvalidInput(f"a source: {why}")
     if is_path(text):
         return str(allowed_path(text, caller, roots))
     if text in BUILT_IN:
@@ -49,7 +50,7 @@ def weights_source(text: str | None, caller: Caller, roots: Sequence[Path]) -> s
         return PRETRAINED
     if NO_WEIGHTS.fullmatch(text):
         return text
-    if "\0" in text or not is_path(text):
+    if refusal(text) or not is_path(text):
         raise InvalidInput(f"weights are `pretrained`, `none` or an absolute path of a safetensors file, not {text!r}")
     return str(allowed_path(text, caller, roots))
 

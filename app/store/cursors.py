@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from app.text import refusals
 from s2a_core.errors import InvalidInput
 
 
@@ -35,7 +36,7 @@ def decode(cursor: str, kinds: Sequence[type]) -> tuple[Any, ...]:
             isinstance(part, kind) or (kind is float and type(part) is int and abs(part) < 2**53)
             for part, kind in zip(position, kinds, strict=True)
         )
-        and not any(isinstance(part, str) and "\0" in part for part in position)
+        and not refusals(position)
         and not any(isinstance(part, int) and abs(part) >= 2**63 for part in position)
     )
     if not is_sound:

@@ -7,10 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, insert, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.models import EndedSession
+from app.store.transactions import begin_immediately
+from app.text import dumps
+
+PROBE_BYTES = 64 * 1024  # the largest page of SQLite
 MIGRATIONS = (Path(__file__).resolve().parents[2] / "alembic", Path.cwd() / "alembic")
 
 
@@ -22,12 +27,16 @@ class Database:
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
         arguments = {"timeout": 15, "check_same_thread": False} if is_sqlite else {"connect_timeout": 10}
         self.engine = create_engine(
-            url, connect_args=arguments, pool_size=20, max_overflow=30, pool_pre_ping=not is_sqlite
+            url,
+            connect_args=arguments,
+            pool_size=20,
+            max_overflow=30,
+            pool_pre_ping=not is_sqlite,
+            json_serializer=dumps,
         )
         if is_sqlite:
             event.listen(self.engine, "connect", _prepare)
-            # A deferred transaction that turns into a writer fails at once when another one wrote: so none is deferred.
-            event.listen(self.engine, "begin", _begin)
+            begin_immediately(self.engine)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._readers = sessionmaker(self.engine.execution_options(s2a_reads=True), expire_on_commit=False)
 
@@ -42,6 +51,17 @@ class Database:
         """A session that changes nothing and waits for no writer."""
         with self._readers() as session:
             yield session
+
+    def check(self) -> None:
+        """Raises what a change would be refused with at this moment; changes nothing."""
+        if self.engine.dialect.name == "sqlite":
+            with self._sessions() as session:  # a row larger than a page needs room, and is rolled back
+                session.execute(insert(EndedSession).values(id="x" * PROBE_BYTES, expires_at=0.0))
+                session.rollback()
+            return
+        with self.reading() as session:
+            if session.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+                session.execute(text("SELECT 1 FROM teams FOR UPDATE"))
 
     def migrate(self) -> None:
         """Bring the schema to the newest version."""
@@ -71,13 +91,7 @@ class Database:
         self.engine.dispose()
 
 
-def _begin(connection: Any) -> None:
-    is_read = connection.get_execution_options().get("s2a_reads")
-    connection.exec_driver_sql("BEGIN" if is_read else "BEGIN IMMEDIATE")
-
-
 def _prepare(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # BEGIN is ours
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")

@@ -20,7 +20,7 @@ def failure(request: Request, status: int, message: str, code: str) -> Response:
 
 def for_a_person(request: Request, status: int, message: str, code: str) -> Response | None:
     """The page of an error where a browser asked for a page, None for everybody else."""
-    is_page = request.method in ("GET", "HEAD") and not request.url.path.startswith(NOT_PAGES)
+    is_page = request.method in ("GET", "HEAD", "POST") and not request.url.path.startswith(NOT_PAGES)
     if not is_page or "text/html" not in request.headers.get("accept", ""):
         return None
     words = "There is no page of this address." if status == 404 else message

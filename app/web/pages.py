@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
 
 from app.api.dependencies import COOKIE, Wired
 from app.errors import NotAuthorized
+from app.schemas.operations import KeyRequest
 from app.web import datasets, files, jobs, plans
 from app.web.rendering import page
 from app.web.visitors import Guest, OwnForm, PageRoute, PlainForm, SignedIn, local_path, remember
@@ -76,9 +78,13 @@ def keys_page(request: Request, wired: Wired, found: SignedIn) -> Response:
 def create_key(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
     """Make a key and show it this once."""
     scope = fields.get("scope", "write")
-    scopes = ["read", "write"] if scope == "write" else [scope]
+    given = {"team": fields.get("team") or "default", "name": fields.get("name", "")}
     try:
-        made = wired.keys.issue(found.caller, fields.get("team") or "default", scopes, fields.get("name", "")[:100])
+        asked = KeyRequest.model_validate({**given, "scopes": ["read", "write"] if scope == "write" else [scope]})
+        made = wired.keys.issue(found.caller, asked.team, asked.scopes, asked.name)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return _keys(request, wired, found, error=f"{first['loc'][0]}: {first['msg']}", status=422)
     except S2AError as error:
         return _keys(request, wired, found, error=error.message, status=422)
     return _keys(request, wired, found, made=made, status=201)

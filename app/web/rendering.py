@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoescape
 
+from app.text import printable
 from app.web import charts, formats
 from s2a_core import __version__
 
@@ -44,4 +45,4 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     """A template as an answer. The visitor, if there is one, is `visitor` in it."""
     visitor = getattr(request.state, "visitor", None)
     text = _environment.get_template(template).render(visitor=visitor, path=request.url.path, **values)
-    return HTMLResponse(text, status, headers=HEADERS)
+    return HTMLResponse(printable(text), status, headers=HEADERS)

@@ -14,8 +14,9 @@ from app.api.dependencies import COOKIE, Wired
 from app.errors import NotAuthorized, status_of
 from app.services.keys import Caller
 from app.services.sessions import LIFETIME_S
+from app.text import refusals
 from app.web.failures import failure
-from s2a_core.errors import S2AError
+from s2a_core.errors import InvalidInput, S2AError
 
 Fields = dict[str, str]
 Serve = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -74,7 +75,11 @@ SignedIn = Annotated[Visitor, Depends(signed_in)]
 async def plain_fields(request: Request) -> Fields:
     """The text fields of a form."""
     form = await request.form(max_files=0, max_fields=100)
-    return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+    fields = {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+    if wrong := refusals(fields):
+        place, why = wrong[0]
+        raise InvalidInput(f"{place[0]}: {why}")
+    return fields
 
 
 async def own_fields(request: Request, wired: Wired, found: SignedIn) -> Fields:

@@ -49,5 +49,6 @@ def test_an_error_of_ours_is_a_problem_without_its_inside(service: TestClient, m
 
 
 def test_nul_characters_in_an_address(service: TestClient) -> None:
-    assert service.get("/v1/jobs/a%00b").status_code == 404
-    assert service.get("/v1/models?q=%00").status_code == 400
+    for address, place in (("/v1/jobs/a%00b", "path"), ("/v1/models?q=%00", "query")):
+        answer = service.get(address)
+        assert (answer.status_code, answer.json()["errors"][0]["in"]) == (422, place)

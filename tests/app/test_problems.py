@@ -42,7 +42,7 @@ def test_without_a_database_the_answer_is_503(service: TestClient, monkeypatch: 
     def fail() -> None:
         raise OperationalError("select", {}, Exception("gone"))
 
-    monkeypatch.setattr(service.app.state.services.keys, "ping", fail)  # type: ignore[attr-defined]
+    monkeypatch.setattr(service.app.state.services.health, "check", fail)  # type: ignore[attr-defined]
     answer = service.get("/readyz")
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "no_database", "2")
 

@@ -71,7 +71,7 @@ def test_artifacts_come_back_as_they_were_and_only_by_plain_names(service: TestC
     for name in ("..%2F..%2Fs2a.db", ".hidden", "a%00b"):
         answer = service.put(f"{attempt['url']}/artifacts/{name}", content=b"x", headers=attempt["headers"])
         assert answer.status_code in (404, 422)
-        assert service.get(f"/v1/jobs/{attempt['job']}/artifacts/{name}").status_code == 404
+        assert service.get(f"/v1/jobs/{attempt['job']}/artifacts/{name}").status_code in (404, 422)
 
 
 def test_a_phase_closes_the_one_before() -> None:

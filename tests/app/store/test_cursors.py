@@ -23,7 +23,7 @@ def forged(value: object) -> str:
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "x", "é", "%%%", forged([1]), forged(["a", 1.5]), forged({"a": 1}), forged([1.5, "a\0"]), forged(None)],
+    ["", "x", "é", "%%%", *map(forged, ([1], ["a", 1.5], {"a": 1}, [1.5, "a\0"], [1.5, "\ud800"], None))],
 )
 def test_what_is_no_cursor_of_the_list(cursor: str) -> None:
     with pytest.raises(BadCursor):
