@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch._C._profiler import ProfilerActivity, ProfilerConfig, ProfilerState, RecordScope, _ExperimentalConfig
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from s2a_core.device import device_memory, reset_peak
+from s2a_core.device import is_out_of_memory as is_out_of_memory
+
 _autograd: Any = torch._C._autograd  # type: ignore[attr-defined]
 
 
@@ -52,8 +55,8 @@ class PeakMeter:
     CPU: the running sum of the allocator's own events, from torch's profiler with operators left out, which makes it
     ten times cheaper. CUDA: the allocator's maximum.
     After the block: `peak_bytes`, `timeline` [(ms since entry, bytes above entry)], on CPU `marks` [(label, index
-    into timeline)] of the record_functions inside, and on CUDA `reserved_bytes` and `device_bytes`, the maximum
-    reserved by the allocator and the device's use now.
+    into timeline)] of the record_functions inside, and on CUDA `reserved_bytes` and `device_bytes`: the most that the
+    allocator reserved, and with it what the process holds beside the allocator; 0 for a device that was not opened.
     """
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
@@ -69,7 +72,7 @@ class PeakMeter:
     def __enter__(self) -> PeakMeter:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
+            reset_peak(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
             return self
         config = ProfilerConfig(ProfilerState.KINETO, False, True, False, False, False, _ExperimentalConfig())
@@ -82,11 +85,11 @@ class PeakMeter:
     ) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-            self.peak_bytes = torch.cuda.max_memory_allocated(self.device) - self._before
+            allocated, self.reserved_bytes = reset_peak(self.device)
+            self.peak_bytes = allocated - self._before
             self.end_bytes = torch.cuda.memory_allocated(self.device) - self._before
-            self.reserved_bytes = torch.cuda.max_memory_reserved(self.device)
-            free, total = torch.cuda.mem_get_info(self.device)
-            self.device_bytes = total - free
+            memory = device_memory(self.device)
+            self.device_bytes = 0 if memory is None else memory.outside_bytes() + self.reserved_bytes
             return
         events = _autograd._disable_profiler().events()
         if error is not None:
@@ -123,8 +126,3 @@ def live_bytes(*owners: nn.Module | torch.optim.Optimizer) -> int:
                 for value in state.values():
                     count(value)
     return sum(seen.values())
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch could not get memory: CUDA's error, or the words of the CPU's allocator."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from math import ceil
 
+MIB = 2**20
 _UNITS = {
     "": 1,
     "B": 1,

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2a_core.device import reset_peak
+
 FORWARD, BACKWARD, GRADIENT = "forward", "backward", "gradient"
 
 
@@ -60,8 +62,7 @@ class Watcher:
     def _mark(self, phase: str, site: str, num_bytes: int = 0) -> None:
         peak = 0
         if self._device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(self._device) - self._before
-            torch.cuda.reset_peak_memory_stats(self._device)
+            peak = reset_peak(self._device)[0] - self._before
         else:
             with torch.profiler.record_function(str(len(self.marks))):
                 pass

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
 
 from s2a_core.adapters.backbone import Backbone
 from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.lora import lora_layers, without_lora
+from s2a_core.profiling.estimate import estimated_peak, shapes_of
 from s2a_core.profiling.runs import run_step
-from s2a_core.profiling.timeline import two_batches, upper_lines
+from s2a_core.profiling.timeline import line, two_batches, upper_lines
 from s2a_core.profiling.types import BaselineCost
 from s2a_core.storage import StoragePolicy
 
 GRADIENT_BYTES = 4  # fp32
 OPTIMIZER_BYTES = 8  # AdamW's two moments
+ESTIMATED_BATCHES = (4, 8)
 LORA_RANK = 8
 
 
 def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) -> tuple[BaselineCost, ...]:
     """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out.
 
-    model: LoRA of its own is not part of the others.
+    model: LoRA of its own is not part of the others. On CUDA nothing is run: these are there to compare with, and would
+    take more of the device than what is planned.
     """
+    if x.is_cuda:
+        return tuple(_estimated(model, x, precision))
     small, large = two_batches(len(x))
     found = []
     for name, build in _BUILDERS.items():
@@ -34,14 +39,30 @@ def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) ->
             continue
         other.train()
         turns = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, True).trace.turns() for n in (small, large)]
-        trained = sum(p.numel() for p in other.parameters() if p.requires_grad)
-        weights = sum(p.numel() * p.element_size() for p in (*other.parameters(), *other.buffers()))
-        always, image = weights + OPTIMIZER_BYTES * trained, x[0].numel() * 4
-        lines = [(fixed + always, slope + image) for fixed, slope in upper_lines((small, large), turns)]
-        floor = always + GRADIENT_BYTES * trained
-        found.append(BaselineCost(name, *lines[0], floor, tuple(lines[1:])))
+        found.append(_cost(name, other, x, upper_lines((small, large), turns)))
         del other
     return tuple(found)
+
+
+def _estimated(model: nn.Module, x: Tensor, precision: str) -> Iterator[BaselineCost]:
+    """The same from shapes alone."""
+    sample = x[:1].to("meta")
+    for name, build in _BUILDERS.items():
+        mode, other = shapes_of(model, lambda copied, build=build: build(without_lora(copied), sample))
+        if other is None:
+            continue
+        other.train()
+        peaks = [estimated_peak(mode, other, n, x, precision) for n in ESTIMATED_BATCHES]
+        yield _cost(name, other, x, [line(ESTIMATED_BATCHES, peaks)])
+
+
+def _cost(name: str, model: nn.Module, x: Tensor, lines: Sequence[tuple[int, int]]) -> BaselineCost:
+    """lines: (fixed, per sample) of the moving bytes, the steepest first."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    weights = sum(p.numel() * p.element_size() for p in (*model.parameters(), *model.buffers()))
+    always, image = weights + OPTIMIZER_BYTES * trained, x[0].numel() * 4
+    raised = [(fixed + always, slope + image) for fixed, slope in lines]
+    return BaselineCost(name, *raised[0], always + GRADIENT_BYTES * trained, tuple(raised[1:]))
 
 
 def _full(model: nn.Module, sample: Tensor) -> nn.Module | None:

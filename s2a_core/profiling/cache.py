@@ -9,6 +9,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+from s2a_core import __version__
 from s2a_core.errors import StaleProfile
 from s2a_core.profiling.types import VERSION, Profile
 
@@ -57,7 +58,7 @@ def request_mark(
     It changes with the versions of what measures and with the weights file.
     """
     parts = [model, adapter, weights, num_classes, image_size, precision, device, data, VERSION]
-    parts += [version(name) for name in ("torch", "timm", "s2a")]
+    parts += [version("torch"), version("timm"), __version__]  # a bare checkout has no metadata of its own
     path = Path(weights) if weights else None
     if path is not None and path.is_file():
         stat = path.stat()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.compression import SiteSpec, discover
+from s2a_core.device import is_device_failure, is_out_of_memory
 from s2a_core.errors import InvalidInput, OutOfMemory
-from s2a_core.meter import is_out_of_memory
 from s2a_core.models import has_batch_norm
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
@@ -110,7 +110,7 @@ def _sites(model: nn.Module, x: Tensor, precision: str, image_size: int) -> tupl
     try:
         return discover(model, x[:2], precision)
     except (RuntimeError, AssertionError, ValueError) as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_device_failure(error):
             raise
         raise InvalidInput(f"the model refuses images of {image_size} pixels: {error}") from error
 

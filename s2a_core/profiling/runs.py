@@ -122,6 +122,8 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     flags = [(p, p.requires_grad, p.grad) for p in model.parameters()]
     modes = [(m, m.training) for m in model.modules()]
     state = torch.get_rng_state()
+    devices = {p.device for p, _, _ in flags if p.is_cuda}
+    device_states = [(device, torch.cuda.get_rng_state(device)) for device in devices]
     for p, _, _ in flags:
         p.grad = None
     try:
@@ -136,3 +138,5 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         for m, training in modes:
             m.training = training
         torch.set_rng_state(state)
+        for device, of_device in device_states:
+            torch.cuda.set_rng_state(of_device, device)

@@ -16,8 +16,8 @@ from s2a_core.outputs.atomic import replacing
 NAME = "checkpoint.pt"
 
 
-def generator_states() -> dict[str, Any]:
-    """States of torch's, Python's and numpy's generators, as tensors and plain values."""
+def generator_states(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """States of torch's, Python's and numpy's generators, as tensors and plain values, with that of a CUDA device."""
     kind, keys, position, has_gauss, cached = np.random.get_state()
     states = {
         "torch": torch.get_rng_state(),
@@ -30,20 +30,28 @@ def generator_states() -> dict[str, Any]:
             float(cached),
         ],
     }
-    return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if torch.device(device).type == "cuda" else {})
 
 
-def save_checkpoint(directory: Path, state: dict[str, Any], generators: dict[str, Any] | None = None) -> None:
+def save_checkpoint(
+    directory: Path,
+    state: dict[str, Any],
+    generators: dict[str, Any] | None = None,
+    device: torch.device | str = "cpu",
+) -> None:
     """Write `state` (tensors and plain values) with generators' states; a reader sees the old file or this one.
 
-    generators: those of an earlier moment; as they are where not given.
+    generators: those of an earlier moment; as they are where not given. device: the one that trains.
     """
     with replacing(directory / NAME) as part:
-        torch.save({**state, "generators": generators or generator_states()}, part)
+        torch.save({**state, "generators": generators or generator_states(device)}, part)
 
 
-def load_checkpoint(directory: Path, identity: str) -> dict[str, Any] | None:
-    """The last checkpoint with generators restored, or None. Raises InvalidInput if it is another run's or damaged."""
+def load_checkpoint(directory: Path, identity: str, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """The last checkpoint with generators restored, or None. Raises InvalidInput if it is another run's or damaged.
+
+    device: the one that trains; its generator goes on where that of any CUDA device was.
+    """
     path = directory / NAME
     for part in directory.glob(f".{NAME}.*.part"):  # of a writer that was killed
         part.unlink(missing_ok=True)
@@ -60,8 +68,8 @@ def load_checkpoint(directory: Path, identity: str) -> dict[str, Any] | None:
     random.setstate(ast.literal_eval(generators["python"]))
     kind, keys, position, has_gauss, cached = generators["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    if "cuda" in generators and torch.cuda.is_available():
-        torch.cuda.set_rng_state(generators["cuda"])
+    if "cuda" in generators and torch.device(device).type == "cuda":
+        torch.cuda.set_rng_state(generators["cuda"], device)
     return state
 
 

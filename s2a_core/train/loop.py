@@ -235,7 +235,7 @@ class _Run:
     @contextlib.contextmanager
     def _saved_when_out_of_memory(self) -> Iterator[None]:
         """A checkpoint as of before the block, which leaves weights alone; none where it estimates statistics."""
-        generators = generator_states()
+        generators = generator_states(self.device)
         try:
             yield
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -295,12 +295,12 @@ class _Run:
             "best": [self.best, self.best_epoch, self.best_state],
             "records": json.dumps(records),
         }
-        save_checkpoint(self.output, state, generators)
+        save_checkpoint(self.output, state, generators, self.device)
         self.saved_at = time.perf_counter()
 
     def _restore(self) -> None:
         """Go on where the checkpoint was written, if there is one."""
-        state = load_checkpoint(self.output, self.identity)
+        state = load_checkpoint(self.output, self.identity, self.device)
         if state is None:
             return
         self.model.load_state_dict({**state["model"], **state["buffers"]}, strict=False)

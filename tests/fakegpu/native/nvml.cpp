@@ -55,5 +55,14 @@ API(nvmlDeviceGetMemoryInfo_v2, void* handle, Memory_v2* out) {
   *out = {out->version, total, 0, total - used, used};
   return SUCCESS;
 }
+struct ProcessInfo_v1 { unsigned pid; u64 used; };
+API(nvmlDeviceGetComputeRunningProcesses, void* handle, unsigned* count, ProcessInfo_v1* out) {  // for PyTorch's message
+  unsigned pids[MAX_PROCESSES], room = out ? *count : 0;
+  u64 bytes[MAX_PROCESSES];
+  *count = (unsigned)list_processes(device_of(handle), pids, bytes, MAX_PROCESSES);
+  if (*count > room) return NVML_INSUFFICIENT_SIZE;
+  for (unsigned i = 0; i < *count; i++) out[i] = {pids[i], bytes[i]};
+  return SUCCESS;
+}
 API(nvmlDeviceGetComputeRunningProcesses_v2, void* handle, unsigned* n, ProcessInfo* out) { return running(handle, n, out); }
 API(nvmlDeviceGetComputeRunningProcesses_v3, void* handle, unsigned* n, ProcessInfo* out) { return running(handle, n, out); }

@@ -1,0 +1,177 @@
+"""What this process holds of a CUDA device, measured, and the allocator's cap that keeps it inside a budget.
+
+held = outside + reserved        outside: the context, kernels' code, what libraries take beside the allocator
+cap of the allocator = budget - outside - CODE_BYTES
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from dataclasses import dataclass, field
+
+import torch
+
+from s2a_core.device import nvml
+from s2a_core.device.failures import is_out_of_memory
+from s2a_core.device.libraries import configure, warm_up
+from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
+from s2a_core.sizes import MIB, format_bytes
+
+# Kernels that load between two looks at the device: some 200 of 64 KiB in a step of a new kind.
+CODE_BYTES = 8 * MIB
+# Beyond the context and workspaces nothing trains in less: two segments of the allocator, and code.
+LEAST_BYTES = 16 * MIB
+
+
+@dataclass
+class DeviceMemory:
+    """One device of this process. context_bytes: before any tensor; workspaces_bytes: of libraries, once warmed up.
+
+    budget_bytes: 0 for none. is_listed: NVML lists this process, so that `outside_bytes` is its own word.
+    """
+
+    device: torch.device
+    uuid: str
+    total_bytes: int
+    context_bytes: int
+    is_listed: bool
+    workspaces_bytes: int = 0
+    budget_bytes: int = 0
+    _outside: int = 0
+    _peak_reserved: int = field(default=0, repr=False)
+
+    def outside_bytes(self) -> int:
+        """Bytes this process holds beside the allocator's segments; where NVML is silent, with CODE_BYTES for code."""
+        if self.is_listed:
+            listed = nvml.bytes_by_process(self.uuid).get(os.getpid(), 0)
+            self._outside = max(self._outside, listed - torch.cuda.memory_reserved(self.device))
+        return self._outside
+
+    def held_bytes(self) -> int:
+        """Bytes this process holds of the device."""
+        return self.outside_bytes() + torch.cuda.memory_reserved(self.device)
+
+    def peak_bytes(self) -> int:
+        """The most bytes this process has held of the device since it came to it."""
+        self.note_reserved(torch.cuda.max_memory_reserved(self.device))
+        return self.outside_bytes() + self._peak_reserved
+
+    def note_reserved(self, reserved_bytes: int) -> None:
+        """Remember a largest reservation of the allocator, whose statistics are about to begin anew."""
+        self._peak_reserved = max(self._peak_reserved, reserved_bytes)
+
+    def limit(self, budget_bytes: int | None = None) -> None:
+        """Cap the allocator so that the process stays inside the budget; say it again when more code may be loaded."""
+        if budget_bytes is not None:
+            self.budget_bytes = budget_bytes
+        if self.budget_bytes <= 0:
+            return
+        room = self.budget_bytes - self.outside_bytes() - CODE_BYTES
+        share = min(max(room, 0) / self.total_bytes, 1.0)
+        torch.cuda.set_per_process_memory_fraction(share, self.device)
+
+    @property
+    def least_budget_bytes(self) -> int:
+        """No budget below this can hold anything."""
+        return self.context_bytes + self.workspaces_bytes + CODE_BYTES + LEAST_BYTES
+
+
+_devices: dict[int, DeviceMemory] = {}
+
+
+def device_memory(device: torch.device | str) -> DeviceMemory | None:
+    """The device as this process opened it; None for a CPU and for a device that was never opened."""
+    device = torch.device(device)
+    if device.type != "cuda" or not torch.cuda.is_initialized():
+        return None
+    return _devices.get(torch.cuda.current_device() if device.index is None else device.index)
+
+
+def open_device(name: str, budget_bytes: int = 0) -> DeviceMemory | None:
+    """Make the context on a CUDA device, take the libraries' workspaces and cap the allocator to the budget.
+
+    None for a CPU. The device becomes the current one. Raises InvalidInput for a device that is not there, OutOfMemory
+    where not even the context fits on it, InfeasibleBudget for a budget below context and workspaces.
+    """
+    device = torch.device(name)
+    if device.type != "cuda":
+        return None
+    number = device.index or 0
+    if not torch.cuda.is_available():
+        raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": name})
+    if number >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InvalidInput(f"there is no {name}: CUDA sees {count} device(s), from cuda:0", details={"device": name})
+    known = _devices.get(number)
+    if known is None:
+        configure(budget_bytes)
+        known = _devices[number] = _opened(torch.device("cuda", number))
+    torch.cuda.set_device(number)
+    known.limit(budget_bytes)
+    if 0 < budget_bytes < known.least_budget_bytes:
+        raise InfeasibleBudget(
+            budget_bytes=budget_bytes,
+            min_feasible_budget_bytes=known.least_budget_bytes,
+            binding="the CUDA context",
+            binding_bytes=known.context_bytes,
+            details={"context_bytes": known.context_bytes, "workspaces_bytes": known.workspaces_bytes},
+        )
+    return known
+
+
+def _opened(device: torch.device) -> DeviceMemory:
+    """Contexts are measured by NVML's list of processes, else by what the device had in use before and after."""
+    properties = torch.cuda.get_device_properties(device)
+    uuid = str(properties.uuid)
+    before = nvml.used_bytes(uuid)
+    was_listed = os.getpid() in nvml.bytes_by_process(uuid)  # somebody else, of another space of pids
+    try:
+        torch.cuda.set_device(device)
+        free, total = torch.cuda.mem_get_info(device)
+        listed = None if was_listed else nvml.bytes_by_process(uuid).get(os.getpid())
+        context = listed if listed is not None else total - free - min(before or 0, total - free)
+        memory = DeviceMemory(device, uuid, total, context, listed is not None, _outside=context)
+        warm_up(device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        used = nvml.used_bytes(uuid)
+        held = "an unknown part" if used is None else format_bytes(used)
+        raise OutOfMemory(
+            f"{device} has no room for a CUDA context: {held} of its {format_bytes(properties.total_memory)} is in "
+            "use: free memory on it, or use another device",
+            details={"used_bytes": used, "total_bytes": int(properties.total_memory)},
+        ) from error
+    release_cached(device)
+    if not memory.is_listed:
+        # Neighbours come and go, so what code takes later is not read off the device: it is counted in advance.
+        memory._outside = context + CODE_BYTES
+    memory.workspaces_bytes = memory.held_bytes() - context
+    return memory
+
+
+def reset_peak(device: torch.device) -> tuple[int, int]:
+    """Let the allocator's statistics begin anew; returns the most bytes allocated and reserved until then."""
+    stats = torch.cuda.memory_stats_as_nested_dict(device)
+    memory = device_memory(device)
+    reserved = int(stats["reserved_bytes"]["all"]["peak"]) if stats else 0
+    if memory is not None:
+        memory.note_reserved(reserved)
+    torch.cuda.reset_peak_memory_stats(device)
+    return int(stats["allocated_bytes"]["all"]["peak"]) if stats else 0, reserved
+
+
+def release_cached(device: torch.device | str) -> None:
+    """Give the allocator's unused segments back to the device, and count what code was loaded meanwhile in the cap."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return
+    gc.collect()
+    memory = device_memory(device)
+    if memory is not None:
+        memory.note_reserved(torch.cuda.max_memory_reserved(device))
+    with torch.cuda.device(device):
+        torch.cuda.empty_cache()
+    if memory is not None:
+        memory.limit()

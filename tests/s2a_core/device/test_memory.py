@@ -1,0 +1,85 @@
+"""A budget on CUDA is what the process holds of the device, and the cap keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from s2a_core.device import device_memory, open_device
+from tests.fakegpu.double import FakeDevices
+
+pytestmark = [pytest.mark.slow]
+MIB = 2**20
+Devices = Callable[..., FakeDevices]
+
+FILLS = """
+import dataclasses, json, sys, torch
+from s2a_core.device import open_device, release_cached
+memory = open_device(sys.argv[1], int(sys.argv[2]))
+held, tensors = [], []
+try:
+    while True:
+        tensors.append(torch.empty(1 << 20, dtype=torch.uint8, device="cuda"))
+except torch.OutOfMemoryError:
+    held.append(memory.held_bytes())
+tensors.clear()
+release_cached(memory.device)
+document = dataclasses.asdict(memory) | {"device": str(memory.device)}
+print(json.dumps(document | {"full": held[0], "peak": memory.peak_bytes(), "after": memory.held_bytes()}))
+"""
+
+
+def test_a_cpu_needs_no_device() -> None:
+    assert open_device("cpu", 2**20) is None
+    assert device_memory("cpu") is None
+
+
+@pytest.mark.fakegpu
+@pytest.mark.parametrize("has_nvml_processes", [True, False])
+def test_a_process_that_takes_all_it_can_stays_inside_its_budget(
+    fake_devices: Devices, has_nvml_processes: bool
+) -> None:
+    devices = fake_devices(context_mib=426, has_nvml_processes=has_nvml_processes)
+    outcome = devices.python(FILLS, "cuda", str(600 * MIB))
+    memory = outcome.document
+    assert memory["context_bytes"] == 426 * MIB
+    assert memory["is_listed"] is has_nvml_processes
+    assert 580 * MIB <= outcome.use.peak_bytes <= 600 * MIB
+    assert outcome.use.peak_bytes <= memory["peak"] <= 600 * MIB
+    assert memory["after"] <= memory["context_bytes"] + memory["workspaces_bytes"] + 8 * MIB
+
+
+@pytest.mark.fakegpu
+def test_what_libraries_take_is_measured_before_anything_is_planned(fake_devices: Devices) -> None:
+    small = fake_devices(library_mib=0).python(FILLS, "cuda", str(700 * MIB)).document
+    large = fake_devices(library_mib=40).python(FILLS, "cuda", str(700 * MIB)).document
+    assert large["workspaces_bytes"] - small["workspaces_bytes"] == 80 * MIB
+
+
+@pytest.mark.fakegpu
+def test_the_second_device_is_opened_and_nothing_is_held_of_the_first(fake_devices: Devices) -> None:
+    outcome = fake_devices(num_devices=2).python(FILLS, "cuda:1", str(600 * MIB))
+    assert [use.device for use in outcome.uses] == [1]
+
+
+@pytest.mark.fakegpu
+def test_a_budget_below_context_and_workspaces_is_refused_at_once_with_the_smallest_that_does(
+    fake_devices: Devices,
+) -> None:
+    outcome = fake_devices(context_mib=426).python(FILLS, "cuda", str(400 * MIB))
+    assert "InfeasibleBudget: nothing fits 400 MiB" in outcome.stderr
+    assert "the CUDA context (426 MiB)" in outcome.stderr
+    assert outcome.use.peak_bytes < 440 * MIB
+
+
+@pytest.mark.fakegpu
+def test_a_full_device_is_told_in_bytes(fake_devices: Devices) -> None:
+    outcome = fake_devices(device_mib=300, context_mib=426).python(FILLS, "cuda", str(900 * MIB))
+    assert "OutOfMemory: cuda:0 has no room for a CUDA context: 0 B of its 300 MiB is in use" in outcome.stderr
+
+
+@pytest.mark.fakegpu
+def test_a_device_that_is_not_there_is_bad_input(fake_devices: Devices) -> None:
+    outcome = fake_devices().python(FILLS, "cuda:3", str(900 * MIB))
+    assert "InvalidInput: there is no cuda:3: CUDA sees 1 device(s)" in outcome.stderr
