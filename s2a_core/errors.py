@@ -12,7 +12,8 @@ S2AError                      anything s2a raises on purpose
 ├── InfeasibleBudget          nothing fits the budget; carries the smallest budget that does (exit 3)
 ├── PlanMissed                a given plan took more than its budget in real steps; carries what it took (exit 3)
 ├── JobFailed                 the run itself failed (exit 4)
-│   └── OutOfMemory           the run hit its cap; carries what was asked and what was left
+│   ├── OutOfMemory           the run hit its cap; carries what was asked and what was left
+│   └── Diverged              the loss is not finite; carries the step and the learning rate
 └── InternalError             our bug (exit 1)
 
 A message carries its numbers and says what to do next. `code` is stable and machine-readable, `details` is JSON.
@@ -163,6 +164,23 @@ class OutOfMemory(JobFailed):
     """The run hit its memory cap."""
 
     code = "out_of_memory"
+
+
+class Diverged(JobFailed):
+    """The loss of a run became infinite or not a number."""
+
+    code = "diverged"
+
+    def __init__(self, loss: float, step: int, lr: float) -> None:
+        cause = (
+            "the weights or images that training begins with hold values that are not finite, or far too large ones"
+            if step == 1
+            else f"training diverged at a learning rate of {lr:.3g}: use a smaller --lr; --resume with it goes on "
+            "from the last good checkpoint"
+        )
+        super().__init__(
+            f"the loss of step {step} is {loss}: {cause}", details={"step": step, "loss": str(loss), "lr": lr}
+        )
 
 
 class InternalError(S2AError):

@@ -16,8 +16,10 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
+from s2a_core.image_sizes import own_size, size_arguments
 
 TINY = "s2a_tiny"
+TINY_BASE = "vit_tiny_patch16_224"  # the model of timm that TINY_SHAPE turns into s2a_tiny
 # scripts/train_s2a_tiny.py made its weights; assets/s2a_tiny.json says how and how good they are.
 TINY_SHAPE = {"img_size": 32, "patch_size": 4, "embed_dim": 80, "depth": 6, "num_heads": 4}
 
@@ -33,7 +35,7 @@ def load_model(
 
     weights: None (random; ours for s2a_tiny), "pretrained" (downloads timm's), "none" (random), or a safetensors file
     with timm's names. A head of another number of classes in the file is left out. image_size: pixels per side where it
-    is not the model's own; position embeddings are resampled to it. options: arguments of timm.create_model.
+    is not the model's own; timm builds the model for it and resamples weights. options: arguments of timm.create_model.
     Raises UnknownModel with the nearest names, WeightsMismatch with the first keys that differ, InvalidInput.
     """
     if weights == f"builtin:{TINY}":
@@ -45,16 +47,19 @@ def load_model(
                 load_weights(model, path, name)
         elif weights != "none":
             load_weights(model, Path(weights), name)
-        return _resized(model, name, image_size).eval()
+        return _resized_tiny(model, image_size).eval()
     if not timm.is_model(name.split(".")[0]):
         raise UnknownModel(name, difflib.get_close_matches(name, [*timm.list_models(), TINY], 3))
     if num_classes is not None:
         options["num_classes"] = num_classes
+    arguments = size_arguments(name, image_size)
     is_pretrained = weights == "pretrained"
     try:
-        model = timm.create_model(name, pretrained=is_pretrained, **options)
+        model = timm.create_model(name, pretrained=is_pretrained, **arguments, **options)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
+        if is_pretrained and "size mismatch" in str(error):
+            raise _not_resampled(name, "timm's weights", image_size) from error
         if is_pretrained:
             raise InvalidInput(
                 f"timm's weights of {name} cannot be had ({reason}): check the network, give --weights FILE, "
@@ -62,26 +67,34 @@ def load_model(
             ) from error
         raise InvalidInput(f"{name} cannot be made: {reason}") from error
     if weights not in (None, "none", "pretrained"):
-        load_weights(model, Path(str(weights)), name)
+        load_weights(model, Path(str(weights)), name, {**arguments, **options} if arguments else None)
     elif is_pretrained and num_classes not in (None, _own_classes(model)):
         _start_small(model)
-    return _resized(model, name, image_size).eval()
+    return model.eval()
 
 
-def _resized(model: nn.Module, name: str, image_size: int | None) -> nn.Module:
-    """The model for images of another size, where its layers depend on the size at all."""
-    own = int(resolve_data_config({}, model=model)["input_size"][-1])
-    if image_size in (None, own) or not hasattr(model, "set_input_size"):
-        return model
-    try:
+def plain_timm_arguments(name: str, num_classes: int, image_size: int | None) -> tuple[str, dict[str, Any]]:
+    """(name, arguments) with which timm.create_model makes what `load_model` makes, without s2a."""
+    if name == TINY:
+        return TINY_BASE, {**TINY_SHAPE, "img_size": image_size or TINY_SHAPE["img_size"], "num_classes": num_classes}
+    return name, {"num_classes": num_classes, **size_arguments(name, image_size)}
+
+
+def _resized_tiny(model: nn.Module, image_size: int | None) -> nn.Module:
+    """s2a_tiny for images of another size: its position embeddings are resampled as timm's checkpoint filter does."""
+    if image_size not in (None, TINY_SHAPE["img_size"]):
+        if image_size < TINY_SHAPE["patch_size"]:
+            raise InvalidInput(f"{TINY} cannot take images of {image_size} pixels: multiples of 4 work, such as 28, 32")
         model.set_input_size(img_size=image_size)  # type: ignore[operator]
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise InvalidInput(f"{name} cannot take images of {image_size} pixels ({error}); its own are {own}") from error
     return model
 
 
-def load_weights(model: nn.Module, path: Path, name: str) -> None:
-    """Load a safetensors file; only the classifier may be missing or of another shape."""
+def load_weights(model: nn.Module, path: Path, name: str, resized: Mapping[str, Any] | None = None) -> None:
+    """Load a safetensors file; only the classifier may be missing or of another shape.
+
+    resized: arguments of timm.create_model where the model is for images of another size than its own: weights of the
+    own size then go through the model's own checkpoint filter.
+    """
     if not path.is_file():
         raise InvalidInput(f"{path}: no such weights file; give a safetensors file, `pretrained` or `none`")
     try:
@@ -97,11 +110,43 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
     }
     missing = [k for k in known if k not in usable and k not in head]
     unexpected = [k for k, v in usable.items() if not _fits(known.get(k), v)]
-    if missing or unexpected:
+    if resized is not None and unexpected and not missing:
+        usable = _filtered(usable, model, path, name, resized)
+    elif missing or unexpected:
         raise WeightsMismatch(str(path), name, missing, unexpected)
     model.load_state_dict(usable, strict=False)
     if not any(k in usable for k in head):
         _start_small(model)
+
+
+def _filtered(
+    usable: dict[str, torch.Tensor], model: nn.Module, path: Path, name: str, arguments: Mapping[str, Any]
+) -> dict[str, torch.Tensor]:
+    """Weights for another image size, as timm's loading of pretrained ones makes them from those of the own size.
+
+    timm knows each model's filter only inside of its building, so a second model is built from these weights.
+    """
+    whole = {**model.state_dict(), **usable}
+    overlay = {"state_dict": whole, "num_classes": model.num_classes, "label_offset": 0, "custom_load": False}
+    try:
+        other = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
+    except RuntimeError as error:
+        with torch.device("meta"):
+            own = timm.create_model(name, num_classes=model.num_classes).state_dict()
+        unexpected = [key for key, value in usable.items() if not _fits(own.get(key), value)]
+        if unexpected or "size mismatch" not in str(error):
+            raise WeightsMismatch(str(path), name, [], unexpected) from error
+        raise _not_resampled(name, str(path), arguments.get("img_size")) from error
+    head = _head_names(model)
+    return {key: value for key, value in other.state_dict().items() if key not in head or key in usable}
+
+
+def _not_resampled(name: str, source: str, image_size: int | None) -> InvalidInput:
+    return InvalidInput(
+        f"{source} of {name} are for images of {own_size(name)} pixels and timm cannot resample them to {image_size}: "
+        f"leave --image-size out, or begin with random weights (--weights none)",
+        details={"image_size": image_size, "own_image_size": own_size(name)},
+    )
 
 
 def _own_classes(model: nn.Module) -> int | None:

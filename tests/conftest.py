@@ -27,6 +27,10 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+with torch.device("cpu"):  # torch remembers its constructors at the first use of a device context: before poisoning
+    torch.empty(0)
+
+
 def _poisoned(create: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """`create`, with NaN (the largest value, for integers) where PyTorch leaves whatever was in memory."""
 

@@ -18,27 +18,32 @@ def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `s2a train` or `s2a download`.")],
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="What to write; without it model.safetensors or model.zip in DIR."),
+        typer.Argument(
+            metavar="FILE",
+            help="What to write: .safetensors, .pt, .onnx or .zip; without it model.safetensors or model.zip in DIR.",
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="FILE", help="The base weights, if they have moved.")
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Write a full timm checkpoint where the adapter merges into the weights, otherwise a package for s2a."""
+    """Write the trained model in the format that FILE's suffix names, after checking that it gives the same logits.
+
+    .safetensors, .pt, .pth: a checkpoint of plain timm, where the adapter merges into the weights. .onnx: for other
+    runtimes. .zip: a package for s2a, with any adapter.
+    """
     terminal: Terminal = ctx.obj
     from s2a_core.inference import export_name, export_run, load_run
+    from s2a_core.inference.formats import FORMATS
 
     run = load_run(directory, weights)
     file = file or directory / export_name(run)
     document = export_run(run, file)
     terminal.document(document)
-    kind = (
-        "a checkpoint of plain timm"
-        if document["format"] == "timm"
-        else "a package for s2a (the adapter cannot be merged)"
-    )
+    description = next(f.description for f in FORMATS if f.name == document["format"])
     terminal.say(
-        f"[good]{escape(str(file))}[/]  {format_bytes(int(document['bytes']))}, {kind}",
+        f"[good]{escape(str(file))}[/]  {format_bytes(int(document['bytes']))}, {description}",
+        f"its logits are the run's (largest difference {document['largest_difference']:.1g} of the largest)",
         escape(f"load it with {document['load']}"),
     )

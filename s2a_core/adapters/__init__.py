@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 from s2a_core.adapters.spec import AdapterSpec
 
 if TYPE_CHECKING:
-    from s2a_core.adapters.apply import add_adapters, resolve, trained_state_dict
+    from s2a_core.adapters.apply import add_adapters, changed_names, resolve, trained_state_dict
     from s2a_core.adapters.merge import merged_state_dict
 
-__all__ = ["AdapterSpec", "add_adapters", "merged_state_dict", "resolve", "trained_state_dict"]
+__all__ = ["AdapterSpec", "add_adapters", "changed_names", "merged_state_dict", "resolve", "trained_state_dict"]
 
-_HOMES = {"add_adapters": "apply", "resolve": "apply", "trained_state_dict": "apply", "merged_state_dict": "merge"}
+_HOMES = {
+    "add_adapters": "apply",
+    "changed_names": "apply",
+    "resolve": "apply",
+    "trained_state_dict": "apply",
+    "merged_state_dict": "merge",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -62,12 +62,18 @@ def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) 
     return _auto(_backbone(model, image_size), spec) if spec.is_auto else spec
 
 
-def trained_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes, on the CPU: trainable parameters, and statistics that it estimates."""
+def changed_names(model: nn.Module) -> set[str]:
+    """Names of what training changes: trainable parameters, and statistics that BatchNorm estimates."""
     changed = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     for prefix, module in model.named_modules():
         if not getattr(module, "s2a_rests", True):  # as s2a_core.train.mode says
             changed |= {f"{prefix}.{name}" for name, _ in module.named_buffers(recurse=False)}
+    return changed
+
+
+def trained_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """What training changes, on the CPU."""
+    changed = changed_names(model)
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items() if name in changed}
 
 

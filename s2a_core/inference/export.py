@@ -1,23 +1,23 @@
-"""Exporting a finished run: a checkpoint of plain timm where the adapter merges, otherwise a package for s2a_core."""
+"""Exporting a finished run in the format that the file's suffix names, checked against the run's own logits."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from s2a_core.adapters import merged_state_dict
-from s2a_core.errors import InvalidInput
+from s2a_core.errors import InternalError, InvalidInput
+from s2a_core.inference.formats import CHECKPOINT, FORMATS, PACKAGE
 from s2a_core.inference.load import LoadedRun
+from s2a_core.inference.predict import logits
 from s2a_core.models import data_config
-from s2a_core.outputs.atomic import plain, replacing
-from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
+from s2a_core.outputs.atomic import replacing
+
+TOLERANCE = 1e-4  # of the largest logit: kernels of another library, and merged weights, round differently
+CHECKED_IMAGES = 2
 
 
 def export_name(run: LoadedRun) -> str:
@@ -26,60 +26,47 @@ def export_name(run: LoadedRun) -> str:
 
 
 def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
-    """Write `target` and return {"format", "path", "bytes", "load"}.
+    """Write `target` in the format of its suffix; {"format", "path", "bytes", "load", "largest_difference"}.
 
-    format: "timm" (a safetensors file of a full state dict) or "s2a" (a zip of the run with its base weights).
+    load: how to load the file. Before it takes its name the file is loaded that way and its logits are compared with
+    the run's: largest_difference is relative to the largest logit.
+    Raises InvalidInput for a suffix that is no format, or one that cannot hold this run's adapter.
     """
     if target.is_dir():
-        raise InvalidInput(f"{target} is a directory; give the name of a file, such as {target / 'model.safetensors'}")
-    state = merged_state_dict(run.model)
-    model, num_classes = str(run.report["model"]), len(run.classes)
-    if state is not None:
-        tensors = {name: t.detach().to("cpu", _plain_dtype(t)).clone().contiguous() for name, t in state.items()}
-        facts = {
-            "format": "pt",
-            "architecture": model,
-            "num_classes": str(num_classes),
-            "classes": json.dumps(run.classes),
-            "data_config": json.dumps(plain(run.report.get("data_config") or {})),
-        }
-        with replacing(target) as part:
-            save_file(tensors, str(part), metadata=facts)
-        size = _img_size(run)
-        load = f"timm.create_model({model!r}, num_classes={num_classes}{size}, checkpoint_path={str(target)!r})"
-        return {"format": "timm", "path": str(target), "bytes": target.stat().st_size, "load": load}
-    _write_package(run, target)
-    load = f"s2a_core.inference.load_run(Path(DIR)) after unpacking {target.name} to DIR"
-    return {"format": "s2a", "path": str(target), "bytes": target.stat().st_size, "load": load}
+        raise InvalidInput(f"{target} is a directory; give the name of a file, such as {target / export_name(run)}")
+    known = {suffix: file_format for file_format in FORMATS for suffix in file_format.suffixes}
+    chosen = known.get(target.suffix.lower())
+    if chosen is None:
+        choices = "; ".join(f"{', '.join(f.suffixes)} ({f.description})" for f in FORMATS)
+        raise InvalidInput(f"{target.name}: the suffix of the file says its format: {choices}")
+    if chosen is CHECKPOINT and merged_state_dict(run.model) is None:
+        raise InvalidInput(
+            f"{target.name}: the adapter {run.report.get('adapter')} adds layers that plain timm lacks, so a "
+            f"{target.suffix} file cannot hold it: use {PACKAGE.suffixes[0]} or .onnx"
+        )
+    images = sample_images(run)
+    expected = logits(run, images)
+    with replacing(target) as part, tempfile.TemporaryDirectory(prefix=".", dir=part.parent) as work:
+        path = Path(work) / f"model{target.suffix.lower()}"  # libraries choose their reader by the suffix
+        chosen.write(run, path)
+        difference = float((chosen.read(run, path, images) - expected).abs().max() / expected.abs().max())
+        if not difference <= TOLERANCE:
+            raise InternalError(
+                f"the exported file gives other logits than the run (they differ by {difference:.2g} of the largest; "
+                f"up to {TOLERANCE:g} is rounding): nothing was written",
+                details={"largest_difference": difference},
+            )
+        path.replace(part)
+    return {
+        "format": chosen.name,
+        "path": str(target),
+        "bytes": target.stat().st_size,
+        "load": chosen.load_line(run, target),
+        "largest_difference": difference,
+    }
 
 
-def _img_size(run: LoadedRun) -> str:
-    """The argument that timm needs where the model was trained on images of another size than its own."""
-    size, own = run.report.get("image_size"), data_config(run.model)["image_size"]
-    return f", img_size={size}" if size not in (None, own) and hasattr(run.model, "set_input_size") else ""
-
-
-def _write_package(run: LoadedRun, target: Path) -> None:
-    """A zip of the run whose adapter.safetensors holds every tensor, so that no other file is needed."""
-    report = {**run.report, "weights": "none"}
-    plan = {**run.plan, "frozen_weights": "keep"}
-    with tempfile.TemporaryDirectory() as work, replacing(target) as part:
-        whole = Path(work) / ADAPTER
-        tensors = {
-            name: t.detach().to("cpu", _plain_dtype(t)).clone().contiguous()
-            for name, t in run.model.state_dict().items()
-        }
-        save_file(tensors, str(whole), metadata={"format": "pt", "model": str(run.report["model"])})
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as package:
-            package.write(whole, ADAPTER)
-            package.writestr(REPORT, json.dumps(report, indent=2))
-            package.writestr(PLAN, json.dumps(plan, indent=2))
-            card = run.directory / "README.md"
-            if card.is_file():
-                with package.open("README.md", "w") as file, card.open("rb") as source:
-                    shutil.copyfileobj(source, file)
-
-
-def _plain_dtype(tensor: torch.Tensor) -> torch.dtype:
-    """Frozen weights kept in bf16 are exported as fp32, which loads everywhere and changes no value."""
-    return torch.float32 if tensor.is_floating_point() else tensor.dtype
+def sample_images(run: LoadedRun) -> torch.Tensor:
+    """Noise as this run's model takes it: [2, 3, H, W]."""
+    size = int(run.report.get("image_size") or data_config(run.model)["image_size"])
+    return torch.randn(CHECKED_IMAGES, 3, size, size, generator=torch.Generator().manual_seed(0))

@@ -65,6 +65,8 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
         from s2a_core.compression import prepare_frozen_weights
 
         prepare_frozen_weights(model, frozen)
+        for parameter in model.parameters():  # their values are those of training; the network runs in fp32
+            parameter.data = parameter.data.float()
     return LoadedRun(directory, model.eval().to(device), report, plan, device)
 
 

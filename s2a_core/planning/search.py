@@ -107,6 +107,12 @@ class _Search:
     def __init__(self, profile: Profile, batch_size: int, objective: Objective) -> None:
         self.profile, self.batch_size, self.objective = profile, batch_size, objective
         self.frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"
+        if batch_size == 1 < profile.min_micro_batch:
+            raise InvalidInput(
+                f"{profile.model} estimates statistics over the batch, which one image does not give: the smallest "
+                "batch is 2, with --adapter bias or head it is 1 (pretrained statistics stay as they are)",
+                details={"batch_size": batch_size, "smallest_batch_size": 2},
+            )
         least = min(profile.min_micro_batch, batch_size)
         self.micro_batches = [n for n in range(batch_size, least - 1, -1) if batch_size % n == 0]
         self._programs: dict[tuple[int, str, int], Program] = {}

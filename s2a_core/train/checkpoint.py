@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,16 @@ import torch
 
 from s2a_core.errors import InvalidInput
 from s2a_core.outputs.atomic import replacing
+from s2a_core.planning.types import Plan
 
 NAME = "checkpoint.pt"
+
+
+def run_identity(plan: Plan, recipe: Mapping[str, Any], data: str) -> str:
+    """What a checkpoint has to be of: the plan's model and batch, the recipe but for its rate, the data."""
+    changeable = dict.fromkeys(("resume", "checkpoint_s", "lr"))
+    marks = [plan.fingerprint, plan.batch_size, {**recipe, **changeable}, data]
+    return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
 
 
 def generator_states(device: torch.device | str = "cpu") -> dict[str, Any]:

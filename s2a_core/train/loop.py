@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import random
@@ -22,11 +21,12 @@ from s2a_core.adapters import trained_state_dict
 from s2a_core.adapters.head import head_parameters
 from s2a_core.compression import compress
 from s2a_core.datasets import ImageDataset
+from s2a_core.errors import Diverged
 from s2a_core.kernels import enable_native
 from s2a_core.meter import PeakMeter, is_out_of_memory, live_bytes
 from s2a_core.models import data_config
 from s2a_core.planning.types import Plan
-from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, save_checkpoint
+from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, run_identity, save_checkpoint
 from s2a_core.train.evaluate import Evaluation, evaluate, precision
 from s2a_core.train.images import evaluation_transform, training_transform
 from s2a_core.train.loading import SeededSplit, batches, split_evenly
@@ -46,7 +46,9 @@ def train(
     the device is out of memory with nothing half done, and on PauseTraining. With config.resume it continues from
     there with the same numbers as an uninterrupted run on CPU; without it a checkpoint there is dropped. The plan's
     storages may differ from those before: a tighter plan continues the same run. A finished run's checkpoint gives its
-    result again without training: `drop_checkpoint` once that is written.
+    result again without training: `drop_checkpoint` once that is written. Another config.lr continues at that rate.
+    Raises Diverged at the first loss that is not finite, before anything is changed by it; the checkpoint is then the
+    last that gave a finite one.
     """
     if plan.device == "cpu":
         enable_native()
@@ -84,9 +86,7 @@ class _Run:
         self.best_state: dict[str, Tensor] = {}
         self.best_judged: Evaluation | None = None  # of the best epoch, if that was in this process
         self.saved_at = time.perf_counter()
-        recipe = dataclasses.asdict(config) | {"resume": None, "checkpoint_s": None}
-        marks = [plan.fingerprint, plan.batch_size, recipe, dataset.report.fingerprint]
-        self.identity = hashlib.sha256(json.dumps(marks).encode()).hexdigest()
+        self.identity = run_identity(plan, dataclasses.asdict(config), dataset.report.fingerprint)
 
     def go(self) -> TrainResult:
         """Every epoch, then the result."""
@@ -141,9 +141,11 @@ class _Run:
         is_evaluated = epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs
         val_loss, val_accuracy = math.nan, math.nan
         if is_evaluated:
-            with self._saved_when_out_of_memory(), self._metered(not self.best_epoch), self._averaged():
+            averaged = self.average.applied(self.model) if self.average else contextlib.nullcontext()
+            with self._saved_when_out_of_memory(), self._metered(not self.best_epoch), averaged:
                 judged = self._evaluate()
                 val_loss, val_accuracy = judged.loss, judged.accuracy
+                self._require_finite(val_loss)
                 if val_accuracy > self.best:
                     self.best_state = trained_state_dict(self.model)
                     self.best, self.best_epoch, self.best_judged = val_accuracy, epoch, judged
@@ -174,6 +176,7 @@ class _Run:
         with self._metered(self.step in self.metered_steps):
             with self._saved_when_out_of_memory():
                 loss, hits = self._gradients(micro_batches, size, len(group))
+            self._require_finite(loss)
             self._update()
         took = time.perf_counter() - began
         if self.step not in self.metered_steps:
@@ -183,7 +186,7 @@ class _Run:
         self.losses.append(loss)
         is_last = self.step % self.steps_per_epoch == 0
         if time.perf_counter() - self.saved_at > self.config.checkpoint_s and not is_last:
-            self._save()
+            self._save_sound()
         try:
             self.on_event(
                 {
@@ -200,8 +203,18 @@ class _Run:
                 }
             )
         except PauseTraining:
-            self._save()
+            self._save_sound()
             raise
+
+    def _require_finite(self, loss: float) -> None:
+        """Raises Diverged for a loss that is not finite: what follows it would be no training."""
+        if not math.isfinite(loss):
+            raise Diverged(loss, self.step + 1, max(group["lr"] for group in self.optimizer.param_groups))
+
+    def _save_sound(self) -> None:
+        """A checkpoint, of weights that still give a finite loss: no step has shown that after the last update."""
+        self._require_finite(evaluate(self.model, self.val_split[:1], self.plan, len(self.dataset.classes)).loss)
+        self._save()
 
     def _gradients(
         self, micro_batches: Iterator[tuple[Tensor, Tensor]], size: int, num_parts: int
@@ -251,18 +264,6 @@ class _Run:
         return patience is not None and bool(evaluated) and since >= patience
 
     @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights in place of the last ones, where there are any."""
-        if self.average is None:
-            yield
-            return
-        self.average.swap(self.model)
-        try:
-            yield
-        finally:
-            self.average.swap(self.model)
-
-    @contextlib.contextmanager
     def _metered(self, wanted: bool) -> Iterator[None]:
         """Keep the peak over the block: what was alive before and what was allocated inside."""
         if not wanted:
@@ -304,7 +305,10 @@ class _Run:
         if state is None:
             return
         self.model.load_state_dict({**state["model"], **state["buffers"]}, strict=False)
+        rates = [group["base_lr"] for group in self.optimizer.param_groups]  # of this config, maybe smaller ones
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["base_lr"] = rate
         if self.average is not None:
             self.average.restore(state["average"])
         self.epoch, self.step, self.right, self.loss_sum = state["position"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from s2a_core.adapters import changed_names
 from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.spec import AdapterSpec
 from s2a_core.errors import InternalError
@@ -78,30 +80,46 @@ def schedule(step: int, total_steps: int, warmup: float) -> float:
 
 
 class WeightAverage:
-    """Exponential moving average of the trainable parameters, evaluated and kept in their place.
+    """Exponential moving average of what training changes, evaluated and kept in its place.
 
-    It counts like bias-corrected Adam moments: the share of the newest weights starts at 1 and falls to 1 - decay.
+    That is the trainable parameters, and the statistics of each BatchNorm that estimates them: averaged weights with
+    the last weights' statistics are another network. It counts like bias-corrected Adam moments: the share of the
+    newest values starts at 1 and falls to 1 - decay.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.num = decay, 0
-        self.shadow = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        changed = changed_names(model)
+        self.shadow = {
+            name: tensor.detach().clone()
+            for name, tensor in _tensors(model).items()
+            if name in changed and tensor.is_floating_point()
+        }
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """After an optimizer step."""
         self.num += 1
         share = max(1 - self.decay, 1 / (self.num + 1))
-        parameters = dict(model.named_parameters())
+        tensors = _tensors(model)
         for name, average in self.shadow.items():
-            average.lerp_(parameters[name].detach(), share)
+            average.lerp_(tensors[name].detach(), share)
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:
-        """Exchange the model's weights and the averaged ones, without copies; twice is as before."""
-        parameters = dict(model.named_parameters())
+        """Exchange the model's tensors and the averaged ones, without copies; twice is as before."""
+        tensors = _tensors(model)
         for name, average in self.shadow.items():
-            self.shadow[name], parameters[name].data = parameters[name].data, average
+            self.shadow[name], tensors[name].data = tensors[name].data, average
+
+    @contextlib.contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """The averages in place of the last values, inside of the block."""
+        self.swap(model)
+        try:
+            yield
+        finally:
+            self.swap(model)
 
     def state(self) -> dict[str, Tensor | int]:
         """What a checkpoint keeps."""
@@ -114,3 +132,8 @@ class WeightAverage:
                 self.shadow[name].copy_(value)
             else:
                 self.num = int(value)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}

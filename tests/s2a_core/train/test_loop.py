@@ -11,6 +11,7 @@ import torch
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.datasets import ImageDataset, ImageSplit, Sample
+from s2a_core.errors import Diverged
 from s2a_core.models import load_model
 from s2a_core.train import PauseTraining, TrainConfig, TrainResult, loop, train
 from s2a_core.train.evaluate import Evaluation, evaluate
@@ -162,3 +163,49 @@ def test_ten_thousand_tiny_files_start_within_five_seconds(tmp_path: Path) -> No
     with pytest.raises(StopHere):
         run(tmp_path, TrainConfig(epochs=1), stop=("step", 1), data=data)
     assert time.process_time() - began < 5
+
+
+def test_training_stops_at_the_first_loss_that_is_not_finite_and_goes_on_at_a_smaller_rate(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=2, lr=1e30)
+    with pytest.raises(Diverged, match=r"loss of step \d+ is (nan|inf).*smaller --lr") as raised:
+        run(tmp_path, config)
+    assert raised.value.exit_code == 4
+    with pytest.raises(Diverged):  # from a checkpoint that can be read, with finite weights
+        run(tmp_path, dataclasses.replace(config, resume=True))
+    result = run(tmp_path, dataclasses.replace(config, resume=True, lr=1e-3))
+    whole = run(tmp_path / "whole", dataclasses.replace(config, lr=1e-3))
+    assert result.step_losses == whole.step_losses
+    assert result.accuracy == whole.accuracy
+
+
+def test_no_checkpoint_is_written_of_weights_that_diverged(tmp_path: Path) -> None:
+    """Pausing and the clock ask for one between an update and the next loss."""
+    config = TrainConfig(epochs=2, lr=1e30)
+    with pytest.raises(Diverged):
+        run(tmp_path / "paused", config, stop=("step", 1), error=PauseTraining)
+    with pytest.raises(Diverged):
+        run(tmp_path / "clock", dataclasses.replace(config, checkpoint_s=0.0))
+    for directory in (tmp_path / "paused", tmp_path / "clock"):
+        state = torch.load(directory / "checkpoint.pt", weights_only=True)
+        assert state["position"][1] == 0
+        assert all(tensor.isfinite().all() and tensor.abs().max() < 1e6 for tensor in state["model"].values())
+
+
+def test_weights_that_are_not_finite_are_said_to_be(tmp_path: Path) -> None:
+    model = load_model("s2a_tiny", num_classes=10)
+    with torch.no_grad():
+        model.get_parameter("head.weight").fill_(float("nan"))
+    with pytest.raises(Diverged, match="step 1 is nan: the weights or images that training begins with"):
+        train(model, few_digits(), hand_plan("full"), TrainConfig(epochs=1), tmp_path, lambda event: None)
+
+
+def test_the_average_has_statistics_of_its_own_where_batch_norm_estimates_them(tmp_path: Path) -> None:
+    model = add_adapters(load_model("test_resnet", "none", 10), AdapterSpec(("full",)))
+    config = TrainConfig(epochs=1, ema_decay=0.9)
+    result = train(model, few_digits(64, 20), hand_plan("full"), config, tmp_path, lambda event: None)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    means = {name for name in state["average"] if name.endswith("running_mean")}
+    assert means
+    for name in means:
+        assert torch.equal(result.state_dict[name], state["average"][name])
+        assert not torch.equal(result.state_dict[name], state["buffers"][name])

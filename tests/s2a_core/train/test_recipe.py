@@ -86,3 +86,24 @@ def test_an_average_follows_the_weights_and_swaps_in_and_out() -> None:
 @pytest.mark.parametrize(("num_train", "epochs"), [(1, 30), (320, 30), (640, 15), (1920, 5), (10**6, 5)])
 def test_small_datasets_get_more_epochs(num_train: int, epochs: int) -> None:
     assert enough_epochs(num_train, 64) == epochs
+
+
+def test_the_average_of_a_network_holds_the_averages_of_its_moving_statistics() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    model[1].s2a_rests = False  # as s2a_core.train.mode says of one that estimates
+    average, decay = WeightAverage(model, 0.5), 0.5
+    expected = model[1].running_mean.clone()
+    for step in range(1, 4):
+        model(torch.randn(8, 3) + 5)
+        average.update(model)
+        expected = expected.lerp(model[1].running_mean, max(1 - decay, 1 / (step + 1)))
+    last = model[1].running_mean.clone()
+    with average.applied(model):
+        assert torch.allclose(model[1].running_mean, expected)
+        assert not torch.equal(model[1].running_mean, last)
+    assert torch.equal(model[1].running_mean, last)
+
+
+def test_statistics_that_rest_are_not_averaged() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    assert not any("running" in name for name in WeightAverage(model, 0.5).shadow)
