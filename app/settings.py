@@ -18,6 +18,7 @@ class Settings(BaseSettings):
     public_url: where runners reach this service. capacity_bytes: memory jobs may share; half of the machine's if 0.
     data_roots: directories a key may name data and weights in; an admin's key may name any.
     max_body_bytes: of a request; an upload's part and a runner's file have limits of their own.
+    drain_s: seconds that a service which was told to stop gives to the requests it is at; then they are cut off.
     rate_per_s, rate_burst: requests a key may send, on average and at once; 0 sets no limit.
     plan_timeout_s, dataset_timeout_s: after which a plan or a dataset is given up.
     allow_private_webhooks: whether webhooks may reach addresses that are not public.
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     stuck_s: float = 1800.0  # alive, but its loop did nothing for so long
     leader_s: float = 10.0  # a scheduler that was silent for so long is followed by another
     launch_s: float = 60.0  # a process that was to be started is looked for so long
+    stop_jobs: bool = False  # a service that is stopped ends its jobs with a checkpoint first
     kill_grace_s: float = 2.0  # between TERM and KILL
     pause_grace_s: float = 30.0  # the same for a job that goes on later: time for a step and a checkpoint
     exit_s: float = 10.0  # a process whose job has ended may take so long to end itself
@@ -60,6 +62,7 @@ class Settings(BaseSettings):
     max_upload_bytes: int = 64 * 2**30
     upload_lifetime_s: float = 24 * 3600.0
     data_roots: list[Path] = []
+    drain_s: int = 5
     rate_per_s: float = 200.0
     rate_burst: int = 400
     stream_heartbeat_s: float = 15.0  # between signs of life on an event stream

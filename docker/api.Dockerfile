@@ -4,6 +4,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY s2a_core ./s2a_core
 COPY app ./app
+COPY alembic ./alembic
 # Everything of constraints.txt that the service imports; the heavy half of the dependencies stays out.
 RUN python -m venv /opt/s2a \
  && /opt/s2a/bin/pip install --no-cache-dir -c constraints.txt \
@@ -15,8 +16,6 @@ FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 s2a && mkdir -p /var/lib/s2a && chown s2a /var/lib/s2a
 COPY --from=build /opt/s2a /opt/s2a
 WORKDIR /srv/s2a
-COPY alembic ./alembic
-COPY alembic.ini* ./
 # Jobs, plans and the look at datasets need the method: the worker image does them.
 ENV PATH=/opt/s2a/bin:$PATH PYTHONUNBUFFERED=1 S2A_DATA_DIR=/var/lib/s2a S2A_RUN_SCHEDULER=false S2A_RUN_WORKERS=false
 USER s2a

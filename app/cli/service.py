@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli import jobs, options, resources
+from app.cli import database, jobs, options, resources
+from app.cli.server import database_errors, read_settings
 from app.cli.terminal import Terminal
 from s2a_core.errors import InvalidInput
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 PANEL = "A service"
-DATABASES = "give --db or S2A_DATABASE_URL as sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +25,7 @@ def register(app: typer.Typer) -> None:
     commands = (serve, jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.cancel, jobs.pause, jobs.resume)
     for command in (*commands, jobs.download, resources.devices):
         app.command(command.__name__, rich_help_panel=PANEL)(command)
+    app.add_typer(database.commands(), name="db", rich_help_panel=PANEL)
     for name in resources.GROUPS:
         app.add_typer(resources.group(name), name=name, rich_help_panel=PANEL)
 
@@ -55,53 +55,23 @@ def serve(
         terminal.note(f"first admin key, shown once: {first_key}")
         terminal.note(f"  export S2A_URL={url.rstrip('/')} S2A_API_KEY={first_key}")
     terminal.note(f"s2a on {url} (Ctrl-C stops it; running jobs go on and are found again)")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=settings.drain_s)
+    server = uvicorn.Server(config)
     server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(1)
 
 
-def read_settings() -> Settings:
-    """The settings of the S2A_* variables. Raises InvalidInput that names the variables that cannot be read."""
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from app.settings import Settings
-
-    try:
-        return Settings()
-    except SettingsError as error:  # only values of several parts are decoded before they are checked
-        name = "".join(re.findall('field "(.+?)"', str(error))).upper()
-        raise InvalidInput(f"""S2A_{name} is a JSON list: write S2A_{name}='["one", "two"]'""") from error
-    except ValidationError as error:
-        wrong = [f"S2A_{str(e['loc'][0]).upper()}={e['input']}: {e['msg']}" for e in error.errors()]
-        raise InvalidInput("; ".join(wrong), details={"source": "settings", "problems": wrong}) from error
-
-
 def prepared(settings: Settings) -> tuple[FastAPI, str | None]:
-    """The application on its database, and the first key if it was made. InvalidInput where there is no such database.
-
-    The URL is not repeated: it may hold a password.
-    """
-    from alembic.util import CommandError
-    from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
-
+    """The application on its database, and the first key if it was made. Raises as `database_errors`."""
     from app.executors.select import check_executor
     from app.main import create_app, prepare
 
     if settings.run_scheduler:
         check_executor(settings)
-    try:
+    with database_errors():
         app = create_app(settings)
         return app, prepare(app)
-    except (ArgumentError, ModuleNotFoundError) as error:
-        raise InvalidInput(f"{DATABASES} ({error})") from error
-    except CommandError as error:
-        raise InvalidInput(f"the database is not one of this version of s2a ({error}): update s2a") from error
-    except DatabaseError as error:
-        if type(error) not in (DatabaseError, OperationalError):  # no connection, or no database there; others are bugs
-            raise
-        raise InvalidInput(f"the database cannot be used: {' '.join(str(error.orig).split())}; {DATABASES}") from error
 
 
 def listen(host: str, port: int) -> socket.socket:

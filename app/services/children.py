@@ -43,7 +43,7 @@ def run(
         answer, log = Path(folder, "answer.json"), Path(folder, "log")
         with log.open("wb") as output:
             child = subprocess.Popen(
-                [sys.executable, "-m", module, str(answer), "--parent", str(os.getpid())],
+                [sys.executable, "-P", "-m", module, str(answer), "--parent", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -55,7 +55,7 @@ class ModelCatalog:
             self._known = json.loads(kept.read_text(encoding="utf-8"))["models"]
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "app.runner.models", str(kept)]
+            command = [sys.executable, "-P", "-m", "app.runner.models", str(kept)]
             log.info("listing models", timm=installed, listed_for=ours["timm"])
             quiet = subprocess.DEVNULL
             self._child = subprocess.Popen(

@@ -16,7 +16,8 @@ from app.store.transactions import begin_immediately
 from app.text import dumps
 
 PROBE_BYTES = 64 * 1024  # the largest page of SQLite
-MIGRATIONS = (Path(__file__).resolve().parents[2] / "alembic", Path.cwd() / "alembic")
+PACKAGE = Path(__file__).resolve().parents[1]
+MIGRATIONS = (PACKAGE / "migrations", PACKAGE.parent / "alembic")  # in a wheel; beside the package in a checkout
 
 
 class Database:
@@ -63,11 +64,20 @@ class Database:
             if session.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
                 session.execute(text("SELECT 1 FROM teams FOR UPDATE"))
 
-    def migrate(self) -> None:
-        """Bring the schema to the newest version."""
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema to a version, the newest by default."""
         from alembic import command
 
-        command.upgrade(self._migrations(), "head")
+        command.upgrade(self._migrations(), revision)
+
+    def revisions(self) -> tuple[str | None, str | None]:
+        """(the version of the schema, None of an empty database; the newest that this s2a knows)."""
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        with self.engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        return current, ScriptDirectory.from_config(self._migrations()).get_current_head()
 
     def _migrations(self) -> Any:
         from alembic.config import Config

@@ -107,6 +107,11 @@ def test_the_address_for_runners_may_be_set_apart_from_the_one_to_listen_on(
         ([], {"S2A_DATA_ROOTS": "/photos"}, """S2A_DATA_ROOTS='["one", "two"]'"""),
         ([], {"S2A_POLL_S": "soon"}, "S2A_POLL_S=soon: "),
         ([], {"S2A_EXECUTOR": "ray", "RAY_AUTH_MODE": ""}, "S2A_EXECUTOR=ray needs token authentication"),
+        (
+            [],
+            {"S2A_EXECUTOR": "ray", "S2A_RAY_ADDRESS": "127.0.0.1:1", "S2A_RAY_REQUIRE_TOKEN": "false"},
+            "S2A_RAY_ADDRESS=127.0.0.1:1: no Ray cluster can be reached there",
+        ),
         ([], {"S2A_DATA_DIR": "text"}, "text: is a file, not a directory"),
     ],
 )
