@@ -60,13 +60,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         prepare(app)
-        scheduler = Scheduler(database, settings, executor_of(settings)) if settings.run_scheduler else None
+        scheduler = Scheduler(database, settings, app.state.executor) if settings.run_scheduler else None
         background = Background(database, settings, services.uploads) if settings.run_workers else None
         services.feed.start()
         for part in (scheduler, background):
             if part is not None:
                 part.start()
-        with on_signal(services.feed.close):
+
+        def begin_stop() -> None:
+            services.feed.close()
+            if scheduler is not None:
+                scheduler.begin_stop()
+
+        with on_signal(begin_stop):
             yield
         await services.feed.stop()
         for part in (scheduler, background):
@@ -86,7 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         default_response_class=JsonAnswer,
     )
     app.state.services, app.state.database, app.state.telemetry = services, database, telemetry
-    app.state.server = server
+    app.state.server, app.state.settings, app.state.executor = server, settings, None
     for module in ROUTERS:
         app.include_router(module.router)
     openapi.install(app)
@@ -126,8 +132,13 @@ def wire(database: Database, settings: Settings) -> Services:
 
 
 def prepare(app: FastAPI) -> str | None:
-    """Migrate the database; the first admin key if there was no key at all. InvalidInput where another server is."""
+    """Migrate the database, connect to where attempts run; the first admin key if there was no key at all.
+
+    Raises InvalidInput where another server is, and as `executor_of`.
+    """
     app.state.server.acquire()
+    if app.state.settings.run_scheduler and app.state.executor is None:
+        app.state.executor = executor_of(app.state.settings)
     app.state.database.migrate()
     key: str | None = app.state.services.keys.bootstrap()
     app.state.services.sessions.prepare()

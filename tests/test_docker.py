@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
@@ -43,8 +45,6 @@ def test_compose_builds_from_dockerfiles_that_exist() -> None:
 
 
 def test_compose_sets_only_settings_that_exist() -> None:
-    from app.settings import Settings
-
     names = {
         name.removeprefix("S2A_").lower()
         for service in compose()["services"].values()
@@ -68,3 +68,21 @@ def test_what_needs_the_method_runs_in_an_image_that_has_it() -> None:
 def test_a_container_that_is_made_again_keeps_the_name_of_its_devices() -> None:
     services = compose()["services"]
     assert [name for name in ("scheduler", "ray-head") if "hostname" not in services[name]] == []
+
+
+def test_what_trains_has_room_in_shared_memory_time_to_stop_and_a_compiler() -> None:
+    services = compose()["services"]
+    trains = {name: s for name, s in services.items() if "worker" in str(s.get("build", {}).get("dockerfile"))}
+    assert sorted(trains) == ["ray-head", "ray-scheduler", "scheduler"]
+    for name, service in trains.items():
+        assert service["shm_size"] == "2gb", name
+        assert int(service["stop_grace_period"].removesuffix("s")) > Settings().pause_grace_s, name
+    assert services["scheduler"]["environment"]["S2A_STOP_JOBS"] == "true"
+    installed = (ROOT / "docker" / "worker.Dockerfile").read_text()
+    assert re.search(r"apt-get install .*\bgcc g\+\+ libc6-dev\b", installed)
+
+
+def test_an_image_installs_from_a_tree_that_has_the_migrations() -> None:
+    for dockerfile in DOCKERFILES:
+        before = dockerfile.read_text().split("install --no-cache-dir --no-deps .")[0].split('".${EXTRAS}"')[0]
+        assert "COPY alembic ./alembic" in before, dockerfile.name

@@ -10,6 +10,9 @@ from app.executors.base import Look, ProcessState
 from app.models.tables import Attempt, AttemptState, Job, JobStatus
 from app.settings import Settings
 
+# After the service was stopped in order (`docker stop`, systemd, a planned reboot), its processes end within so long.
+STOP_WINDOW_S = 60.0
+TERMINATED = (143, -15)  # after its checkpoint, or at once
 # Signals a process gives itself by its own fault; the others come from outside, so from the infrastructure.
 OWN_SIGNALS = {-4: "SIGILL", -6: "SIGABRT", -7: "SIGBUS", -8: "SIGFPE", -11: "SIGSEGV"}
 
@@ -22,6 +25,7 @@ class Fault(StrEnum):
     MEMORY = "memory"  # its own budget was too small: it goes on with a tighter plan
     NEIGHBOUR = "neighbour"  # somebody else took its memory: charged to nobody
     HOST = "host"  # its machine went down with it
+    SERVICE = "service"  # it ended as its service was stopped in order: charged to nobody
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,18 @@ def ending(job: Job, attempt: Attempt, look: Look, now: float, settings: Setting
         return None
     if job.status in (JobStatus.CANCELLING, JobStatus.PAUSING) or job.status != JobStatus.RUNNING:
         return Ending(str(job.status), f"attempt {epoch} was stopped on request", None, True)
+    if look.state in (ProcessState.GONE, ProcessState.HOST_GONE) and ended_with_service(attempt):
+        message = f"attempt {epoch} ended with the service, which was stopped; the job goes on from its last checkpoint"
+        return Ending("service_stopped", message, Fault.SERVICE, look.state == ProcessState.GONE)
     if look.state == ProcessState.HOST_GONE:
         return host_gone(attempt)
     if look.state == ProcessState.GONE:
         by = look.exit_code
         if by in OWN_SIGNALS:
             return Ending("crashed", f"the process of attempt {epoch} died of {OWN_SIGNALS[by]}", Fault.OWN, True)
+        if by in TERMINATED:
+            message = f"the process of attempt {epoch} was told to stop (TERM) by somebody else"
+            return Ending("terminated", message, Fault.INFRASTRUCTURE, True)
         how = f" with exit code {by}" if by is not None else ""
         message = f"the process of attempt {epoch} ended without a word{how}"
         return Ending("process_gone", message, Fault.INFRASTRUCTURE, True)
@@ -61,6 +71,12 @@ def ending(job: Job, attempt: Attempt, look: Look, now: float, settings: Setting
         idle = now - attempt.progress_at
         return Ending("stuck", f"attempt {epoch} is alive but did nothing for {idle:.0f} s", Fault.OWN, True)
     return None
+
+
+def ended_with_service(attempt: Attempt) -> bool:
+    """Whether the service that looked after it was stopped in order, and the attempt was not heard of since."""
+    stopped_at = (attempt.handle or {}).get("service_stopped_at")
+    return stopped_at is not None and attempt.heartbeat_at < float(stopped_at) + STOP_WINDOW_S
 
 
 def host_gone(attempt: Attempt) -> Ending:

@@ -1,8 +1,9 @@
 """Attempts on a Ray cluster, for a team that outgrows one machine (`pip install s2a[ray]`).
 
-One detached, named actor per attempt holds the attempt's memory as units of its device's custom resource and runs the
-process as LocalExecutor does on one machine. Ray retries nothing: a lost actor is a lost attempt, which the queue tries
-again. A service that restarts finds its actors by name. The data directory has to be shared by every node.
+One detached, named actor per attempt holds one unit of its device's custom resource, which brings it to the device's
+node, and runs the process as LocalExecutor does on one machine. Ray retries nothing: a lost actor is a lost attempt,
+which the queue tries again. A service that restarts finds its actors by name. The data directory has to be shared by
+every node.
 
 A node offers devices as custom resources of MiB, and its own name, which its devices carry as their worker:
 ray start ... --resources '{"s2a:cpu": 65536, "s2a:cuda:0": 81920, "s2a-worker:NAME": 1}'
@@ -13,24 +14,49 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.executors.base import DeviceReading, Look, ProcessState
 from app.executors.ray_actor import AttemptActor
 from app.executors.ray_gauge import Gauge, Gauges
+from s2a_core.errors import InvalidInput
 
 log = logging.getLogger(__name__)
 NAMESPACE = "s2a"
 PREFIX, WORKER_PREFIX, GPU = "s2a:", "s2a-worker:", "s2a:cuda"
 UNIT_BYTES = 2**20  # a unit of a device's resource
+REACH_S = 5.0
 START_S = 120.0  # a busy node is slow to start an actor; the launch holds up nobody
 ANSWER_S = 5.0
 GONE_S = 15.0
+
+
+def require_reachable(address: str) -> None:
+    """InvalidInput where nobody listens on HOST:PORT; Ray would try for a minute and end the process."""
+    place = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        if place.hostname is None or place.port is None:
+            return  # `auto` and `local` name no host
+        socket.create_connection((place.hostname, place.port), REACH_S).close()
+    except (OSError, ValueError) as error:
+        raise unreachable(address, str(error)) from error
+
+
+def unreachable(address: str, why: str) -> InvalidInput:
+    """What is said of a cluster that cannot be joined."""
+    words = " ".join(why.split())[:300]
+    return InvalidInput(
+        f"S2A_RAY_ADDRESS={address}: no Ray cluster can be reached there ({words}); start one with `ray start --head "
+        "--port=6379` or give the address of its head as HOST:PORT",
+        details={"address": address},
+    )
 
 
 @contextlib.contextmanager
@@ -50,8 +76,12 @@ class RayExecutor:
 
         self.ray: Any = ray  # Ray annotates a part of its functions only
         if not ray.is_initialized():
-            with _own_signals():
-                ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+            require_reachable(address)
+            try:
+                with _own_signals():
+                    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+            except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+                raise unreachable(address, f"{type(error).__name__}: {error}") from error
         self._actor = self.ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=4)(AttemptActor)
         self._gauges = Gauges(ray, gauge)
         self._known: dict[str, Any] = {}
@@ -64,7 +94,8 @@ class RayExecutor:
         name = None
         if device is not None:
             worker, _, name = device.rpartition("/")
-            resources = {PREFIX + name: max(1.0, float(-(-reserved_bytes // UNIT_BYTES)))}
+            # One unit, for the place: the bytes are in the service's ledger, where a plan that comes home shrinks them.
+            resources = {PREFIX + name: 1.0}
             if self._names_worker(worker):
                 resources[WORKER_PREFIX + worker] = 0.001
         actor = self._actor.options(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from app.executors.base import DeviceReading, Executor
+from app.executors.base import DeviceReading
+from app.executors.watch import DeviceWatch
 from app.models.tables import Attempt
 from s2a_core.sizes import format_bytes
 
@@ -16,8 +17,8 @@ POLL_S = 0.1
 class Residue:
     """Remembers what a device held besides its processes, and waits until it is so again."""
 
-    def __init__(self, executor: Executor, patience_s: float) -> None:
-        self.executor, self.patience_s = executor, patience_s
+    def __init__(self, devices: DeviceWatch, patience_s: float) -> None:
+        self.devices, self.patience_s = devices, patience_s
         self._baseline: dict[str, int] = {}
 
     def after(self, attempt: Attempt) -> dict[str, Any] | None:
@@ -42,11 +43,11 @@ class Residue:
 
     def note(self) -> None:
         """Take what devices hold besides processes as their baseline, where none is known."""
-        for reading in self.executor.devices():
+        for reading in self.devices.read() or ():
             self._baseline.setdefault(f"{reading.worker}/{reading.name}", reading.unclaimed_bytes)
 
     def _reading(self, place: str) -> DeviceReading | None:
-        return next((r for r in self.executor.devices() if f"{r.worker}/{r.name}" == place), None)
+        return next((r for r in self.devices.read() or () if f"{r.worker}/{r.name}" == place), None)
 
     def _left(self, reading: DeviceReading, pid: int | None, reserved_bytes: int) -> int:
         """Bytes that should have come back."""

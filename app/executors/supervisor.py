@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from app.executors.base import Executor, Look, ProcessState
 from app.executors.judgement import Ending, Fault, after, ending, host_gone
 from app.executors.residue import Residue
+from app.executors.watch import DeviceWatch
 from app.models import DeviceState
 from app.models.tables import ACTIVE, Attempt, AttemptState, Job, JobStatus
-from app.services.jobs import job_folder
+from app.services.jobs import job_folder, planned_peak
 from app.services.runs import RunService
 from app.settings import Settings
 from app.store import attempts, jobs
@@ -30,6 +31,7 @@ from app.store.database import Database
 
 log = logging.getLogger(__name__)
 ROUND_S = 1.0  # what a round waits for looks, and for processes that are started or killed; each goes on by itself
+STOP_NOTICE_S = 0.5  # systemd's and the system's own TERM reaches a process of a job before or after this one
 LOOKERS, LAUNCHERS, KILLERS = 16, 2, 8  # more launches at once would only make each of them later
 Seen = tuple[dict[str, Any], Look | None]  # the handle of an attempt's process, and the look at it
 
@@ -42,13 +44,21 @@ class Supervisor:
     ) -> None:
         self.database, self.settings, self.executor, self.clock = database, settings, executor, clock
         self.runs = RunService(database, settings.data_dir, settings)
-        self.residue = Residue(executor, settings.memory_return_s)
+        self.devices = DeviceWatch(executor)
+        self.residue = Residue(self.devices, settings.memory_return_s)
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="looker")
         self._launchers = ThreadPoolExecutor(LAUNCHERS, thread_name_prefix="launcher")
         self._killers = ThreadPoolExecutor(KILLERS, thread_name_prefix="supervisor")
         self._looks: dict[str, Future[Seen]] = {}
         self._busy: set[str] = set()
         self._lock = threading.Lock()
+        self.is_stopping = threading.Event()
+
+    def stop_jobs(self) -> None:
+        """End every running attempt, each at its next step with a checkpoint; the jobs stay for the next service."""
+        with self.database.transaction() as session:
+            handles = [a.handle for a, _ in attempts.live(session) if "executor" in (a.handle or {})]
+        wait([self._killers.submit(self.executor.kill, handle, self.settings.pause_grace_s) for handle in handles])
 
     def close(self) -> None:
         """Wait for looks, launches and kills that are under way; running attempts go on."""
@@ -111,7 +121,7 @@ class Supervisor:
         return is_live
 
     def _command(self, attempt_id: str, epoch: int, folder: Path) -> list[str]:
-        command = [*(self.settings.runner_command or [sys.executable, "-m", "app.runner"])]
+        command = [*(self.settings.runner_command or [sys.executable, "-P", "-m", "app.runner"])]
         command += ["--attempt", attempt_id, "--epoch", str(epoch), "--url", self.settings.public_url]
         return [*command, "--output", str((folder / "output").resolve())]
 
@@ -190,6 +200,8 @@ class Supervisor:
     def _end(self, attempt: Attempt, why: Ending) -> None:
         """Silence, kill, wait for the memory, then settle. Runs in a thread of its own."""
         try:
+            if why.code == "terminated" and self.is_stopping.wait(STOP_NOTICE_S):
+                return  # whoever stops its process stops this service too: the next one judges
             if why.code == "lease_expired":
                 with self.database.transaction() as session:
                     found = attempts.find(session, attempt.id)
@@ -223,7 +235,7 @@ class Supervisor:
         return why
 
     def _grace(self, why: Ending) -> float:
-        if why.code == "process_gone":
+        if why.code in ("process_gone", "terminated"):
             return 0.0
         return self.settings.pause_grace_s if why.code == JobStatus.PAUSING else self.settings.kill_grace_s
 
@@ -243,6 +255,9 @@ class Supervisor:
                 device.state, device.reason = DeviceState.QUARANTINED, stuck_device
             if job.current_epoch == attempt.epoch and job.status in ACTIVE:
                 self._conclude(session, job, attempt, why)
+            if job.status in (JobStatus.QUEUED, JobStatus.PAUSED):  # the next attempt may have to plan again
+                has_missed = bool(attempts.verdicts(session, job.id, Fault.MEMORY))
+                job.planned_peak_bytes = None if has_missed else planned_peak(job.request)
 
     def _conclude(self, session: Session, job: Job, attempt: Attempt, why: Ending) -> None:
         job.phases = self.runs.closed(job.phases)

@@ -13,14 +13,13 @@ from sqlalchemy.orm import Session
 from app.models import Attempt, AttemptState, DeviceState, Job, JobStatus
 from app.models import Device as DeviceRow
 from app.queue.policy import Device, Live, Rules, Team, Waiting
-from app.queue.policy.facts import decayed, expected_end
+from app.queue.policy.facts import decayed, expected_end, reservation_of
 from app.queue.policy.order import effective_class
 from app.store import queue
 
 CUDA = "cuda"
 DAY_S = 24 * 3600.0
 DEFAULT_RUN_S = 3600.0  # of a model that nobody has finished yet
-MARGIN = 0.03  # over a planned peak; the budget stays the limit
 PROGRESS_S = 3.0  # progress and history are read again after so long
 HISTORY_S = 60.0
 STOPPING = (JobStatus.PAUSING, JobStatus.CANCELLING)
@@ -141,7 +140,7 @@ def default_kind(rows: Sequence[DeviceRow]) -> str | None:
 def waiting_of(row: Job | Row[Any], runs_s: float, default: str | None) -> Waiting:
     """A job, or the columns of one, as the policy sees it. Without a plan its peak is its budget."""
     planned = row.planned_peak_bytes
-    peak = row.budget_bytes if planned is None else min(row.budget_bytes, int(planned * (1 + MARGIN)))
+    peak = row.budget_bytes if planned is None else reservation_of(planned, row.budget_bytes)
     return Waiting(
         row.id,
         row.team_id,

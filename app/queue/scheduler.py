@@ -65,10 +65,21 @@ class Scheduler:
         """Begin to tick."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop ticking; running jobs go on."""
+    def begin_stop(self) -> None:
+        """Start and settle nothing more: what ends from here on ends with the service."""
+        self.supervisor.is_stopping.set()
         self._stop.set()
+
+    def stop(self) -> None:
+        """Stop ticking. Running jobs go on, or end with a checkpoint where the settings say so (`stop_jobs`)."""
+        self.begin_stop()
         self._thread.join(10)
+        if self._token is not None:
+            with contextlib.suppress(SQLAlchemyError), self.database.transaction() as session:
+                if self._is_leader(session):
+                    attempts.note_stop(session, self.clock())
+            if self.settings.stop_jobs:
+                self.supervisor.stop_jobs()
         self.supervisor.close()
         with contextlib.suppress(SQLAlchemyError), self.database.transaction() as session:
             leases.release(session, LEADER, self.holder, time.time())
@@ -107,8 +118,10 @@ class Scheduler:
         return is_held and leases.current(session, LEADER)[1] == self._token
 
     def _readings(self) -> Sequence[DeviceReading]:
-        """What the executor measures; the machine's own memory where it names no device."""
-        found = self.executor.devices()
+        """What the executor measures; the machine's own memory where it has no device. Nothing while it hangs."""
+        found = self.supervisor.devices.read()
+        if found is None:  # its devices count as gone until they answer: nothing is started on them
+            return []
         capacity = self.settings.capacity_bytes or psutil.virtual_memory().total // 2
         return found or [DeviceReading(socket.gethostname(), "cpu", "cpu", capacity)]
 

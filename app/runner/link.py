@@ -59,6 +59,7 @@ class Link:
         )
         self.spool = spool
         self.fence_s, self.give_up_s = float("inf"), GIVE_UP_S
+        self.reserved_bytes = self.missed_bytes = 0  # the attempt's reservation; what earlier plans fell short by
         self.is_refused = False
         self.is_training = False  # the loop runs: it can stop at a step, with a checkpoint
         self.is_stopping = False  # a signal asked it to
@@ -91,6 +92,8 @@ class Link:
         job = self._call("GET", "request")
         self.fence_s = float(job.get("fence_s", self.fence_s))
         self.give_up_s = float(job.get("give_up_s", self.give_up_s))
+        self.reserved_bytes = int(job.get("reserved_bytes", 0))
+        self.missed_bytes = int(job.get("missed_bytes", 0))
         return job
 
     def heartbeat(self) -> bool:

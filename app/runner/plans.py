@@ -83,7 +83,7 @@ def _checked(request: dict[str, Any], chosen: Plan, measured: Profile) -> Plan:
     num_samples = chosen.micro_batch * (2 * min(chosen.accumulation, 2) + 1)
     if per_sample_ms * num_samples > 1e3 * CHECK_S or chosen.predicted.peak_bytes > _free_bytes(measured.device) // 2:
         return chosen
-    from app.runner.work import limit_device
+    from app.runner.reservation import limit_device
     from s2a_core import pipeline
 
     limit_device(chosen.budget_bytes)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from app.runner.link import Link, Refused
+from app.runner.reservation import DEVICE, give_back, limit_device
 from s2a_core.errors import OutOfMemory, S2AError, StaleProfile
 from s2a_core.train.types import PauseTraining
 
@@ -22,7 +24,7 @@ ARTIFACTS = (
     "metrics.csv",
     "README.md",
 )
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, REPORT = "checkpoint.pt", "report.json"
 Ended = tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]
 
 
@@ -43,13 +45,13 @@ def plain(value: Any) -> Any:
 
 def run(link: Link, output: Path) -> Ended:
     """Run the pipeline: (status, reason, report, verdict). Raises Refused when the attempt is over."""
-    cap = 0
     try:
         from s2a_core import pipeline
 
         job = link.request()
-        cap = int(job["request"].get("budget_bytes") or 0)
-        limit_device(cap)
+        if report := finished(output):  # an earlier attempt was killed while it sent what it had made
+            return succeeded(link, output, report)
+        limit_device(link.reserved_bytes)
         wanted = options(job, output)
         try:
             report = pipeline.run(pipeline.RunRequest(**wanted), lambda event: tell(link, output, plain(event)))
@@ -59,33 +61,48 @@ def run(link: Link, output: Path) -> Ended:
             # The plan of the first attempt is not one of this device: begin again with a plan that is.
             again = {**wanted, "plan": None, "resume": False}
             report = pipeline.run(pipeline.RunRequest(**again), lambda event: tell(link, output, plain(event)))
-        for name in ARTIFACTS:
-            if (output / name).is_file():
-                link.upload(output / name)
-        return "succeeded", None, plain(report), None
+        return succeeded(link, output, plain(report))
     except (Refused, TimeoutError, PauseTraining):
         raise
     except (OutOfMemory, MemoryError) as error:
-        return out_of_memory(error, cap)
+        return out_of_memory(error, link.reserved_bytes)
     except S2AError as error:
         return "failed", {"code": error.code, "message": error.message, "details": plain(error.details)}, None, None
     except Exception as error:  # the job's boundary: the traceback is stored with the job
         from s2a_core.meter import is_out_of_memory
 
         if is_out_of_memory(error):
-            return out_of_memory(error, cap)
+            return out_of_memory(error, link.reserved_bytes)
         message = f"{type(error).__name__}: {error}"
         reason = {"code": "internal_error", "message": message, "details": {"traceback": traceback.format_exc()}}
         return "failed", reason, None, {"fault": "own", "code": "internal_error"}
 
 
+def finished(output: Path) -> dict[str, Any] | None:
+    """The report of a run that is complete on disk; it is written last, after everything else."""
+    try:
+        return dict(json.loads((output / REPORT).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def succeeded(link: Link, output: Path, report: dict[str, Any]) -> Ended:
+    """Send what a run made; how its attempt then ends."""
+    link.say({"type": "phase", "name": "uploading"})
+    for name in ARTIFACTS:
+        if (output / name).is_file():
+            link.upload(output / name)
+    return "succeeded", None, report, None
+
+
 def out_of_memory(error: BaseException, cap_bytes: int) -> Ended:
     """How an attempt ends that could not get memory, with the verdict about whose it was."""
-    from app.runner.verdict import judge, memory_now
+    from app.runner.verdict import judge
+    from s2a_core.device import memory_at_failure
 
     details = plain(getattr(error, "details", {}))
     reason = {"code": "out_of_memory", "message": str(error) or "out of memory", "details": details}
-    return "failed", reason, None, judge(memory_now(cap_bytes, str(error)))
+    return "failed", reason, None, judge(memory_at_failure(error, DEVICE, cap_bytes))
 
 
 def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
@@ -109,6 +126,8 @@ def tell(link: Link, output: Path, event: dict[str, Any]) -> None:
     if kind == "phase":
         link.is_training = event.get("name") == "training"
     link.say(event)
+    if kind == "plan":
+        give_back(link, event["plan"])
     if kind in ("step", "epoch") and (link.is_stopping or link.is_pausing):
         raise PauseTraining
     if kind == "log" and "step" in event and str(event.get("message", "")).startswith("resumed"):
@@ -126,14 +145,3 @@ def checkpoint(output: Path, epoch: Mapping[str, Any]) -> dict[str, Any]:
     step = int(epoch.get("step") or epoch.get("epoch") or 0)
     size = path.stat().st_size
     return {"type": "checkpoint", "step": step, "path": relative, "num_bytes": size, "sha256": digest}
-
-
-def limit_device(budget_bytes: int) -> None:
-    """Cap this process on its GPU to the budget, so that it fails alone instead of taking a neighbour's memory."""
-    import torch
-
-    if budget_bytes <= 0 or not torch.cuda.is_available():
-        return
-    free, total = torch.cuda.mem_get_info()  # creates the context
-    del free
-    torch.cuda.set_per_process_memory_fraction(min(1.0, budget_bytes / total))

@@ -32,6 +32,11 @@ def job_folder(data_dir: Path, job_id: str) -> Path:
     return data_dir / "jobs" / job_id
 
 
+def planned_peak(request: dict[str, Any]) -> int | None:
+    """The peak of the plan that a request comes with; None where the job is still to be planned."""
+    return int(request["plan"]["predicted"]["peak_bytes"]) if request.get("plan") else None
+
+
 def document(job: Job) -> dict[str, Any]:
     """A job as the API shows it."""
     request = {name: value for name, value in job.request.items() if name != "plan"}
@@ -120,9 +125,9 @@ class JobService:
     ) -> dict[str, Any]:
         """Queue a job, from a whole request or from a plan that is ready and what it leaves open."""
         require(caller, "write")
-        wanted, planned = dict(request), None
+        wanted = dict(request)
         if plan_id is not None:
-            wanted, budget_bytes, planned = self._planned(caller, wanted, budget_bytes, plan_id)
+            wanted, budget_bytes = self._planned(caller, wanted, budget_bytes, plan_id)
         if budget_bytes is None or not wanted.get("data") or not wanted.get("model"):
             raise InvalidInput("a job needs a model, data and a budget, or a plan that has them")
         self.models.require(wanted["model"])
@@ -140,7 +145,7 @@ class JobService:
                 plan_id=plan_id,
                 device=wanted.get("device"),
                 budget_bytes=budget_bytes,
-                planned_peak_bytes=planned["predicted"]["peak_bytes"] if planned else None,
+                planned_peak_bytes=planned_peak(wanted),
                 priority=PRIORITIES[priority],
                 reason={"code": "waiting", "message": "waits for the scheduler", "details": {}},
             )
@@ -152,7 +157,7 @@ class JobService:
 
     def _planned(
         self, caller: Caller, wanted: dict[str, Any], budget_bytes: int | None, plan_id: str
-    ) -> tuple[dict[str, Any], int, dict[str, Any]]:
+    ) -> tuple[dict[str, Any], int]:
         asked, planned = self.plans.ready(caller, plan_id)
         for field in PLANNED:
             settled = planned.get(field) if planned.get(field) is not None else asked.get(field)
@@ -167,7 +172,7 @@ class JobService:
         for field in ("data", "weights", "seed"):
             wanted[field] = wanted.get(field) if wanted.get(field) is not None else asked.get(field)
         wanted["plan"] = planned
-        return wanted, int(asked["budget_bytes"]), planned
+        return wanted, int(asked["budget_bytes"])
 
     def get(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """One job."""

@@ -65,12 +65,13 @@ class RunService:
         with self.database.transaction() as session:
             job, attempt = self._current(session, attempt_id, token, epoch)
             attempt.progress_at = time.time()
-            budget = self._budget(session, job)
+            budget, missed = self._room(session, job)
             return {
                 "job_id": job.id,
                 "epoch": attempt.epoch,
                 "request": {**job.request, "budget_bytes": budget},
                 "reserved_bytes": attempt.reserved_bytes,
+                "missed_bytes": missed,
                 "resume": attempt.epoch > 1,
                 "is_tightened": budget < job.budget_bytes,
                 "renew_s": self.settings.renew_s,
@@ -78,11 +79,21 @@ class RunService:
                 "give_up_s": self.settings.give_up_s,
             }
 
-    def _budget(self, session: Any, job: Job) -> int:
-        """The budget less what earlier attempts were over it, at least TIGHTER of it for each of them."""
-        least = int(job.budget_bytes * TIGHTER)
-        over = [max(int(v.get("excess_bytes") or 0), least) for v in attempts.verdicts(session, job.id, Fault.MEMORY)]
-        return max(1, job.budget_bytes - sum(over))
+    @staticmethod
+    def _room(session: Any, job: Job) -> tuple[int, int]:
+        """(budget, missed) after the attempts that ran out of their own memory.
+
+        One whose cap was the whole budget: the next is planned with less, by what was missing and at least TIGHTER of
+        the budget. One whose cap was its plan's peak: `missed` is what the next reserves above its plan's peak.
+        """
+        budget, missed, least = job.budget_bytes, 0, int(job.budget_bytes * TIGHTER)
+        for verdict in attempts.verdicts(session, job.id, Fault.MEMORY):
+            excess = max(int(verdict.get("excess_bytes") or 0), least)
+            if int(verdict.get("cap_bytes") or budget) < budget:
+                missed += excess
+            else:
+                budget -= excess
+        return max(1, budget), missed
 
     def heartbeat(
         self, attempt_id: str, token: str | None, epoch: int | None = None, idle_s: float | None = None
@@ -119,7 +130,13 @@ class RunService:
             elif kind == "checkpoint":
                 attempts.add_checkpoint(session, attempt, payload)
             elif kind == "resumed":
-                attempt.resumed_from_step = int(payload.get("step") or 0)
+                step = int(payload.get("step") or 0)
+                if step > attempts.furthest_resume(session, job.id):  # the attempts before got somewhere
+                    job.infra_retries = 0
+                attempt.resumed_from_step = step
+            elif kind == "reservation" and attempts.may_write(attempt):
+                job.planned_peak_bytes = int(payload["planned_peak_bytes"])
+                attempts.shrink(attempt, job, int(payload["reserved_bytes"]), time.time())
         attempts.add_events(session, job, attempt.epoch, fresh)
         attempts.put_metrics(session, job.id, fresh)
         attempt.handle = {**handle, "events": max(known, first + len(batch))}

@@ -101,6 +101,27 @@ def end(attempt: Attempt, reason: str) -> None:
     attempt.ended_at, attempt.reason = attempt.ended_at or time.time(), attempt.reason or reason
 
 
+def note_stop(session: Session, now: float) -> None:
+    """Write into every live attempt that the service which looks after it stops in order."""
+    for attempt, _ in live(session):
+        if may_write(attempt):
+            attempt.handle = {**(attempt.handle or {}), "service_stopped_at": now}
+
+
+def furthest_resume(session: Session, job_id: str) -> int:
+    """The latest step that any attempt of a job went on from, 0 without one."""
+    wanted = select(func.max(Attempt.resumed_from_step)).where(Attempt.job_id == job_id)
+    return session.scalar(wanted) or 0
+
+
+def shrink(attempt: Attempt, job: Job, num_bytes: int, now: float) -> None:
+    """Give back what its verified plan does not need. Never grows: the difference may be another job's by then."""
+    freed = attempt.reserved_bytes - max(1, num_bytes)
+    if freed > 0:
+        job.byte_seconds += int(freed * max(0.0, now - attempt.started_at))  # held until now; the rest is counted later
+        attempt.reserved_bytes -= freed
+
+
 def device(session: Session, device_id: str | None) -> Device | None:
     """The device an attempt runs on."""
     return session.get(Device, device_id) if device_id else None

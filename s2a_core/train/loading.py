@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from s2a_core.datasets import ImageSplit
 
-MAX_WORKERS = 4
+MAX_WORKERS, PREFETCHED = 4, 2
+SHARED_MEMORY = "/dev/shm"  # where worker processes hand their batches over
+USABLE = 0.8  # of what is free there: neighbours hand over batches too
 
 
 class SeededSplit(Dataset[tuple[Tensor, int]]):
@@ -47,14 +49,14 @@ def batches(
     """(images [B, 3, H, W], labels [B]) on the device for each list of indices.
 
     CPU: read when asked for, for the cores are busy training. CUDA: read ahead by at most four processes, one image
-    batch each, so that the machine's memory is not eaten.
+    batch each, so that the machine's memory is not eaten; fewer where /dev/shm is small, as in a container.
     """
     if device.type != "cuda":
         for part in parts:
             yield _collate([split[i] for i in part])
         return
-    workers = max(0, min(MAX_WORKERS, (os.cpu_count() or 1) - 1))
-    options: dict[str, Any] = {"prefetch_factor": 2} if workers else {}
+    workers = num_workers(split, parts)
+    options: dict[str, Any] = {"prefetch_factor": PREFETCHED} if workers else {}
     loader: DataLoader[Any] = DataLoader(
         split,  # type: ignore[arg-type]
         batch_sampler=list(map(list, parts)),
@@ -65,6 +67,22 @@ def batches(
     )
     for x, y in loader:
         yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+
+
+def num_workers(split: Dataset[tuple[Tensor, int]] | ImageSplit, parts: Sequence[Sequence[int]]) -> int:
+    """Processes that read ahead: each may hold PREFETCHED batches and the one it makes in shared memory."""
+    wanted = max(0, min(MAX_WORKERS, (os.cpu_count() or 1) - 1))
+    largest = max(map(len, parts), default=0)
+    try:
+        place = os.statvfs(SHARED_MEMORY)
+    except OSError:  # no such place: this system hands tensors over elsewhere
+        return wanted
+    if wanted == 0 or largest == 0:
+        return 0
+    image, _ = split[parts[0][0]]
+    batch_bytes = largest * image.numel() * image.element_size()
+    free_bytes = place.f_bavail * place.f_frsize
+    return min(wanted, int(USABLE * free_bytes) // ((PREFETCHED + 1) * max(batch_bytes, 1)))
 
 
 def split_evenly(indices: Sequence[int], size: int) -> list[list[int]]:

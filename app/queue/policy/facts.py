@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HOUR_S = 3600.0
+MARGIN = 0.03  # over a planned peak; the budget stays the limit
+
+
+def reservation_of(peak_bytes: int, limit_bytes: int) -> int:
+    """Bytes that a plan reserves and its process is capped to: its peak with MARGIN, at most the limit."""
+    return min(limit_bytes, int(peak_bytes * (1 + MARGIN)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,17 @@ RUNNING, GONE = Look(ProcessState.RUNNING), Look(ProcessState.GONE)
         ("running", {}, Look(ProcessState.UNKNOWN), None, None),
         ("running", {}, GONE, "process_gone", Fault.INFRASTRUCTURE),
         ("running", {}, Look(ProcessState.GONE, -9), "process_gone", Fault.INFRASTRUCTURE),
+        ("running", {}, Look(ProcessState.GONE, 143), "terminated", Fault.INFRASTRUCTURE),
+        ("running", {"handle": {"service_stopped_at": NOW - 9}}, GONE, "service_stopped", Fault.SERVICE),
+        (
+            "running",
+            {"handle": {"service_stopped_at": NOW - 9}},
+            Look(ProcessState.HOST_GONE),
+            "service_stopped",
+            Fault.SERVICE,
+        ),
+        ("running", {"handle": {"service_stopped_at": NOW - 9}}, RUNNING, None, None),
+        ("running", {"handle": {"service_stopped_at": NOW - 61}}, GONE, "process_gone", Fault.INFRASTRUCTURE),
         ("running", {}, Look(ProcessState.GONE, -11), "crashed", Fault.OWN),
         ("running", {}, Look(ProcessState.HOST_GONE), "host_gone", Fault.HOST),
         ("running", {"lease_expires_at": NOW - 1}, RUNNING, "lease_expired", Fault.INFRASTRUCTURE),
@@ -76,12 +87,13 @@ def test_each_fault_has_a_budget_of_its_own(fault: Fault, field: str, allowed: i
     assert all(getattr(charged, other) == 0 for other in others)
 
 
-def test_a_neighbours_fault_is_charged_to_nobody() -> None:
+@pytest.mark.parametrize("fault", [Fault.NEIGHBOUR, Fault.SERVICE])
+def test_a_neighbours_fault_and_an_orderly_stop_are_charged_to_nobody(fault: Fault) -> None:
     charged = job()
     for _ in range(10):
-        after(charged, Fault.NEIGHBOUR, {"code": "out_of_memory", "message": "m"}, SETTINGS)
+        after(charged, fault, {"code": "out_of_memory", "message": "m"}, SETTINGS)
     assert charged.status == JobStatus.QUEUED
-    assert charged.oom_retries == charged.infra_retries == charged.own_retries == 0
+    assert charged.oom_retries == charged.infra_retries == charged.own_retries == charged.host_kills == 0
 
 
 def test_a_lost_attempt_may_not_write(tmp_path: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.executors.base import DeviceReading
 from app.executors.residue import SLACK_BYTES, Residue
+from app.executors.watch import DeviceWatch
 from app.models import Attempt
 from tests.app.conftest import PretendExecutor
 
@@ -24,7 +25,7 @@ def attempt(pid: int = 5, device: str | None = "w/cuda:0") -> Attempt:
 def test_a_device_at_its_baseline_is_free_at_once_and_a_cpu_always() -> None:
     executor = PretendExecutor()
     executor.readings = [reading(GIB), DeviceReading("w", "cpu", "cpu", GIB)]
-    residue = Residue(executor, 5.0)
+    residue = Residue(DeviceWatch(executor), 5.0)
     residue.note()
     executor.readings[0] = reading(3 * GIB + SLACK_BYTES, p6=2 * GIB)
     assert residue.after(attempt()) is None
@@ -36,7 +37,7 @@ def test_a_device_at_its_baseline_is_free_at_once_and_a_cpu_always() -> None:
 def test_memory_that_stays_is_a_reason_with_its_size() -> None:
     executor = PretendExecutor()
     executor.readings = [reading(GIB)]
-    residue = Residue(executor, 0.2)
+    residue = Residue(DeviceWatch(executor), 0.2)
     residue.note()
     executor.readings = [reading(3 * GIB)]
     reason = residue.after(attempt())
@@ -51,7 +52,7 @@ def test_memory_that_stays_is_a_reason_with_its_size() -> None:
 def test_where_the_driver_names_processes_without_their_bytes_a_neighbour_is_no_residue() -> None:
     executor = PretendExecutor()
     executor.readings = [reading(GIB)]
-    residue = Residue(executor, 0.2)
+    residue = Residue(DeviceWatch(executor), 0.2)
     residue.note()
     executor.readings = [reading(9 * GIB, p6=0)]
     assert residue.after(attempt()) is None

@@ -28,3 +28,10 @@ def test_ray_without_its_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with pytest.raises(InvalidInput, match="set RAY_AUTH_MODE=token"):
         executor_of(Settings(executor="ray"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "ray://nowhere.invalid:6379"])
+def test_a_cluster_that_cannot_be_reached_is_said_in_a_line_at_once(address: str) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 's2a[ray]'")
+    with pytest.raises(InvalidInput, match=rf"S2A_RAY_ADDRESS={address}: no Ray cluster .* `ray start --head"):
+        executor_of(Settings(executor="ray", ray_address=address, ray_require_token=False))

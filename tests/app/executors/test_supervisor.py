@@ -18,7 +18,7 @@ from app.models import Attempt
 from app.queue.scheduler import Scheduler
 from app.services.jobs import job_folder
 from app.settings import Settings
-from app.store import attempts
+from app.store import attempts, jobs
 from tests.app.conftest import PretendExecutor
 
 
@@ -286,8 +286,8 @@ def test_the_command_names_attempt_epoch_and_output(
     submit: Any, settings: Settings, scheduler: Scheduler, tmp_path: Path
 ) -> None:
     command = scheduler.supervisor._command("att_1", 3, tmp_path / "job")
-    assert command[1:3] == ["-m", "app.runner"]
-    assert command[3:] == [
+    assert command[1:4] == ["-P", "-m", "app.runner"]
+    assert command[4:] == [
         *["--attempt", "att_1", "--epoch", "3", "--url", settings.public_url],
         *["--output", str(tmp_path / "job" / "output")],
     ]
@@ -435,4 +435,76 @@ def test_an_attempt_whose_process_is_still_searched_is_not_given_up(
     may_answer.set()
     scheduler.supervisor.round()
     assert until(lambda: job(service, job_id)["status"] == "cancelled")
+    assert executor.killed == [1]
+
+
+def test_restarts_that_each_get_somewhere_never_use_up_a_jobs_retries(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    for number in range(1, 2 * settings.max_infra_retries + 1):
+        scheduler.tick()
+        resumed = {"type": "resumed", "payload": {"step": 10 * (number - 1)}}
+        Runner(service, executor.launched[-1]).post("events", {"first": 0, "events": [resumed]})
+        executor.dead.add(number)
+        scheduler.supervisor.round()
+        found = job(service, job_id)
+        assert (found["status"], found["reason"]["details"].get("infra_retries")) == ("queued", 1)
+
+
+def test_restarts_that_get_nowhere_do(
+    service: TestClient, submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    for number in range(1, settings.max_infra_retries + 3):
+        scheduler.tick()
+        if len(executor.launched) == number:
+            resumed = {"type": "resumed", "payload": {"step": 10 * (number > 1)}}
+            Runner(service, executor.launched[-1]).post("events", {"first": 0, "events": [resumed]})
+        executor.dead.add(number)
+        scheduler.tick()
+    assert job(service, job_id)["status"] == "failed"
+
+
+@pytest.mark.parametrize("state", [ProcessState.GONE, ProcessState.HOST_GONE])
+def test_an_orderly_stop_of_the_service_is_charged_to_nobody_however_often(
+    state: ProcessState, service: TestClient, submit: Any, settings: Settings, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    database = service.app.state.database  # type: ignore[attr-defined]
+    for number in range(1, 6):
+        running = Scheduler(database, settings, executor)
+        running.tick()
+        running.tick()
+        assert job(service, job_id)["attempts"] == number, job(service, job_id)["reason"]
+        running._thread.start()
+        running.stop()
+        executor.looks[number] = Look(state)
+    last = Scheduler(database, settings, executor)
+    last.tick()
+    with database.reading() as session:
+        found = jobs.look(session, job_id)
+        assert (found.infra_retries, found.host_kills) == (0, 0)
+
+
+def test_a_process_that_is_told_to_stop_together_with_the_service_is_left_to_the_next_one(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    job_id = submit()
+    scheduler.tick()
+    executor.looks[1] = Look(ProcessState.GONE, 143)
+    scheduler.begin_stop()
+    scheduler.supervisor.round()
+    assert job(service, job_id)["status"] == "running"
+    assert len(live(scheduler)) == 1
+
+
+def test_jobs_of_a_service_that_takes_them_along_are_stopped_with_it(
+    submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    submit()
+    scheduler.tick()
+    scheduler.settings.stop_jobs = True
+    scheduler._thread.start()
+    scheduler.stop()
     assert executor.killed == [1]

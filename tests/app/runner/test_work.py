@@ -30,7 +30,9 @@ class PretendLink:
     def __init__(self, request: dict[str, Any], **job: Any) -> None:
         self.job = {"request": request, "resume": False, **job}
         self.said: list[dict[str, Any]] = []
+        self.uploaded: list[str] = []
         self.is_training = self.is_stopping = self.is_pausing = False
+        self.reserved_bytes, self.missed_bytes = int(request.get("budget_bytes", 0)), 0
 
     def request(self) -> dict[str, Any]:
         """What to run."""
@@ -38,6 +40,10 @@ class PretendLink:
 
     def wait_while_fenced(self) -> None:
         """Never fenced."""
+
+    def upload(self, path: Path) -> None:
+        """Remember its name."""
+        self.uploaded.append(path.name)
 
     def say(self, event: dict[str, Any]) -> None:
         """Keep it."""
@@ -120,6 +126,20 @@ def test_a_loop_that_was_asked_to_stop_stops_at_its_next_step_and_a_resumed_one_
         work.tell(link, output, {"type": "step", "step": 5})
     assert [e["type"] for e in link.said] == ["phase", "log", "resumed", "warning", "step"]
     assert link.said[2]["step"] == 4
+
+
+def test_a_run_that_was_killed_while_it_sent_its_files_sends_them_and_does_not_train_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("adapter.safetensors", "plan.json"):
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setattr(pipeline, "run", lambda *_: 1 / 0)
+    link: Any = PretendLink({"budget_bytes": 2**26})
+    (tmp_path / "report.json").write_text('{"accuracy": 0.5')  # torn: the run is not complete
+    assert run(link, tmp_path)[0] == "failed"
+    (tmp_path / "report.json").write_text('{"accuracy": 0.5}')
+    assert run(link, tmp_path) == ("succeeded", None, {"accuracy": 0.5}, None)
+    assert link.uploaded == ["adapter.safetensors", "plan.json", "report.json"]
 
 
 def test_a_plan_of_another_device_is_made_again_from_the_beginning(
