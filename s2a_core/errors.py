@@ -2,6 +2,7 @@
 
 S2AError                      anything s2a raises on purpose
 ├── InvalidInput              the caller's input is wrong (exit 2)
+│   ├── UnknownField          no such field of a request; names the nearest
 │   ├── UnknownModel          no such timm model; names the nearest
 │   ├── WeightsMismatch       a weights file of another model; names the first keys that differ
 │   ├── BadDataset            a dataset that cannot be trained on; lists every problem
@@ -21,7 +22,7 @@ A message carries its numbers and says what to do next. `code` is stable and mac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from s2a_core.names import printable
@@ -45,6 +46,16 @@ class InvalidInput(S2AError):
 
     code = "invalid_input"
     exit_code = 2
+
+
+class UnknownField(InvalidInput):
+    """A request has no field of this name."""
+
+    code = "unknown_field"
+
+    def __init__(self, name: str, nearest: Sequence[str], what: str, known: Iterable[str]) -> None:
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+        super().__init__(f"{what} has no field {name!r}; {hint}", details={"field": name, "nearest": list(nearest)})
 
 
 class UnknownModel(InvalidInput):

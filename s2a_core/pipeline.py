@@ -30,6 +30,7 @@ from s2a_core.resume import keep_plan, kept_plan
 from s2a_core.train import TrainConfig
 from s2a_core.train.checkpoint import drop_checkpoint
 from s2a_core.train.images import evaluation_transform
+from s2a_core.train.recipe import enough_epochs
 from s2a_core.train.types import OnEvent
 from s2a_core.verify import VerifiedPlan, recorded, verify
 
@@ -103,7 +104,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             prepared.dataset,
             chosen,
             lambda: measured or _profile(request, prepared),
-            _train_config(request),
+            _train_config(request, prepared.dataset, chosen, tell),
             output,
             tell,
         )
@@ -134,9 +135,13 @@ def _require_its_plan(request: RunRequest, prepared: _Prepared, advice: str) -> 
         )
 
 
-def _train_config(request: RunRequest) -> TrainConfig:
+def _train_config(request: RunRequest, dataset: ImageDataset, chosen: Plan, tell: OnEvent) -> TrainConfig:
+    """How to train, with as many epochs as the size of the data asks for where the request leaves them open."""
+    epochs = request.epochs or enough_epochs(len(dataset.train), chosen.batch_size)
+    if request.epochs is None:
+        tell({"type": "note", "message": f"{epochs} epochs of {len(dataset.train):,} training images"})
     return TrainConfig(
-        epochs=request.epochs,
+        epochs=epochs,
         seed=request.seed,
         lr=request.lr,
         patience=request.patience,
@@ -225,9 +230,6 @@ def _prepare(request: RunRequest) -> _Prepared:
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": device})
-    batch_size = BATCH_SIZE if request.batch_size is None else request.batch_size
-    if batch_size < 1 or request.epochs < 1:
-        raise InvalidInput(f"batch size and epochs must be positive, not {batch_size} and {request.epochs}")
     start_native(torch.device(device).type)  # the compiler works while data and model are read
     dataset = open_dataset(request.data, seed=request.seed) if request.data else None
     num_classes = len(dataset.classes) if dataset else (request.num_classes or 1000)

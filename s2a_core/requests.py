@@ -1,47 +1,166 @@
-"""What a run is asked for, and what follows from that alone. Imports no torch."""
+"""What a run is asked for: the one list of its fields with defaults, limits and help, and what follows from them alone.
+
+Every door takes its fields from here: the options of the command line, the schemas of the API, the client, the page
+and the runner. Imports no torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FALLBACKS, FULL
+from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InvalidInput
-from s2a_core.planning import Plan
-from s2a_core.profiling.cache import request_mark
+from s2a_core.fields import asked, check_all, require_known, rules_of
+
+if TYPE_CHECKING:
+    from s2a_core.planning.types import Plan
 
 BATCH_SIZE = 64  # where neither the request nor a plan says one
+OBJECTIVES = ("accuracy", "speed", "balanced")
+PRECISIONS = ("fp32", "bf16")
+AUGMENTATIONS = ("mild", "timm", "none")
+PRETRAINED, NO_WEIGHTS = "pretrained", "none"
+DEVICE = r"(cpu|cuda)(:\d+)?"
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run needs to know; None takes the model's or device's own.
+    """What a run needs to know; None takes the model's, the plan's or the device's own.
 
-    budget_bytes: memory it may use; batch_size: images per optimizer step. 0 and None take those of the plan.
-    profile_cache: a directory of profiles; one that is there is not measured again.
+    The fields with a rule are what a person may ask for. The others belong to the program: output, the directory of
+    the result; plan, one that is made already; resume, go on from its checkpoint; profile_cache, a directory of
+    profiles, where one that is there is not measured again. Raises InvalidInput for a value outside its rule.
     """
 
-    model: str
-    data: str | None = None
-    budget_bytes: int = 0
+    model: str = asked(
+        str, ..., "A timm model name, or s2a_tiny, the small ViT that ships with s2a.",
+        minimum=1, maximum=200, metavar="MODEL", is_planned=True,
+    )  # fmt: skip
+    data: str | None = asked(
+        str, None,
+        "A directory of images (DIR/CLASS/IMAGE or DIR/{train,val}/CLASS/IMAGE), a zip or tar of one, `digits`, "
+        "`torchvision:NAME` or `hf:owner/name`.",
+        minimum=1, maximum=1000, metavar="SOURCE", is_planned=True,
+    )  # fmt: skip
+    budget_bytes: int = asked(
+        int, 0, "Memory the job may use: 4GiB, 4096MiB, 4GB or bytes.",
+        minimum=0, maximum=2**60, spoken="budget", unsaid="the plan's", metavar="SIZE", is_planned=True,
+    )  # fmt: skip
+    num_classes: int | None = asked(
+        int, None, "Classes of the head, where there is no data to count them in.",
+        minimum=2, maximum=1_000_000, unsaid="1000", metavar="N", is_planned=True,
+    )  # fmt: skip
+    weights: str | None = asked(
+        str, None, "A safetensors file, `pretrained` (downloads timm's) or `none` for random ones.",
+        maximum=1000, metavar="FILE", is_planned=True,
+    )  # fmt: skip
+    adapter: str = asked(
+        str, AUTO, f"What is trained: {ADAPTER_HELP}",
+        maximum=100, metavar="KINDS", is_planned=True,
+    )  # fmt: skip
+    objective: str = asked(
+        str, "accuracy", "What to optimise inside the budget: the gradient's error, the step's time, or both.",
+        choices=OBJECTIVES, is_planned=True,
+    )  # fmt: skip
+    batch_size: int | None = asked(
+        int, None, "Images per optimizer step. How many are in memory at once is the plan's choice.",
+        minimum=1, maximum=65536, unsaid=f"{BATCH_SIZE}, or the plan's", metavar="N", is_planned=True,
+    )  # fmt: skip
+    image_size: int | None = asked(
+        int, None, "Pixels along a side.",
+        minimum=8, maximum=4096, unsaid="the model's own", metavar="N", is_planned=True,
+    )  # fmt: skip
+    precision: str | None = asked(
+        str, None, "The numbers of the forward and backward pass.",
+        choices=PRECISIONS, unsaid="the plan's choice", is_planned=True,
+    )  # fmt: skip
+    device: str | None = asked(
+        str, None, "cpu or cuda.", pattern=DEVICE, pattern_words="cpu or cuda (cuda:N of several)",
+        unsaid="cuda where there is one", metavar="NAME", is_planned=True,
+    )  # fmt: skip
+    seed: int = asked(
+        int, 0, "Seed of the split, the weights and the order.",
+        minimum=0, maximum=2**31 - 1, metavar="N", is_planned=True,
+    )  # fmt: skip
+    epochs: int | None = asked(
+        int, None, "Passes over the training images.",
+        minimum=1, maximum=10_000, unsaid="5, more of small data", metavar="N",
+    )  # fmt: skip
+    lr: float | None = asked(
+        float, None, "Learning rate of what is trained but the classifier.",
+        above=0.0, maximum=100.0, unsaid="the adapter's own", metavar="X",
+    )  # fmt: skip
+    patience: int | None = asked(
+        int, None, "Stop after so many epochs without a better accuracy.",
+        minimum=1, maximum=10_000, unsaid="never", metavar="N",
+    )  # fmt: skip
+    ema_decay: float | None = asked(
+        float, None, "Decay of an average of the weights, which is evaluated and kept instead of the last ones.",
+        minimum=0.0, maximum=0.99999, short=("ema",), unsaid="no average", metavar="X", is_planned=True,
+    )  # fmt: skip
+    augmentation: str = asked(
+        str, "mild", "mild crops and mirrors; timm adds RandAugment and erasing; none.",
+        choices=AUGMENTATIONS, short=("augment",),
+    )  # fmt: skip
     output: Path | None = None
-    weights: str | None = None
-    adapter: str = "auto"
-    objective: str = "accuracy"
-    batch_size: int | None = None
-    epochs: int = 5
-    seed: int = 0
-    image_size: int | None = None
-    precision: str | None = None
-    device: str | None = None
-    num_classes: int | None = None
     plan: Plan | None = None
     resume: bool = False
-    lr: float | None = None
-    patience: int | None = None
-    ema_decay: float | None = None
-    augmentation: str = "mild"
     profile_cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_all(FIELDS, vars(self))
+
+
+FIELDS = rules_of(RunRequest)
+PLANNED_FIELDS = tuple(name for name, rule in FIELDS.items() if rule.is_planned)
+DEFAULTS: dict[str, Any] = {name: RunRequest.__dataclass_fields__[name].default for name in FIELDS if name != "model"}
+
+
+def request_of(values: Mapping[str, Any], **own: Any) -> RunRequest:
+    """A RunRequest from values by field; None is nothing said. own: the program's fields.
+
+    Raises UnknownField with the nearest name, and InvalidInput for a value outside its rule.
+    """
+    said = {name: value for name, value in {**values, **own}.items() if value is not None}
+    require_known(said, RunRequest.__dataclass_fields__)
+    if "model" not in said:
+        raise InvalidInput("a request needs a model: a timm name, or s2a_tiny", details={"field": "model"})
+    return RunRequest(**said)
+
+
+def starting_weights(model: str, weights: str | None, *, has_plan: bool = False) -> str | None:
+    """Where training starts from: fine-tuning means pretrained weights where nothing is said.
+
+    None is the model's own choice: s2a_tiny's weights, and under a plan those it was made with.
+    """
+    return PRETRAINED if weights is None and not has_plan and model != "s2a_tiny" else weights
+
+
+def starting_adapter(adapter: str | None, weights: str | None) -> str:
+    """What is trained where nothing is said: all of a random network, in which there is nothing to adapt."""
+    return adapter or (FULL if weights == NO_WEIGHTS else AUTO)
+
+
+def filled(said: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What was said, and of the named fields the default where nothing was and there is one."""
+    unsaid = {name: DEFAULTS[name] for name in names if DEFAULTS.get(name)} | {"seed": 0, "batch_size": BATCH_SIZE}
+    unsaid["adapter"] = starting_adapter(None, said.get("weights"))
+    return {name: value for name, value in unsaid.items() if name in names} | dict(said)
+
+
+def option_of(name: str) -> str:
+    """The first option of a field on the command line: `--ema` of ema_decay."""
+    rule = FIELDS[name]
+    return "--" + (*rule.short, rule.spoken or name)[0].replace("_", "-")
+
+
+def spoken_names(names: Iterable[str] = FIELDS) -> list[str]:
+    """Fields as people write them: `budget`, not `budget_bytes`."""
+    return [FIELDS[name].spoken or name for name in names]
 
 
 def pairs_of(request: RunRequest) -> Path | None:
@@ -51,6 +170,8 @@ def pairs_of(request: RunRequest) -> Path | None:
 
 def request_mark_of(request: RunRequest) -> str:
     """The key under which a request's profile is kept."""
+    from s2a_core.profiling.cache import request_mark
+
     names = ("adapter", "weights", "num_classes", "image_size", "precision", "device", "data")
     return request_mark(request.model, **{name: getattr(request, name) for name in names})
 

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["plans"])
 @router.post("/plans", status_code=202, response_model=PlanOut, responses=problems(403, 404, 409))
 def create_plan(wired: Wired, caller: Writer, body: PlanRequest, idempotency_key: IdempotencyKey = None) -> Response:
     """Ask how a model would fit a budget; the plan becomes `ready`, or `infeasible` with the smallest budget."""
-    request = body.model_dump(exclude={"budget"}, exclude_none=True)
+    request = body.run_request()
     budget_bytes = body.budget_bytes
     key = ["plan", body.model_dump()]
     return once(

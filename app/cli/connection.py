@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from s2a_core.errors import InvalidInput
+from s2a_core.requests import FIELDS, spoken_names
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -22,6 +24,12 @@ def in_full(source: str) -> str:
     """A path that is there as an absolute one, since the service runs in another directory; other words as they are."""
     is_word = source in ("", "none", "pretrained")
     return str(Path(source).resolve()) if not is_word and Path(source).exists() else source
+
+
+def sent(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, by the names of the API, with files of this machine by their whole paths."""
+    names = dict(zip(FIELDS, spoken_names(), strict=True))
+    return {names[n]: in_full(value) if n in ("data", "weights") else value for n, value in asked.items()}
 
 
 def connect(url: str | None, key: str | None) -> Client:

@@ -9,37 +9,22 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli import options
-from app.cli.connection import Key, Url, connect, in_full
+from app.cli.connection import Key, Url, connect, sent
 from app.cli.terminal import Terminal
-from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InfeasibleBudget, InvalidInput, JobFailed, S2AError
+from s2a_core.requests import FIELDS
 
+SUBMITTED = tuple(name for name in FIELDS if name != "num_classes")  # the data says how many there are
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as `s2a jobs` lists it.")]
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
 
 
+@options.takes(SUBMITTED, data="the plan's", model="the plan's", weights="pretrained ones")
 def submit(
     ctx: typer.Context,
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A timm model name, or s2a_tiny.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="SOURCE", help="A dataset's id, digits, hf:owner/name, or a directory there."),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option("--budget", metavar="SIZE", help="Memory the job may use: 4GiB, 512MiB.")
-    ] = None,
+    asked: options.Asked,
     plan: Annotated[
         str | None, typer.Option("--plan", metavar="PLAN", help="A plan's id, instead of a budget.")
-    ] = None,
-    weights: options.Weights = None,
-    adapter: Annotated[str | None, typer.Option("--adapter", help=ADAPTER_HELP)] = None,
-    objective: Annotated[options.Objective | None, typer.Option("--objective", help="What to optimise.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 3,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per optimizer step.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Seed of the split, the weights and the order.")
     ] = None,
     priority: Annotated[Literal["low", "normal", "high"], typer.Option(help="How urgent it is.")] = "normal",
     name: Annotated[str, typer.Option(help="What people call it.")] = "",
@@ -48,23 +33,10 @@ def submit(
     key: Key = None,
     json: options.Json = False,
 ) -> None:
-    """Queue a job on a service; prints its id."""
+    """Queue a job on a service; prints its id. --data may be the id of a dataset there."""
     terminal: Terminal = ctx.obj
     with connect(url, key) as client:
-        job = client.submit(
-            model=model,
-            data=data and in_full(data),
-            budget=budget,
-            plan=plan,
-            weights=weights and in_full(weights),
-            adapter=adapter,
-            objective=objective,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            priority=priority,
-            name=name,
-        )
+        job = client.submit(**sent(asked), plan=plan, priority=priority, name=name)
         if follow:
             terminal.note(f"[name]{job['id']}[/] queued")
             _watch(terminal, client, job["id"])

@@ -1,59 +1,84 @@
-"""Options that several commands share, each declared once."""
+"""Options of the command line: those of a request, derived from its fields, and the few that many commands share."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
-from s2a_core.adapters.spec import HELP as ADAPTER_HELP
+from app.cli.requests import read_config
+from s2a_core.fields import Rule, check_all
+from s2a_core.requests import DEFAULTS, FIELDS, option_of
 
-Precision = Literal["fp32", "bf16"]
-Objective = Literal["accuracy", "speed", "balanced"]
-
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A timm model name, or s2a_tiny, the small ViT that ships with s2a.")
-]
+Asked = dict[str, Any]  # what a person said, by field of the request; nothing is None
+RECIPE_PANEL = "How it is trained"
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout, everything else to stderr.")]
-Budget = Annotated[
-    str, typer.Option("--budget", metavar="SIZE", help="Memory the job may use: 4GiB, 4096MiB, 4GB or bytes.")
-]
-DataSource = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="SOURCE",
-        help="A directory of images (DIR/CLASS/IMAGE or DIR/{train,val}/CLASS/IMAGE), a zip or tar of one, `digits`, "
-        "`torchvision:NAME` or `hf:owner/name`.",
-    ),
-]
-Adapter = Annotated[
-    str,
-    typer.Option(
-        "--adapter",
-        metavar="KINDS",
-        help=ADAPTER_HELP,
-    ),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option("--weights", metavar="FILE", help="A safetensors file, `pretrained` (downloads timm's) or `none`."),
-]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Images per optimizer step.")]
-ImageSize = Annotated[
-    int | None,
-    typer.Option("--image-size", min=8, metavar="N", help="Pixels along a side; the model's own by default."),
-]
-PrecisionOption = Annotated[
-    Precision | None, typer.Option("--precision", help="bf16 on CUDA and fp32 on CPU unless said.")
-]
-Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda; cuda where there is one.")]
-ObjectiveOption = Annotated[Objective, typer.Option("--objective", help="What to optimise inside the budget.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the split, the weights and the order.")]
-Output = Annotated[
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=FIELDS["model"].help)]
+Config = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "-o", metavar="DIR", help="Directory for everything the run makes; without it runs/MODEL-DATA-N."
-    ),
+    typer.Option("--config", metavar="FILE", help="YAML of the fields of a request; options win over it."),
 ]
+
+
+def takes(names: Iterable[str], **unsaid: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The command has these fields of the request as options and is given what was said of them as `asked`.
+
+    MODEL is its argument. unsaid: words for the default of a field where this command has one of its own. Fields that
+    --config says are in `asked` too. Values are checked before the command begins; the budget is text still.
+    """
+    names = tuple(names)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "asked"]
+        fields = [_parameter(name, unsaid.get(name)) for name in names]
+        fields.append(inspect.Parameter("config", _KEYWORD, default=None, annotation=Config))
+        parameters = [p.replace(kind=_KEYWORD) for p in (own[0], *fields, *own[1:])]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            texts = {name: text for name in names if (text := values.pop(name)) is not None}
+            asked = {name: text if name == "budget_bytes" else FIELDS[name].read(text) for name, text in texts.items()}
+            config: Path | None = values.pop("config")
+            if config is not None:
+                asked = {**read_config(config, names), **asked}
+            check_all({name: rule for name, rule in FIELDS.items() if name != "budget_bytes"}, asked)
+            command(asked=asked, **values)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _parameter(name: str, unsaid: str | None) -> inspect.Parameter:
+    """A field as a parameter of a command. Limits are the rule's to check: their words are the same at every door."""
+    rule = FIELDS[name]
+    declared: Any = typer.Argument(metavar=rule.metavar, help=rule.help, show_default=False)
+    if name != "model":
+        default = unsaid or rule.unsaid or (str(DEFAULTS[name]) if DEFAULTS[name] not in (None, "") else "")
+        declared = typer.Option(
+            *_names(name),
+            metavar=rule.metavar or "|".join(rule.choices),
+            help=_help(rule),
+            show_default=default or False,
+            rich_help_panel=None if rule.is_planned else RECIPE_PANEL,
+        )
+    return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[str | None, declared])
+
+
+def _names(name: str) -> list[str]:
+    """`--ema` and `--ema-decay`: every name of a field's option."""
+    return list(dict.fromkeys([option_of(name), "--" + (FIELDS[name].spoken or name).replace("_", "-")]))
+
+
+def _help(rule: Rule) -> str:
+    is_number = rule.kind is not str and rule.spoken != "budget"
+    return f"{rule.help} {rule.limits[0].upper()}{rule.limits[1:]}." if is_number and rule.limits else rule.help

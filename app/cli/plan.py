@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json as json_format
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, cast
 
 import typer
 
 from app.cli import options
+from app.cli.requests import require, run_request
 from app.cli.terminal import Terminal
-
-if TYPE_CHECKING:
-    from s2a_core.requests import RunRequest
+from s2a_core.requests import BATCH_SIZE, PLANNED_FIELDS, RunRequest
 
 
+@options.takes(PLANNED_FIELDS, weights="random ones: bytes do not depend on them")
 def plan(
     ctx: typer.Context,
-    model: options.Model,
-    budget: options.Budget,
-    data: options.DataSource = None,
-    num_classes: Annotated[
-        int | None, typer.Option("--num-classes", min=2, help="Classes, where no --data is given.")
-    ] = None,
-    batch_size: options.BatchSize = 64,
-    adapter: options.Adapter = "auto",
-    objective: options.ObjectiveOption = "accuracy",
-    weights: options.Weights = None,
-    image_size: options.ImageSize = None,
-    precision: options.PrecisionOption = None,
-    device: options.Device = None,
-    seed: options.Seed = 0,
+    asked: options.Asked,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the plan for `s2a train --plan`.")
     ] = None,
@@ -50,40 +38,22 @@ def plan(
     from app.cli.profiles import cached_profile, known_margin, profile_cache
     from s2a_core.outputs.atomic import plain, write_text
     from s2a_core.planning.choice import Candidate, candidates, plan_over
+    from s2a_core.planning.search import Objective
     from s2a_core.planning.trace import predicted_course
     from s2a_core.profiling import Profile
-    from s2a_core.sizes import parse_bytes
 
     if plot is not None:
         check_plot_name(plot)
-    budget_bytes = parse_bytes(budget)
-    wanted = {
-        "adapter": adapter,
-        "weights": weights,
-        "num_classes": num_classes,
-        "image_size": image_size,
-        "precision": precision,
-        "device": device,
-        "data": data,
-    }
+    require(asked, "model", "budget_bytes")
+    request = run_request(asked, profile_cache=profile_cache())
 
     def request_for(candidate: Candidate) -> RunRequest:
-        from app.cli.requests import run_request
-
-        return run_request(
-            model=model,
-            budget=budget,
-            batch_size=batch_size,
-            objective=objective,
-            seed=seed,
-            profile_cache=profile_cache(),
-            **{**wanted, "adapter": candidate.adapter, "precision": candidate.precision},
-        )
+        return replace(request, adapter=candidate.adapter, precision=candidate.precision)
 
     profiles: dict[Candidate, Profile] = {}
 
     def profile_of(candidate: Candidate) -> Profile:
-        known = cached_profile(model, **{**wanted, "adapter": candidate.adapter, "precision": candidate.precision})
+        known = cached_profile(request_for(candidate))
         if known is None:
             from s2a_core import pipeline
 
@@ -92,8 +62,9 @@ def plan(
         return known
 
     made, source = plan_over(
-        candidates(adapter, precision), profile_of, budget_bytes, batch_size, objective,
-        lambda found: int(known_margin(found.device) * budget_bytes),
+        candidates(request.adapter, request.precision), profile_of, request.budget_bytes,
+        request.batch_size or BATCH_SIZE, cast(Objective, request.objective),
+        lambda found: int(known_margin(found.device) * request.budget_bytes),
     )  # fmt: skip
     if verify:
         from s2a_core import pipeline

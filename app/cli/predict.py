@@ -15,6 +15,7 @@ from rich.table import Table
 
 from app.cli import options
 from app.cli.terminal import Terminal
+from s2a_core.requests import FIELDS
 
 if TYPE_CHECKING:
     from s2a_core.inference import Prediction
@@ -37,12 +38,11 @@ def predict(
 ) -> None:
     """Say what the images show, with probabilities. Exit code 2 if a file is no image."""
     terminal: Terminal = ctx.obj
-    from app.cli.requests import check_device
     from s2a_core.errors import InvalidInput
     from s2a_core.inference import find_images, load_run
     from s2a_core.inference import predict as predict_images
 
-    check_device(device)
+    FIELDS["device"].check("device", device)
     paths = find_images(images)
     run = load_run(directory, weights, device)
     predictions = list(predict_images(run, paths, top, batch_size))

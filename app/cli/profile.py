@@ -3,48 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Annotated
 
 import typer
 from rich import box
 from rich.table import Table
 
 from app.cli import options
+from app.cli.requests import require, run_request
 from app.cli.terminal import Terminal
 from s2a_core.sizes import format_bytes
 
+FIELDS = ("model", "adapter", "batch_size", "image_size", "num_classes", "precision", "device", "weights")
+ADAPTER = "bias"
 
-def profile(
-    ctx: typer.Context,
-    model: options.Model,
-    adapter: options.Adapter = "bias",
-    batch_size: options.BatchSize = 4,
-    image_size: options.ImageSize = None,
-    num_classes: Annotated[int, typer.Option("--num-classes", min=2, help="Classes of the head.")] = 1000,
-    precision: options.PrecisionOption = None,
-    device: options.Device = None,
-    weights: options.Weights = None,
-    json: options.Json = False,
-) -> None:
+
+@options.takes(FIELDS, adapter=ADAPTER, weights="random ones: bytes do not depend on them", precision="the device's")
+def profile(ctx: typer.Context, asked: options.Asked, json: options.Json = False) -> None:
     """Measure what each site of MODEL keeps between forward and backward, stored in every way."""
     terminal: Terminal = ctx.obj
-    from app.cli.requests import run_request
+    require(asked, "model")
+    request = run_request({"adapter": ADAPTER, **asked})
     from s2a_core import pipeline
 
-    request = run_request(
-        model=model,
-        adapter=adapter,
-        batch_size=batch_size,
-        image_size=image_size,
-        num_classes=num_classes,
-        precision=precision,
-        device=device,
-        weights=weights,
-    )
     document = pipeline.make_profile(request).to_json()
     terminal.document(document)
     terminal.say(
-        f"[name]{model}[/]  {adapter}, {document.get('precision')}, weights {format_bytes(document['params_bytes'])}, "
+        f"[name]{request.model}[/]  {request.adapter}, {document.get('precision')}, "
+        f"weights {format_bytes(document['params_bytes'])}, "
         f"activations [number]{format_bytes(document['activation_bytes_per_sample'])}[/] per sample, kept exactly"
     )
     terminal.say(_table(document["sites"]))

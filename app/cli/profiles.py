@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from s2a_core.profiling import Profile
+    from s2a_core.requests import RunRequest
 
 
 def profile_cache() -> Path:
@@ -20,13 +21,14 @@ def pairs_file() -> Path:
     return profile_cache().parent / "peak_pairs.jsonl"
 
 
-def cached_profile(model: str, **wanted: Any) -> Profile | None:
+def cached_profile(request: RunRequest) -> Profile | None:
     """The profile of an earlier request like this one; None where there is none or data has to be read."""
-    from s2a_core.profiling.cache import recall, request_mark
+    from s2a_core.profiling.cache import recall
+    from s2a_core.requests import request_mark_of
 
-    if wanted.get("data") is not None:
+    if request.data is not None:
         return None
-    return recall(profile_cache(), request_mark(model, **wanted))
+    return recall(profile_cache(), request_mark_of(request))
 
 
 def known_margin(device: str) -> float:

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli import options
-from app.cli.connection import Key, Url, connect, in_full
+from app.cli.connection import Key, Url, connect, in_full, sent
+from app.cli.requests import require
 from app.cli.terminal import Terminal
 from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
+from s2a_core.requests import PLANNED_FIELDS
 
 LIMIT = 100
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Its id, as `s2a datasets` lists it.")]
@@ -98,34 +100,19 @@ def list_plans(ctx: typer.Context, url: Url = None, key: Key = None, json: optio
     _list(ctx, url, key, "plans", "no plan yet: s2a plans ask s2a_tiny --data digits --budget 16MiB")
 
 
+@options.takes(PLANNED_FIELDS, weights="pretrained ones")
 def ask_plan(
     ctx: typer.Context,
-    model: options.Model,
-    budget: options.Budget,
-    data: options.DataSource = None,
-    num_classes: Annotated[int | None, typer.Option("--num-classes", min=2, metavar="N", help="Without data.")] = None,
-    weights: options.Weights = None,
-    adapter: options.Adapter = "auto",
-    objective: options.ObjectiveOption = "accuracy",
-    batch_size: options.BatchSize = 64,
+    asked: options.Asked,
     wait_s: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for it.")] = 600.0,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,
 ) -> None:
     """Ask for a plan and wait for it; exit code 3 when nothing fits."""
-    request = {
-        "model": model,
-        "budget": budget,
-        "data": data and in_full(data),
-        "num_classes": num_classes,
-        "weights": weights and in_full(weights),
-        "adapter": adapter,
-        "objective": objective,
-        "batch_size": batch_size,
-    }
+    require(asked, "model", "budget_bytes")
     with connect(url, key) as client:
-        found = client.get_plan(client.plan(**request)["id"], wait_s=wait_s)
+        found = client.get_plan(client.plan(**sent(asked))["id"], wait_s=wait_s)
     _plan(ctx.obj, found)
 
 

@@ -6,56 +6,35 @@ import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from app.cli import options
+from app.cli.requests import require, run_request, with_budget
 from app.cli.terminal import Terminal
+from s2a_core.adapters.spec import FULL
 from s2a_core.errors import InvalidInput
-from s2a_core.sizes import format_bytes, parse_bytes
+from s2a_core.requests import FIELDS, starting_adapter, starting_weights
+from s2a_core.sizes import format_bytes
+
+OPTIONS = tuple(name for name in FIELDS if name != "num_classes")  # the data says how many there are
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="DIR", help="Directory for everything the run makes; without it runs/MODEL-DATA-N."
+    ),
+]
 
 
+@options.takes(OPTIONS, epochs="5, more of small data", weights="pretrained ones")
 def train(
     ctx: typer.Context,
-    model: options.Model,
-    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Images, as for `s2a plan`.")],
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            "--budget", metavar="SIZE", help="Memory the job may use: 4GiB, 4GB or bytes; left out, the --plan's."
-        ),
-    ] = None,
-    output: options.Output = None,
-    weights: options.Weights = None,
+    asked: options.Asked,
+    output: Output = None,
     plan: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="Use this plan, from `s2a plan --save`.")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the training images; 5, more of small data.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images per step; 64, or the --plan's.")
-    ] = None,
-    adapter: options.Adapter = "auto",
-    objective: options.ObjectiveOption = "accuracy",
-    image_size: options.ImageSize = None,
-    precision: options.PrecisionOption = None,
-    device: options.Device = None,
-    seed: options.Seed = 0,
-    lr: Annotated[
-        float | None, typer.Option("--lr", min=0.0, help="Learning rate, instead of the adapter's own.")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option("--patience", min=1, help="Stop after so many epochs without a better accuracy.")
-    ] = None,
-    ema: Annotated[
-        float | None, typer.Option("--ema", min=0.0, max=0.99999, help="Decay of an average of the weights to keep.")
-    ] = None,
-    augment: Annotated[
-        Literal["mild", "timm", "none"],
-        typer.Option("--augment", help="mild crops and mirrors; timm adds RandAugment and erasing; none."),
-    ] = "mild",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --output, with its plan.")
     ] = False,
@@ -67,42 +46,29 @@ def train(
     weights (--weights none) are trained in full where no adapter is named: there is nothing to adapt.
     """
     terminal: Terminal = ctx.obj
-    if budget is None and plan is None and not resume:
+    require(asked, "model", "data")
+    if "budget_bytes" not in asked and plan is None and not resume:
         raise InvalidInput("--budget is missing: say how much memory may be used, --budget 4GiB say, or give a --plan")
-    budget_bytes = parse_bytes(budget) if budget is not None else None
     made = _read_plan(plan) if plan is not None else None
+    asked = with_budget(asked)
     if made is not None:
-        budget_bytes, batch_size = budget_bytes or made.budget_bytes, batch_size or made.batch_size
+        asked = {"budget_bytes": made.budget_bytes, "batch_size": made.batch_size, **asked}
+    model = str(asked["model"])
+    if (weights := starting_weights(model, asked.get("weights"), has_plan=plan is not None)) is not None:
+        asked["weights"] = weights
+    if "adapter" not in asked and made is None:
+        asked["adapter"] = starting_adapter(None, weights)
+        if asked["adapter"] == FULL:
+            terminal.note("--weights none: the network is random, so all of it is trained (--adapter full)")
+    output = output or _unused(model, str(asked["data"]), is_resumed=resume)
     from app.cli.profiles import profile_cache
     from app.cli.progress import follower
-    from app.cli.requests import run_request
+
+    request = run_request(asked, output=output, plan=made, resume=resume, profile_cache=profile_cache())
     from s2a_core import pipeline
     from s2a_core.outputs.atomic import plain
 
-    output = output or _unused(model, data, is_resumed=resume)
-    request = run_request(
-        profile_cache=profile_cache(),
-        model=model,
-        data=data,
-        budget_bytes=budget_bytes,
-        output=output,
-        weights=_start(model, weights, has_plan=plan is not None),
-        plan=made,
-        epochs=epochs or _epochs(terminal, data, batch_size),
-        batch_size=batch_size,
-        adapter=_adapter(terminal, weights, adapter, has_plan=plan is not None),
-        objective=objective,
-        image_size=image_size,
-        precision=precision,
-        device=device,
-        seed=seed,
-        lr=lr,
-        patience=patience,
-        ema_decay=ema,
-        augmentation=augment,
-        resume=resume,
-    )
-    with follower(terminal, budget_bytes) as follow:
+    with follower(terminal, request.budget_bytes or None) as follow:
         report = plain(pipeline.run(request, follow))
     terminal.document(report)
     _summary(terminal, report, output)
@@ -115,31 +81,6 @@ def _unused(model: str, data: str, is_resumed: bool) -> Path:
     source = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(data.rstrip("/")).name.split(".")[0]).strip("-.") or "data"
     stem = f"{model.replace('/', '-').replace(':', '-')}-{source}"
     return next(path for n in itertools.count(1) if not (path := Path("runs") / f"{stem}-{n}").exists())
-
-
-def _start(model: str, weights: str | None, has_plan: bool) -> str | None:
-    """Where training starts from: fine-tuning means pretrained weights, where the user says nothing."""
-    return "pretrained" if weights is None and not has_plan and model != "s2a_tiny" else weights
-
-
-def _adapter(terminal: Terminal, weights: str | None, adapter: str, has_plan: bool) -> str:
-    """What is trained: a random network in full, where the user leaves the choice to s2a."""
-    if weights != "none" or adapter != "auto" or has_plan:
-        return adapter
-    terminal.note("--weights none: the network is random, so all of it is trained (--adapter full)")
-    return "full"
-
-
-def _epochs(terminal: Terminal, data: str, batch_size: int | None) -> int:
-    """As many epochs as the size of the dataset asks for. Raises BadDataset."""
-    from s2a_core.datasets import num_training_images
-    from s2a_core.requests import BATCH_SIZE
-    from s2a_core.train.recipe import enough_epochs
-
-    num_train = num_training_images(data)
-    epochs = enough_epochs(num_train, batch_size or BATCH_SIZE)
-    terminal.note(f"{epochs} epochs of {num_train:,} training images")
-    return epochs
 
 
 def _read_plan(path: Path) -> Any:

@@ -12,6 +12,7 @@ import httpx
 
 from app.client import stream, upload
 from app.client.errors import ProblemError, Unreachable, error_of
+from app.client.requests import Requests
 from s2a_core.errors import InvalidInput
 
 Document = dict[str, Any]
@@ -20,7 +21,7 @@ PLANNED = ("ready", "infeasible", "failed")
 TIMEOUT = httpx.Timeout(30.0, read=60.0)
 
 
-class Client:
+class Client(Requests):
     """One service and one key. transport: for tests.
 
     Every method raises the exception of app.errors or s2a_core.errors that the service's problem document names,
@@ -49,10 +50,6 @@ class Client:
         self._http.close()
 
     # jobs
-
-    def submit(self, **request: Any) -> Document:
-        """Queue a job; the keywords are the fields of POST /v1/jobs. A lost answer is asked for again: one job."""
-        return self._make("/v1/jobs", request)
 
     def jobs(self, status: str | None = None) -> Iterator[Document]:
         """Every job, newest first, page by page."""
@@ -101,10 +98,6 @@ class Client:
         return self._call("GET", f"/v1/jobs/{job_id}/artifacts/{name}").content
 
     # plans and profiles
-
-    def plan(self, **request: Any) -> Document:
-        """Ask for a plan; the keywords are the fields of POST /v1/plans."""
-        return self._make("/v1/plans", request)
 
     def plans(self, status: str | None = None) -> Iterator[Document]:
         """Every plan, newest first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from s2a_core.planning import Plan, plan
 from s2a_core.planning.choice import Candidate, candidates, plan_over
 from s2a_core.profiling.cache import recall, remember
 from s2a_core.profiling.types import Profile
-from s2a_core.requests import RunRequest, request_mark_of
+from s2a_core.requests import OBJECTIVES, request_mark_of, request_of
 
 CHECK_S = 120.0  # the longest that the real steps of a plan may be expected to take
-OBJECTIVES = ("accuracy", "balanced", "speed")
 
 
 def work(order: dict[str, Any]) -> Answer:
@@ -87,7 +85,7 @@ def _checked(request: dict[str, Any], chosen: Plan, measured: Profile) -> Plan:
     from s2a_core import pipeline
 
     limit_device(chosen.budget_bytes)
-    return pipeline.check_plan(_run_request(request), chosen, measured).plan
+    return pipeline.check_plan(request_of(request), chosen, measured).plan
 
 
 def _free_bytes(device: str) -> int:
@@ -96,11 +94,6 @@ def _free_bytes(device: str) -> int:
     import torch
 
     return int(torch.cuda.mem_get_info(device)[0])
-
-
-def _run_request(request: dict[str, Any]) -> RunRequest:
-    known = {field.name for field in dataclasses.fields(RunRequest)}
-    return RunRequest(**{name: value for name, value in request.items() if name in known and value is not None})
 
 
 def _smallest(measuring: _Profiles, error: InfeasibleBudget, objective: str) -> tuple[dict[str, Any] | None, Profile]:
@@ -114,7 +107,7 @@ def _smallest(measuring: _Profiles, error: InfeasibleBudget, objective: str) -> 
 
 def _profile(request: dict[str, Any], folder: Path) -> tuple[Profile, bool]:
     """(the profile of a request, whether it was there already)."""
-    asked = _run_request(request)
+    asked = request_of(request)
     mark = request_mark_of(asked)
     known = recall(folder, mark)
     if known is not None:

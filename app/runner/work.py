@@ -13,6 +13,7 @@ from typing import Any
 from app.runner.link import Link, Refused
 from app.runner.reservation import DEVICE, give_back, limit_device
 from s2a_core.errors import OutOfMemory, S2AError, StaleProfile
+from s2a_core.requests import request_of
 from s2a_core.train.types import PauseTraining
 
 ARTIFACTS = (
@@ -25,6 +26,7 @@ ARTIFACTS = (
     "README.md",
 )
 CHECKPOINT, REPORT = "checkpoint.pt", "report.json"
+SERVICE_FIELDS = ("dataset",)  # of a job's request, the service's own: the id of what `data` is the folder of
 Ended = tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]
 
 
@@ -54,13 +56,13 @@ def run(link: Link, output: Path) -> Ended:
         limit_device(link.reserved_bytes)
         wanted = options(job, output)
         try:
-            report = pipeline.run(pipeline.RunRequest(**wanted), lambda event: tell(link, output, plain(event)))
+            report = pipeline.run(request_of(wanted), lambda event: tell(link, output, plain(event)))
         except StaleProfile:
             if not wanted["resume"]:
                 raise
             # The plan of the first attempt is not one of this device: begin again with a plan that is.
             again = {**wanted, "plan": None, "resume": False}
-            report = pipeline.run(pipeline.RunRequest(**again), lambda event: tell(link, output, plain(event)))
+            report = pipeline.run(request_of(again), lambda event: tell(link, output, plain(event)))
         return succeeded(link, output, plain(report))
     except (Refused, TimeoutError, PauseTraining):
         raise
@@ -107,11 +109,9 @@ def out_of_memory(error: BaseException, cap_bytes: int) -> Ended:
 
 def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
     """What RunRequest is made of. A later attempt goes on from a checkpoint, with the plan that is kept beside it."""
-    from s2a_core import pipeline
     from s2a_core.planning import Plan
 
-    known = pipeline.RunRequest.__dataclass_fields__
-    wanted = {k: v for k, v in job["request"].items() if k in known and v is not None}
+    wanted = {k: v for k, v in job["request"].items() if k not in SERVICE_FIELDS and v is not None}
     if job.get("is_tightened"):
         wanted.pop("plan", None)  # it is for the whole budget
     if isinstance(wanted.get("plan"), Mapping):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from app.text import refusals
+from s2a_core.errors import InvalidInput, UnknownField
+from s2a_core.fields import nearest
+from s2a_core.requests import DEFAULTS, FIELDS
 
 MAX_BYTES = 2**60
 
@@ -44,8 +48,23 @@ Time = Annotated[float, Field(description="Unix seconds.", examples=[1767225600.
 Bytes = Annotated[int, Field(ge=0, description="Bytes.", examples=[536870912])]
 
 
+def declared(name: str, words: str = "", default: Any = None) -> Any:
+    """A field of a run's request as pydantic's: limits and help of its rule; words: what only a service adds."""
+    rule = FIELDS[name]
+    unsaid = rule.unsaid or (str(DEFAULTS[name]) if DEFAULTS.get(name) not in (None, "") else "")
+    left_out = f"Left out: {unsaid}." if unsaid and default is None else ""
+    description = " ".join(part for part in (rule.help, words, left_out) if part)
+    if rule.kind is not str:
+        return Field(default, description=description, ge=rule.minimum, gt=rule.above, le=rule.maximum)
+    shortest, longest = (None if limit is None else int(limit) for limit in (rule.minimum, rule.maximum))
+    return Field(default, description=description, min_length=shortest, max_length=longest)
+
+
 class Request(BaseModel):
-    """A body; what is not known in it is refused, and so is text, anywhere in it, that cannot be stored."""
+    """A body. Text in it that cannot be stored is refused, and so is what is not known, with the nearest name.
+
+    Limits have the words they have at every other door.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,6 +78,31 @@ class Request(BaseModel):
         if wrong:
             raise ValidationError.from_exception_data(cls.__name__, wrong)
         return given
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, given: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return check(given)
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(cls.__name__, [_line(cls, e) for e in error.errors()]) from None
+
+
+def _line(kind: type[BaseModel], error: ErrorDetails) -> InitErrorDetails:
+    """An error of validation with what a request would say of the same field and value."""
+    message, place = error["msg"], error["loc"]
+    if error["type"] == "unstorable":
+        pass
+    elif error["type"] == "extra_forbidden" and len(place) == 1:
+        known = list(kind.model_fields)
+        message = UnknownField(str(place[0]), nearest(str(place[0]), known), "the request", known).message
+    elif len(place) == 1 and place[0] in kind.model_fields and (rule := FIELDS.get(str(place[0]))):
+        try:
+            rule.check(str(place[0]), rule.read(error["input"]))
+        except InvalidInput as refusal:
+            message = refusal.message
+    type_ = PydanticCustomError(error["type"], message.replace("{", "{{").replace("}", "}}"))
+    return InitErrorDetails(type=type_, loc=place, input=error["input"])
 
 
 class Reason(BaseModel):

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from app.schemas.fields import Budget, Label, Labels, Page, Reason, Request, Time
-from s2a_core.adapters.spec import HELP as ADAPTER_HELP
+from app.schemas.fields import Budget, Label, Labels, Page, Reason, Request, Time, declared
+from s2a_core.requests import FIELDS, PLANNED_FIELDS, filled
 from s2a_core.sizes import parse_bytes
 
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
@@ -16,61 +16,58 @@ Objective = Literal["accuracy", "speed", "balanced"]
 EXAMPLE: JsonDict = {"model": "vit_base_patch16_224", "data": "digits", "budget": "4GiB", "weights": "pretrained"}
 
 
-WORDS = {
-    "model": "A timm name, or `s2a_tiny`, the small ViT that ships with s2a. `GET /v1/models?q=` finds names.",
-    "data": "A dataset's id, `digits`, `torchvision:NAME`, `hf:owner/name`, or an absolute path on the service's disk.",
-    "weights": "`pretrained` where it is left out, `none` for random ones, or a safetensors file of the service.",
-    "adapter": f"What is trained: {ADAPTER_HELP}",
-    "objective": "What to optimise inside the budget: the gradient's error, the step's time, or both.",
-    "batch_size": "Images per optimizer step. How many are in memory at once is the plan's choice.",
-    "image_size": "Pixels; the model's own size where it is left out.",
-    "precision": "The plan's choice where it is left out.",
-    "device": "Any kind of device where it is left out.",
-}
+class PlannedFields(Request):
+    """What a plan depends on; every field may be left out."""
+
+    data: str | None = declared("data", "Also a dataset's id; a directory is an absolute path on the service's disk.")
+    weights: str | None = declared("weights", "Left out: pretrained. A file is one of the service's machine.")
+    adapter: str | None = declared("adapter")
+    objective: Objective | None = declared("objective")
+    batch_size: int | None = declared("batch_size")
+    image_size: int | None = declared("image_size")
+    precision: Literal["fp32", "bf16"] | None = declared("precision")
+    device: Literal["cpu", "cuda"] | None = Field(
+        None, description="A kind of device; which one is the queue's choice. Left out: any kind."
+    )
+    seed: int | None = declared("seed")
+    ema_decay: float | None = declared("ema_decay")
+
+    def said(self, *others: str) -> dict[str, Any]:
+        """What was said of a run, by field; others: fields that are not a run's."""
+        return self.model_dump(exclude={"budget", *others}, exclude_none=True)
 
 
-class PlanRequest(Request):
+class PlanRequest(PlannedFields):
     """What to plan: a model and a budget, and data or a number of classes."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
-    model: str = Field(min_length=1, max_length=200, description=WORDS["model"])
+    model: str = declared("model", "`GET /v1/models?q=` finds names.", ...)
     budget: Budget
-    data: str | None = Field(None, min_length=1, max_length=1000, description=WORDS["data"])
-    num_classes: int | None = Field(None, ge=2, le=1_000_000)
-    weights: str | None = Field(None, max_length=1000, description=WORDS["weights"])
-    adapter: str = Field("auto", max_length=100, description=WORDS["adapter"])
-    objective: Objective = Field("accuracy", description=WORDS["objective"])
-    batch_size: int = Field(64, ge=1, le=65536, description=WORDS["batch_size"])
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    image_size: int | None = Field(None, ge=8, le=4096, description=WORDS["image_size"])
-    precision: Literal["fp32", "bf16"] | None = Field(None, description=WORDS["precision"])
-    device: Literal["cpu", "cuda"] | None = Field(None, description=WORDS["device"])
+    num_classes: int | None = declared("num_classes")
 
     @property
     def budget_bytes(self) -> int:
         """The budget; BadBudget when it cannot be read."""
         return parse_bytes(self.budget)
 
+    def run_request(self) -> dict[str, Any]:
+        """What is to be planned, with the values that hold where nothing was said."""
+        return filled(self.said(), PLANNED_FIELDS)
 
-class JobRequest(Request):
+
+class JobRequest(PlannedFields):
     """What to fine-tune on what within how much memory: everything here, or a plan and what it leaves open."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE, {"plan": "plan_0123456789ab"}]})
 
     plan: str | None = Field(None, max_length=100, description="The id of a plan that is ready.")
-    model: str | None = Field(None, min_length=1, max_length=200, description=WORDS["model"])
-    data: str | None = Field(None, min_length=1, max_length=1000, description=WORDS["data"])
+    model: str | None = declared("model", "`GET /v1/models?q=` finds names.")
     budget: Budget | None = None
-    weights: str | None = Field(None, max_length=1000, description=WORDS["weights"])
-    adapter: str | None = Field(None, max_length=100, description=WORDS["adapter"])
-    objective: Objective | None = Field(None, description=WORDS["objective"])
-    batch_size: int | None = Field(None, ge=1, le=65536, description=WORDS["batch_size"])
-    epochs: int = Field(3, ge=1, le=10000)
-    seed: int | None = Field(None, ge=0, le=2**31 - 1)
-    image_size: int | None = Field(None, ge=8, le=4096, description=WORDS["image_size"])
-    precision: Literal["fp32", "bf16"] | None = Field(None, description=WORDS["precision"])
-    device: Literal["cpu", "cuda"] | None = Field(None, description=WORDS["device"])
+    epochs: int | None = declared("epochs")
+    lr: float | None = declared("lr")
+    patience: int | None = declared("patience")
+    augmentation: Literal["mild", "timm", "none"] | None = declared("augmentation")
     priority: Literal["low", "normal", "high"] = "normal"
     name: Label = ""
     metadata: Labels = Field(default_factory=dict, description="Up to 16 labels of your own.")
@@ -89,10 +86,8 @@ class JobRequest(Request):
 
     def run_request(self) -> dict[str, Any]:
         """What a run is asked for, with the values that hold where nothing was said."""
-        found = self.model_dump(exclude={"plan", "budget", "priority", "name", "metadata"}, exclude_none=True)
-        adapter = "full" if self.weights == "none" else "auto"  # in a random network there is nothing to adapt
-        defaults = {} if self.plan else {"adapter": adapter, "objective": "accuracy", "batch_size": 64, "seed": 0}
-        return {**defaults, **found}
+        names = [name for name in FIELDS if self.plan is None or name not in PLANNED_FIELDS]
+        return filled(self.said("plan", "priority", "name", "metadata"), names)
 
 
 class Phase(BaseModel):
@@ -109,7 +104,7 @@ JOB_EXAMPLE: JsonDict = {
     "metadata": {"owner": "ana"},
     "status": "queued",
     "priority": "normal",
-    "request": {**EXAMPLE, "adapter": "auto", "objective": "accuracy", "batch_size": 64, "epochs": 3, "seed": 0},
+    "request": {**EXAMPLE, "adapter": "auto", "objective": "accuracy", "batch_size": 64, "seed": 0},
     "plan_id": None,
     "device": None,
     "budget_bytes": 4294967296,

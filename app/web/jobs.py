@@ -12,7 +12,7 @@ from app.api.dependencies import Wired
 from app.errors import NotFound
 from app.schemas.jobs import JobRequest
 from app.services.keys import Caller
-from app.web.forms import ADAPTERS, DEFAULTS, OBJECTIVES, read
+from app.web.forms import ADAPTERS, DEFAULTS, EPOCHS, JOB_INPUTS, OBJECTIVES, RECIPE_INPUTS, read
 from app.web.rendering import page
 from app.web.visitors import OwnForm, PageRoute, SignedIn
 from s2a_core.errors import S2AError
@@ -82,6 +82,8 @@ def job_form(
         plan=plan,
         adapters=ADAPTERS,
         objectives=OBJECTIVES,
+        epochs=EPOCHS,
+        inputs=RECIPE_INPUTS if plan else JOB_INPUTS,
     )
 
 

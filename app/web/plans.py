@@ -14,16 +14,17 @@ from app.api.dependencies import Wired
 from app.schemas.jobs import PlanRequest
 from app.services.keys import Caller
 from app.web import charts
-from app.web.forms import ADAPTERS, DEFAULTS, OBJECTIVES, read
+from app.web.forms import ADAPTERS, DEFAULTS, OBJECTIVES, PLAN_INPUTS, read
 from app.web.rendering import page
 from app.web.visitors import OwnForm, PageRoute, SignedIn
 from s2a_core.errors import S2AError
 from s2a_core.planning.memory import course, fixed_parts
 from s2a_core.profiling.types import Profile
+from s2a_core.requests import PLANNED_FIELDS
 from s2a_core.storage import Storage
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-KEPT = ("model", "data", "weights", "adapter", "objective", "batch_size", "seed", "image_size", "precision", "device")
+REPEATED = tuple(name for name in PLANNED_FIELDS if name != "budget_bytes")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Group:
 @router.get("/plans")
 def plans_page(request: Request, wired: Wired, found: SignedIn, data: str = "", budget: str = "") -> Response:
     """The form and the plans made so far."""
-    asked = {name: request.query_params[name] for name in KEPT if name in request.query_params}
+    asked = {name: request.query_params[name] for name in REPEATED if name in request.query_params}
     values = {**DEFAULTS, **asked, **({"budget": budget} if budget else {})}
     return _form(request, wired, found.caller, values, {})
 
@@ -49,8 +50,7 @@ def create_plan(request: Request, wired: Wired, found: SignedIn, fields: OwnForm
     body, errors = read(PlanRequest, fields)
     if body is not None:
         try:
-            asked = body.model_dump(exclude={"budget"}, exclude_none=True)
-            plan = wired.plans.ask(found.caller, asked, body.budget_bytes)
+            plan = wired.plans.ask(found.caller, body.run_request(), body.budget_bytes)
             return RedirectResponse(f"/plans/{plan['id']}", 303)
         except S2AError as error:
             errors = {"budget" if error.code == "bad_budget" else "": error.message}
@@ -70,6 +70,7 @@ def _form(
         plans=wired.plans.listed(caller, None, 20, None)["items"],
         adapters=ADAPTERS,
         objectives=OBJECTIVES,
+        inputs=PLAN_INPUTS,
     )
 
 
@@ -78,7 +79,7 @@ def plan_page(request: Request, wired: Wired, found: SignedIn, plan_id: str) -> 
     """One plan."""
     plan = wired.plans.get(found.caller, plan_id)
     made = plan["plan"]
-    repeat = {name: plan["request"].get(name) for name in KEPT if plan["request"].get(name) is not None}
+    repeat = {name: plan["request"].get(name) for name in REPEATED if plan["request"].get(name) is not None}
     return page(
         request,
         "plan.html",

@@ -15,6 +15,7 @@ from s2a_core.datasets import ImageDataset
 from s2a_core.datasets.images import UnreadableImage
 from s2a_core.outputs.atomic import plain
 from s2a_core.outputs.thumbnails import thumbnail
+from s2a_core.requests import FIELDS, option_of
 
 VERSION = 1
 _MAX_MISTAKES = 24
@@ -62,22 +63,6 @@ _FROM_PLAN = (
     "mean_bits",
     "budget_bytes",
 )
-# Fields of a request, by their options of `s2a train`.
-_OPTIONS = {
-    "--weights": "weights",
-    "--adapter": "adapter",
-    "--objective": "objective",
-    "--batch-size": "batch_size",
-    "--epochs": "epochs",
-    "--seed": "seed",
-    "--image-size": "image_size",
-    "--precision": "precision",
-    "--device": "device",
-    "--lr": "lr",
-    "--patience": "patience",
-    "--ema": "ema_decay",
-    "--augment": "augmentation",
-}
 
 
 def report_document(
@@ -134,7 +119,7 @@ def command_line(request: Any) -> str | None:
     if not (model and data and budget):
         return None
     words = ["s2a", "train", str(model), "--data", str(data), "--budget", str(budget)]
-    values = {option: _of(request, name) for option, name in _OPTIONS.items()}
+    values = {option_of(name): _of(request, name) for name in FIELDS if name not in ("model", "data", "budget_bytes")}
     output, has_plan = str(_of(request, "output") or "OUT"), _of(request, "plan") is not None
     if has_plan:
         values["--plan"] = f"{output}/plan.json"

@@ -13,11 +13,11 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from s2a_core.errors import InvalidInput
+from s2a_core.requests import AUGMENTATIONS
 
 Transform = Callable[[Image.Image], Tensor]
 _MODES = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
-MILD, TIMM = "mild", "timm"
-AUGMENTATIONS = (MILD, TIMM, "none")
+MILD, TIMM = AUGMENTATIONS[:2]
 _SMALL = 64  # below this, a random crop of a fraction of the image loses what is on it
 
 

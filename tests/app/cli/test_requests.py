@@ -1,20 +1,52 @@
-"""Options become a request; wrong ones are refused first."""
+"""What was said becomes a request; wrong values are refused first."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
-from app.cli.requests import check_device, run_request
-from s2a_core.errors import InvalidInput
+from app.cli.requests import read_config, require, run_request
+from s2a_core.errors import InvalidInput, UnknownField
+from s2a_core.requests import FIELDS
 
 
-def test_options_become_a_request() -> None:
-    request = run_request(model="s2a_tiny", budget="1GiB", epochs=None)
-    assert (request.budget_bytes, request.epochs) == (2**30, 5)
+def test_what_was_said_becomes_a_request() -> None:
+    request = run_request({"model": "s2a_tiny", "budget_bytes": "1GiB"}, resume=True)
+    assert (request.budget_bytes, request.epochs, request.resume) == (2**30, None, True)
     with pytest.raises(InvalidInput, match="cpu or cuda"):
-        run_request(model="m", device="tpu")
+        run_request({"model": "m", "device": "tpu"})
 
 
-@pytest.mark.parametrize("name", ["", "tpu", "cuda:", "cuda:x", "cuda:-1", "cpu cuda"])
-def test_only_a_cpu_and_gpus_are_devices(name: str) -> None:
-    check_device("cuda:1")
-    with pytest.raises(InvalidInput, match="cpu or cuda"):
-        check_device(name)
+def test_what_a_command_needs_is_asked_for_with_an_example() -> None:
+    require({"model": "m", "budget_bytes": "1GiB"}, "model", "budget_bytes")
+    with pytest.raises(InvalidInput, match=r"--budget is missing: say it, --budget 4GiB say"):
+        require({"model": "m"}, "model", "budget_bytes")
+    with pytest.raises(InvalidInput, match="MODEL is missing"):
+        require({}, "model")
+
+
+def test_a_file_of_fields_is_read_as_options_are(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("model: resnet18\nbudget: 268435456\nlr: 1e-4\nepochs: 3\nnum_classes:\n")
+    assert read_config(path, FIELDS) == {"model": "resnet18", "budget_bytes": "268435456", "lr": 1e-4, "epochs": 3}
+    assert read_config(path, ("model",)) == {"model": "resnet18"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epohcs: 3", "has no field 'epohcs'; did you mean epochs"),
+        ("budget_bytes: 3", "did you mean budget"),
+        ("- model", "holds no fields"),
+        ("model: [", "cannot be read as YAML"),
+    ],
+)
+def test_a_file_that_says_something_else_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=words) as refused:
+        read_config(path, FIELDS)
+    assert isinstance(refused.value, UnknownField) == ("did you mean" in words)
+    with pytest.raises(InvalidInput, match=r"missing\.yaml"):
+        read_config(tmp_path / "missing.yaml", FIELDS)

@@ -8,8 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
-from app.cli.terminal import Terminal
-from app.cli.train import _adapter, _start, _unused
+from app.cli.train import _unused
 from s2a_core import pipeline
 from s2a_core.errors import InvalidInput
 from s2a_core.outputs.atomic import write_json
@@ -24,21 +23,18 @@ def test_help_names_the_json_option() -> None:
     assert "json" in result.stdout
 
 
-def test_training_starts_from_pretrained_weights_unless_told_otherwise() -> None:
-    assert _start("resnet18", None, has_plan=False) == "pretrained"
-    assert _start("resnet18", None, has_plan=True) is None
-    assert _start("resnet18", "none", has_plan=False) == "none"
-    assert _start("s2a_tiny", None, has_plan=False) is None
-
-
-def test_a_random_network_is_trained_in_full_unless_an_adapter_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = Terminal(is_json=False)
-    assert _adapter(terminal, "none", "auto", has_plan=False) == "full"
-    assert "--adapter full" in capsys.readouterr().err
-    assert _adapter(terminal, "none", "bias", has_plan=False) == "bias"
-    assert _adapter(terminal, "none", "auto", has_plan=True) == "auto"
-    assert _adapter(terminal, "pretrained", "auto", has_plan=False) == "auto"
-    assert capsys.readouterr().err == ""
+def test_a_random_network_is_trained_in_full_unless_an_adapter_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[RunRequest] = []
+    monkeypatch.setattr(pipeline, "run", lambda request, follow: asked.append(request) or {})
+    words = ["train", "resnet18", "--data", "digits", "--budget", "1GiB"]
+    for more in ([], ["--weights", "none"], ["--weights", "none", "--adapter", "bias"]):
+        result = CliRunner().invoke(app, [*words, *more])
+        assert result.exit_code == 0, result.output
+        assert ("--adapter full" in result.output) == (asked[-1].adapter == "full")
+    assert [(r.weights, r.adapter) for r in asked] == [("pretrained", "auto"), ("none", "full"), ("none", "bias")]
 
 
 def test_a_budget_or_a_plan_has_to_be_given() -> None:

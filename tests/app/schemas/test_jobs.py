@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from app.schemas.jobs import JobRequest
+from app.schemas.jobs import JobRequest, PlanRequest
 
 
 def test_budgets_are_text_or_bytes() -> None:
@@ -17,3 +17,11 @@ def test_budgets_are_text_or_bytes() -> None:
 def test_what_is_not_allowed_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         JobRequest.model_validate({"model": "m", "data": "d", "budget": 1, **wrong})
+
+
+def test_what_was_left_out_has_the_one_default() -> None:
+    plan = PlanRequest(model="m", budget=1).run_request()
+    assert plan == {"model": "m", "adapter": "auto", "objective": "accuracy", "batch_size": 64, "seed": 0}
+    job = JobRequest(model="m", data="d", budget=1, weights="none").run_request()
+    assert job == {**plan, "data": "d", "weights": "none", "adapter": "full", "augmentation": "mild"}
+    assert JobRequest(plan="plan_1", epochs=2).run_request() == {"augmentation": "mild", "epochs": 2}
