@@ -118,7 +118,7 @@ def _checked(row: Exported, name: str, size: int, work: Path) -> Exported:
 
 def difference(actual: Tensor, expected: Tensor) -> float:
     """Largest difference over the largest expected value."""
-    return float((actual - expected).abs().max() / expected.abs().max())
+    return float((actual - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
 
 
 def table(rows: Iterable[Exported]) -> str:

@@ -66,6 +66,8 @@ def load_model(
                 "or --weights none to begin with random ones"
             ) from error
         raise InvalidInput(f"{name} cannot be made: {reason}") from error
+    if num_classes is not None and not hasattr(model, "get_classifier"):
+        raise InvalidInput(f"{name} is an encoder without a classifier: choose a model that classifies images")
     if weights not in (None, "none", "pretrained"):
         load_weights(model, Path(str(weights)), name, {**arguments, **options} if arguments else None)
     elif is_pretrained and num_classes not in (None, _own_classes(model)):
@@ -188,7 +190,8 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 def _head_names(model: nn.Module) -> set[str]:
     """State-dict names below the classifier(s) timm knows for this model."""
-    classifier: Any = model.get_classifier()  # type: ignore[operator]
+    find: Any = getattr(model, "get_classifier", lambda: ())  # encoders have none
+    classifier = find()
     heads = set(classifier if isinstance(classifier, (list, tuple)) else [classifier])
     prefixes = [name for name, module in model.named_modules() if module in heads and name]
     return {k for k in model.state_dict() if any(k == p or k.startswith(p + ".") for p in prefixes)}

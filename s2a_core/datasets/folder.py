@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s2a_core.datasets.images import is_image_file
+from s2a_core.datasets.split_names import TRAIN_WORDS, look_alike, rank, split_role
 from s2a_core.datasets.types import Sample
 from s2a_core.names import distinct, printable
 
@@ -33,8 +36,6 @@ IMAGE_SUFFIXES = frozenset(
         ".ico",
     ]
 )
-TRAIN_NAMES = ("train", "training")
-VAL_NAMES = ("val", "valid", "validation", "test", "testing", "eval")
 
 
 @dataclass
@@ -50,31 +51,101 @@ class Listing:
 
 
 def list_folder(directory: Path) -> Listing:
-    """Classes and files of `directory`: CLASS/IMAGE, or {train,val}/CLASS/IMAGE, alone or under one more directory."""
+    """Classes and files of `directory`: CLASS/IMAGE, or {train,val}/CLASS/IMAGE, alone or under one more directory.
+
+    Parts may have any usual name: train, test, seg_train, Training Images, val2017.
+    """
     root = _descend(directory)
-    folders = {entry.name.lower(): Path(entry.path) for entry in _entries(root) if entry.is_dir()}
-    others = [folders[name].name for name in folders if name not in TRAIN_NAMES + VAL_NAMES]
-    train_root = next((folders[name] for name in TRAIN_NAMES if name in folders), None)
-    if train_root and others and not any(entry.is_dir() for entry in _entries(train_root)):
-        train_root = None  # a class of that name among others: it holds images and no classes
-    val_root = next((folders[name] for name in VAL_NAMES if name in folders), None) if train_root else None
     listing = Listing(root)
-    if train_root and others:
-        shown = printable(", ".join(others[:5])) + _more(others, 5)
-        listing.warnings.append(f"directories beside the splits are not used: {shown}")
-    names = [entry.name for entry in _entries(train_root or root) if entry.is_dir()]
-    listing.classes = distinct(map(printable, names))
-    labels = {name: label for label, name in enumerate(names)}
-    listing.train = list(_samples(listing, labels, train_root or root))
+    train_root, val_root = _parts(listing, root)
+    names = [entry.name for entry in _entries(train_root) if is_directory(entry)]
+    labels = _labels(listing, train_root, names)
+    listing.train = list(_samples(listing, labels, train_root))
     if not listing.classes:
         listing.problems.append(_no_classes(directory, listing))
         return listing
     if val_root is not None:
-        unknown = [e.name for e in _entries(val_root) if e.is_dir() and e.name not in labels]
+        inside = [entry.name for entry in _entries(val_root) if is_directory(entry)]
+        unknown = [name for name in inside if _composed(name) not in labels]
         listing.problems += [f"{_name(root, val_root / n)}: no such class in the training part" for n in unknown]
         listing.val = list(_samples(listing, labels, val_root))
-    _check_classes(listing, labels, train_root or root, val_root)
+    _check_classes(listing, labels, train_root, val_root)
     return listing
+
+
+def image_files(directory: Path) -> Iterator[Path]:
+    """Every file below a directory that is an image by its suffix, sorted by name; hidden ones are passed over."""
+    return (path for path in _files(directory, []) if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _parts(listing: Listing, root: Path) -> tuple[Path, Path | None]:
+    """(directory of the training classes, directory of the validation classes or None), with what is to be said."""
+    folders = [entry.name for entry in _entries(root) if is_directory(entry)]
+    children = {name: {e.name for e in _entries(_descend(root / name)) if is_directory(e)} for name in folders}
+    # A class called `train` among others holds images and no classes.
+    only_parts = all(split_role(name) for name in folders)
+    training = sorted((n for n in folders if split_role(n) == "train" and (children[n] or only_parts)), key=rank)
+    if not any(split_role(name) in ("val", "other") for name in folders):
+        training = [n for n in training if n.lower() in TRAIN_WORDS or len(folders) == 1]  # else a class: model train
+    if not training:
+        _check_for_parts(listing, root, children)
+        return root, None
+    chosen, *rest = training
+    if rest:
+        listing.problems.append(
+            f"several directories look like the training part: {printable(', '.join(training))}; leave one, or give "
+            "--data its path"
+        )
+    parts = sorted((name for name in folders if split_role(name) == "val"), key=rank)
+    val = next((name for name in parts if children[name]), None)
+    others = [name for name in folders if name not in (chosen, val)]
+    unlabelled = [name for name in others if name in parts and any(image_files(root / name))]
+    others = [name for name in others if name not in unlabelled]
+    for name in unlabelled:
+        reason = "" if children[name] else " (its images lie in no class directory, so they have no labels)"
+        listing.warnings.append(f"{printable(name)}/ is not used{reason}")
+    if others:
+        shown = printable(", ".join(others[:5])) + _more(others, 5)
+        listing.warnings.append(f"directories beside the splits are not used: {shown}")
+    return _descend(root / chosen), None if val is None else _descend(root / val)
+
+
+def _check_for_parts(listing: Listing, root: Path, children: dict[str, set[str]]) -> None:
+    """Directories with the same subdirectories are parts of a dataset rather than its classes."""
+    alike = look_alike(children)
+    if not alike:
+        return
+    inside = printable(", ".join(sorted(children[alike[0]])[:3]))
+    shown = printable(", ".join(alike[:5])) + _more(alike, 5)
+    if any(split_role(name) for name in alike):
+        listing.problems.append(
+            f"{shown} look like parts of one dataset and not like classes: they hold the same directories ({inside}); "
+            "name them train and val, or give --data one of them"
+        )
+    else:
+        listing.warnings.append(f"{shown} are taken as classes although they hold the same directories ({inside})")
+
+
+def _labels(listing: Listing, part: Path, names: list[str]) -> dict[str, int]:
+    """Label of each class by the composed (NFC) form of its directory's name; fills `listing.classes`."""
+    labels: dict[str, int] = {}
+    folded: dict[str, str] = {}
+    for name in names:
+        if (form := _composed(name)) in labels:
+            listing.problems.append(
+                f"{_name(listing.root, part / name)}: two directories spell this class in different Unicode forms "
+                "(composed and decomposed accents): put their images into one"
+            )
+            continue
+        if (other := folded.setdefault(form.casefold().strip(), name)) != name:
+            listing.warnings.append(f"classes {printable(other)} and {printable(name)} differ by case or spaces only")
+        labels[form] = len(labels)
+    listing.classes = distinct(map(printable, labels))
+    return labels
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_classes(listing: Listing, labels: dict[str, int], train_root: Path, val_root: Path | None) -> None:
@@ -98,17 +169,24 @@ def _samples(listing: Listing, labels: dict[str, int], part: Path) -> Iterator[S
     """Images of one part (the directory that holds the classes), sorted by name. labels: directory name -> label."""
     loose: list[str] = []
     other: list[str] = []
+    bare: list[str] = []
     for entry in _entries(part):
-        if not entry.is_dir():
+        if not is_directory(entry):
             is_image = Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
             (loose if is_image else other).append(_name(listing.root, Path(entry.path)))
-        elif entry.name in labels:
-            for path in _files(Path(entry.path)):
+        elif (label := labels.get(_composed(entry.name))) is not None:
+            for path in _files(Path(entry.path), loops := []):
                 name = _name(listing.root, path)
                 if path.suffix.lower() in IMAGE_SUFFIXES:
-                    yield Sample(name, path, labels[entry.name])
+                    yield Sample(name, path, label)
                 else:
-                    other.append(name)
+                    (bare if not path.suffix and is_image_file(path) else other).append(name)
+            listing.problems += [f"{_name(listing.root, path)}: is a link to a directory around it" for path in loops]
+    if bare:
+        listing.problems.append(
+            f"{len(bare)} file(s) are images without a suffix such as .jpg, by which images are known: rename "
+            f"{', '.join(bare[:3])}{_more(bare, 3)}"
+        )
     if loose:
         listing.warnings.append(
             f"{len(loose)} image(s) beside the class directories are not used: {', '.join(loose[:3])}"
@@ -131,10 +209,10 @@ def _descend(directory: Path) -> Path:
     """Through directories that hold nothing but one directory of directories, as archives often do."""
     while True:
         entries = list(_entries(directory))
-        only = Path(entries[0].path) if len(entries) == 1 and entries[0].is_dir() else None
-        if only is None or not any(entry.is_dir() for entry in _entries(only)):
+        only = Path(entries[0].path) if len(entries) == 1 and is_directory(entries[0]) else None
+        if only is None or not any(is_directory(entry) for entry in _entries(only)):
             return directory
-        if only.name.lower() in TRAIN_NAMES:
+        if split_role(only.name) == "train" and split_role(directory.name) != "train":
             return directory
         directory = only
 
@@ -145,10 +223,23 @@ def _entries(directory: Path) -> list[os.DirEntry[str]]:
         return sorted((e for e in found if not _is_hidden(e.name)), key=lambda entry: entry.name)
 
 
-def _files(directory: Path) -> Iterator[Path]:
+def is_directory(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a directory, or a link to one; False for a link that leads back to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _files(directory: Path, loops: list[Path], above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Files below a directory; a link to a directory around it goes to `loops` instead of being followed for ever."""
+    real = directory.resolve()
+    if real in above:
+        loops.append(directory)
+        return
     for entry in _entries(directory):
-        if entry.is_dir():
-            yield from _files(Path(entry.path))
+        if is_directory(entry):
+            yield from _files(Path(entry.path), loops, (*above, real))
         else:
             yield Path(entry.path)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from s2a_core.datasets.images import is_wide
 from s2a_core.errors import BadDataset
 from s2a_core.names import distinct
 
@@ -168,7 +169,9 @@ def _write(name: str, parts: Mapping[str, _Part], classes: list[str], final: Pat
                     continue
                 directory = target / part / names[int(label)]
                 directory.mkdir(parents=True, exist_ok=True)
-                if min(image.size) <= _PNG_BELOW_SIDE:
+                if is_wide(image):  # nothing is lost before the range of the whole dataset is known
+                    image.save(directory / f"{number:07d}.tif")
+                elif min(image.size) <= _PNG_BELOW_SIDE:
                     image.save(directory / f"{number:07d}.png")
                 else:
                     image.convert("RGB").save(directory / f"{number:07d}.jpg", quality=95)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_low
 
-from s2a_core.datasets.images import ImageFacts, UnreadableImage, check_image
+from s2a_core.datasets.images import ImageFacts, Ranges, UnreadableImage, check_image, common_ranges
 from s2a_core.datasets.types import Sample
 
 # Up to this many bytes of files every image is decoded in full; above, headers and file ends are checked.
@@ -28,6 +28,7 @@ class Inspection:
     warnings: list[str] = field(default_factory=list)
     sides: dict[str, int] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""
 
@@ -48,7 +49,8 @@ def inspect_samples(samples: Sequence[Sample]) -> Inspection:
     found.groups = _equal_files(samples, sizes)
     found.modes = dict(Counter(fact.mode for fact in facts).most_common())
     found.sides = _sides(facts)
-    found.warnings = _remarks(facts)
+    found.ranges = common_ranges(fact.values for fact in facts if fact.values is not None)
+    found.warnings = _remarks(facts, found.ranges)
     found.fingerprint = _fingerprint(samples, sizes)
     return found
 
@@ -134,12 +136,18 @@ def _sides(facts: Sequence[ImageFacts]) -> dict[str, int]:
     }
 
 
-def _remarks(facts: Sequence[ImageFacts]) -> list[str]:
+def _remarks(facts: Sequence[ImageFacts], ranges: Ranges) -> list[str]:
     remarks = []
     if animated := sum(fact.num_frames > 1 for fact in facts):
         remarks.append(f"{animated} file(s) hold several frames: the first is used")
-    if deep := sum(fact.mode in ("I", "F") or fact.mode.startswith("I;") for fact in facts):
-        remarks.append(f"{deep} file(s) hold more than 8 bits per pixel: they are reduced to 8")
+    for kind, (low, high) in sorted(ranges.items()):
+        deep = sum(fact.values is not None and fact.values[0] == kind for fact in facts)
+        remarks.append(f"{deep} file(s) hold {kind} values of more than 8 bits: {low:g} to {high:g} become 0 to 255")
+    if cut := sum(fact.is_cut for fact in facts):
+        remarks.append(
+            f"{cut} file(s) hold 16-bit colours in a format of which the upper 8 bits are read: dark ones "
+            "become black; save them as 16-bit PNG"
+        )
     if tiny := sum(min(fact.width, fact.height) < 8 for fact in facts):
         remarks.append(f"{tiny} image(s) are less than 8 pixels wide or high")
     return remarks

@@ -63,12 +63,14 @@ def open_dataset(
         split=split,
         sides=found.sides,
         modes=found.modes,
+        value_ranges=found.ranges,
         duplicates=duplicates,
         warnings=tuple(warnings),
         fingerprint=found.fingerprint,
         scan_s=round(time.perf_counter() - start, 3),
     )
-    return ImageDataset(ImageSplit(train), ImageSplit(val), tuple(listing.classes), report)
+    splits = (ImageSplit(samples, ranges=found.ranges) for samples in (train, val))
+    return ImageDataset(*splits, tuple(listing.classes), report)
 
 
 def num_training_images(source: str | Path, val_fraction: float = 0.2, cache: Path | None = None) -> int:

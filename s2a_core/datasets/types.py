@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from PIL import Image
 
-from s2a_core.datasets.images import read_image
+from s2a_core.datasets.images import Ranges, read_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class ImageSplit(Sequence[tuple[Any, int]]):
-    """A map-style dataset: `split[i]` is (RGB image after `transform`, class index). Can be pickled."""
+    """A map-style dataset: `split[i]` is (RGB image after `transform`, class index). Can be pickled.
+
+    ranges: how values of more than 8 bits become 8, the same for every image of a dataset.
+    """
 
     samples: tuple[Sample, ...]
     transform: Callable[[Image.Image], Any] | None = None
+    ranges: Ranges | None = field(default=None, hash=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -39,7 +43,7 @@ class ImageSplit(Sequence[tuple[Any, int]]):
         if isinstance(index, slice):
             return replace(self, samples=self.samples[index])
         sample = self.samples[index]
-        image = read_image(sample.source)
+        image = read_image(sample.source, self.ranges)
         return (self.transform(image) if self.transform else image), sample.label
 
     @property
@@ -58,7 +62,8 @@ class DatasetReport:
 
     class_counts: class -> (training images, validation images); sides: shortest and longest side in pixels as
     {"min", "median", "max"}; modes: colour mode as stored in the files -> count; split: "given" or "made", with the
-    fraction and seed that made it; duplicates: groups of files with equal content that stand on both sides.
+    fraction and seed that made it; duplicates: groups of files with equal content that stand on both sides;
+    value_ranges: kind of values of more than 8 bits -> those that became 0 and 255, which predictions use again.
     """
 
     source: str
@@ -70,6 +75,7 @@ class DatasetReport:
     split: Mapping[str, Any]
     sides: Mapping[str, int] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
+    value_ranges: Ranges = field(default_factory=dict)
     duplicates: tuple[tuple[str, ...], ...] = ()
     warnings: tuple[str, ...] = ()
     fingerprint: str = ""

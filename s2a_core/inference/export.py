@@ -49,7 +49,8 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
     with replacing(target) as part, tempfile.TemporaryDirectory(prefix=".", dir=part.parent) as work:
         path = Path(work) / f"model{target.suffix.lower()}"  # libraries choose their reader by the suffix
         chosen.write(run, path)
-        difference = float((chosen.read(run, path, images) - expected).abs().max() / expected.abs().max())
+        largest = expected.abs().max().clamp_min(1e-12)
+        difference = float((chosen.read(run, path, images) - expected).abs().max() / largest)
         if not difference <= TOLERANCE:
             raise InternalError(
                 f"the exported file gives other logits than the run (they differ by {difference:.2g} of the largest; "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from s2a_core.datasets.folder import IMAGE_SUFFIXES
+from s2a_core.datasets.folder import image_files
 from s2a_core.datasets.images import UnreadableImage, read_image
 from s2a_core.errors import InvalidInput
 from s2a_core.inference.load import LoadedRun
@@ -26,12 +26,12 @@ class Prediction:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Files as given and, for a directory, every image file in it, sorted. Raises InvalidInput."""
+    """Files as given and, for a directory, every image that training would read there. Raises InvalidInput."""
     found: list[Path] = []
     problems = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            inside = list(image_files(path))
             found += inside
             problems += [] if inside else [f"{path}: holds no image files"]
         elif path.is_file():
@@ -46,6 +46,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def predict(run: LoadedRun, paths: Sequence[Path], top: int = 5, batch_size: int = 32) -> Iterator[Prediction]:
     """One Prediction per path, in order. top: classes per image, at most all of them."""
     prepare = evaluation_transform(run.report["data_config"])
+    ranges = (run.report.get("dataset") or {}).get("value_ranges")
     top = min(top, len(run.classes))
     for start in range(0, len(paths), batch_size):
         chunk = paths[start : start + batch_size]
@@ -53,7 +54,7 @@ def predict(run: LoadedRun, paths: Sequence[Path], top: int = 5, batch_size: int
         tensors, places = [], []
         for place, path in enumerate(chunk):
             try:
-                tensors.append(prepare(read_image(path)))
+                tensors.append(prepare(read_image(path, ranges)))
                 places.append(place)
             except UnreadableImage as error:
                 results[place] = Prediction(str(path), error=str(error))

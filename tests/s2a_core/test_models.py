@@ -63,3 +63,9 @@ def test_a_new_classifier_starts_near_zero(tmp_path: Path) -> None:
     assert float(other.head.bias.detach().abs().max()) == 0
     same = load_model("s2a_tiny", tmp_path / "w.safetensors", 3)
     assert torch.equal(same.head.weight, source.head.weight)
+
+
+def test_an_encoder_without_a_classifier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timm.create_model", lambda *args, **options: torch.nn.Linear(2, 2))
+    with pytest.raises(InvalidInput, match="an encoder without a classifier"):
+        load_model("resnet18", "none", 5)

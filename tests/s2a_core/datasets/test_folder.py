@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s2a_core.datasets.folder import list_folder
+from s2a_core.datasets.folder import Listing, image_files, list_folder
 from tests.s2a_core.datasets.conftest import MakeFolder, write_image
 
 
@@ -114,3 +114,95 @@ def test_problems_name_such_files_printably(make_folder: MakeFolder) -> None:
         "val/\\udce8: no such class in the training part",
         "train/\\udce9: the class holds no image",
     ]
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [("seg_train", "seg_test"), ("Training Images", "Testing Images"), ("train2017", "val2017"), ("trn", "dev")],
+)
+def test_parts_of_other_common_names_are_parts(train: str, val: str, make_folder: MakeFolder) -> None:
+    folder = make_folder((train, val))
+    write_image(folder / "seg_pred" / "1.png")
+    listing = list_folder(folder)
+    assert (listing.classes, len(listing.train), len(listing.val or [])) == (["a", "b"], 10, 10)
+    assert listing.warnings == ["directories beside the splits are not used: seg_pred"]
+
+
+def test_parts_may_be_wrapped_in_a_directory_of_their_name(make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(("seg_train/seg_train", "seg_test/seg_test")))
+    assert (listing.classes, len(listing.train), len(listing.val or [])) == (["a", "b"], 10, 10)
+
+
+def test_parts_of_unknown_names_are_refused_and_equal_directories_in_classes_are_named(make_folder: MakeFolder) -> None:
+    (problem,) = list_folder(make_folder(("fold_1", "fold_2"))).problems
+    assert "fold_1, fold_2 look like parts of one dataset" in problem
+
+
+def test_classes_that_hold_the_same_directories_stay_classes(make_folder: MakeFolder) -> None:
+    listing = list_folder(make_folder(("cat", "dog"), ("left", "right")))
+    assert (listing.classes, listing.problems) == (["cat", "dog"], [])
+    assert "taken as classes although they hold the same directories (left, right)" in listing.warnings[0]
+    listing = list_folder(make_folder(("model train", "model plane"), ("x", "y")))
+    assert listing.classes[-2:] == ["model plane", "model train"]
+
+
+def test_a_test_part_without_labels_is_named_and_the_split_made_later(make_folder: MakeFolder) -> None:
+    folder = make_folder(("train",))
+    write_image(folder / "test" / "1.png")
+    listing = list_folder(folder)
+    assert (listing.val, listing.problems) == (None, [])
+    assert listing.warnings == ["test/ is not used (its images lie in no class directory, so they have no labels)"]
+
+
+def test_two_spellings_of_one_class_are_said_to_be_one(make_folder: MakeFolder) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    folder = make_folder((), (composed, "b"))
+    for name in (composed, "b"):
+        write_image(folder / name / "1.png")
+    write_image(folder / decomposed / "1.png")
+    (problem,) = list_folder(folder).problems
+    assert "different Unicode forms" in problem
+
+
+def test_a_class_of_another_unicode_form_in_validation_is_the_same_class(make_folder: MakeFolder) -> None:
+    folder = make_folder(("train",), ("caf\u00e9", "b"))
+    write_image(folder / "val" / "cafe\u0301" / "1.png")
+    listing = list_folder(folder)
+    assert listing.problems == []
+    assert [sample.label for sample in listing.val or []] == [labels_of(listing)["caf\u00e9"]]
+
+
+def labels_of(listing: Listing) -> dict[str, int]:
+    return {name: label for label, name in enumerate(listing.classes)}
+
+
+def test_a_link_to_a_directory_around_it_is_named_and_not_followed(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    (folder / "a" / "again").symlink_to(folder, target_is_directory=True)
+    listing = list_folder(folder)
+    assert (
+        listing.problems == ["a/again/a/again: is a link to a directory around it"]
+        or "around it" in listing.problems[0]
+    )
+    (folder / "a" / "again").unlink()
+    (folder / "a" / "self.png").symlink_to(folder / "a" / "self.png")
+    (folder / "loop").symlink_to(folder / "loop")
+    assert [sample.name for sample in list_folder(folder).train][-6] == "a/self.png"
+
+
+def test_images_without_a_suffix_are_said_to_be_images(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    (folder / "a" / "0.png").rename(folder / "a" / "photo")
+    (folder / "a" / "notes").write_text("x")
+    listing = list_folder(folder)
+    (problem,) = listing.problems
+    assert "1 file(s) are images without a suffix such as .jpg" in problem
+    assert "a/photo" in problem
+    assert "a/notes" in listing.warnings[0]
+
+
+def test_predictions_read_what_training_reads(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    for name in ("._IMG_0.png", "__MACOSX/a.png", ".thumbnails/b.png"):
+        write_image(folder / name)
+    assert sorted(image_files(folder)) == sorted(Path(str(s.source)) for s in list_folder(folder).train)

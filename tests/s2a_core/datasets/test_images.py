@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 from s2a_core.datasets import images
-from s2a_core.datasets.images import UnreadableImage, check_image, read_image
+from s2a_core.datasets.images import UnreadableImage, check_image, common_ranges, read_image
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -97,3 +99,61 @@ def test_a_cut_off_file_is_found(kind: str) -> None:
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match="does not exist"):
         read_image(tmp_path / "none.png")
+
+
+def sixteen_bit_png(values: np.ndarray) -> bytes:
+    """A PNG of 16-bit colours, which Pillow cannot write. values: [H, W, 2 to 4]."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + values[row].astype(">u2").tobytes() for row in range(height))
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_greys_of_few_significant_bits_are_as_bright_as_8_bit_copies(bits: int) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (9, 8))
+    wide = [(values << (bits - 8)).astype(np.uint16), (values << (bits - 8)).astype(np.int32)]
+    files = [encoded(Image.fromarray(pixels), kind) for pixels, kind in zip(wide, ("PNG", "TIFF"), strict=True)]
+    ranges = common_ranges(check_image(file).values for file in files)
+    assert ranges == {"integer": (0.0, 2.0**bits - 1)}
+    for file in files:
+        grey = np.asarray(read_image(file, ranges))[..., 0].astype(int)
+        assert np.abs(grey - values).max() <= 1
+
+
+def test_one_range_keeps_dark_images_darker_than_bright_ones() -> None:
+    dark, bright = (encoded(Image.fromarray(np.full((4, 4), value, np.uint16))) for value in (400, 4000))
+    ranges = common_ranges(check_image(file).values for file in (dark, bright))
+    means = [np.asarray(read_image(file, ranges)).mean() for file in (dark, bright)]
+    assert means == pytest.approx([25, 249], abs=1)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_sixteen_bit_colours_of_12_bits_are_not_black(channels: int) -> None:
+    values = np.full((3, 3, channels), 2048, np.uint16)
+    if channels in (2, 4):
+        values[..., -1] = 65535
+    file = sixteen_bit_png(values)
+    facts = check_image(file)
+    assert facts.values == ("integer", 0.0 if facts.values is None else facts.values[1], 2048.0)
+    assert np.asarray(read_image(file, {"integer": (0, 4095)})).mean() == pytest.approx(128, abs=1)
+
+
+def test_floats_that_are_not_finite_do_not_stretch_the_range() -> None:
+    values = np.array([[0.0, 10.0, np.inf, np.nan]], dtype=np.float32)
+    file = encoded(Image.fromarray(values), "TIFF")
+    assert common_ranges([check_image(file).values]) == {"float": (0.0, 10.0)}
+    assert np.asarray(read_image(file))[0, :2, 0].tolist() == [0, 255]
+
+
+def test_links_that_lead_nowhere_are_said_to(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "gone.png").symlink_to("away.png")
+    with pytest.raises(UnreadableImage, match="is a link that leads back to itself"):
+        check_image(tmp_path / "loop.png")
+    with pytest.raises(UnreadableImage, match=r"is a link to away\.png, which does not exist"):
+        check_image(tmp_path / "gone.png")

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -130,3 +131,16 @@ def test_training_images_are_counted_by_their_names(make_folder: MakeFolder) -> 
         opened = open_dataset(folder)
         assert abs(num_training_images(folder) - len(opened.train)) <= len(opened.classes)
     assert num_training_images("digits") > 1000
+
+
+def test_wide_greys_share_one_range_that_the_report_says(tmp_path: Path) -> None:
+    for name, value in (("dark", 200), ("bright", 4000)):
+        for number in range(4):
+            path = tmp_path / name / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(np.full((8, 8), value + number, np.uint16)).save(path)
+    data = open_dataset(tmp_path)
+    assert data.report.to_json()["value_ranges"] == {"integer": (0.0, 4095.0)}
+    assert "8 file(s) hold integer values of more than 8 bits: 0 to 4095 become 0 to 255" in data.report.warnings
+    means = {data.classes[label]: np.asarray(image).mean() for image, label in data.val}
+    assert means == pytest.approx({"dark": 12, "bright": 249}, abs=1)
