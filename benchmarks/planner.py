@@ -21,8 +21,10 @@ from benchmarks.results import PlannerRun
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.planning import Plan
 from s2a_core.planning.memory import held_bytes
+from s2a_core.planning.peak import Peak
 from s2a_core.planning.scoring import gradient_error
 from s2a_core.planning.solve import Program
+from s2a_core.planning.uniform import held_only
 from s2a_core.profiling import Profile, profile
 from s2a_core.storage import WHOLE, Storage
 
@@ -97,7 +99,7 @@ def run(found: Profile, times: int) -> PlannerRun:
     uniform: Mapping[str, Storage] = Plan.uniform(deep, BITS).sites
     capacity = held_bytes(deep, uniform, SAMPLES)
     start = time.perf_counter()
-    best = Program(deep, SAMPLES, is_fresh=True).solve(capacity, lambda site, option: option.gradient_error**2)
+    best = Program(Peak(held_only(deep), SAMPLES)).solve(capacity, lambda site, option: option.gradient_error**2)
     seconds = time.perf_counter() - start
     assert best is not None  # the uniform choice itself fits
     return PlannerRun(

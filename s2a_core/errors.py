@@ -14,7 +14,8 @@ S2AError                      anything s2a raises on purpose
 ├── PlanMissed                a given plan took more than its budget in real steps; carries what it took (exit 3)
 ├── JobFailed                 the run itself failed (exit 4)
 │   ├── OutOfMemory           the run hit its cap; carries what was asked and what was left
-│   └── Diverged              the loss is not finite; carries the step and the learning rate
+│   ├── Diverged              the loss is not finite; carries the step and the learning rate
+│   └── BudgetExceeded        the run finished, and took more than its budget; carries what it took and its report
 └── InternalError             our bug (exit 1)
 
 A message carries its numbers and says what to do next. `code` is stable and machine-readable, `details` is JSON.
@@ -192,6 +193,21 @@ class Diverged(JobFailed):
         super().__init__(
             f"the loss of step {step} is {loss}: {cause}", details={"step": step, "loss": str(loss), "lr": lr}
         )
+
+
+class BudgetExceeded(JobFailed):
+    """The run finished and its results are written, but it took more than its budget."""
+
+    code = "budget_exceeded"
+
+    def __init__(self, budget_bytes: int, measured_bytes: int, output: Any, report: Mapping[str, Any]) -> None:
+        budget, took = format_apart(budget_bytes, measured_bytes)
+        super().__init__(
+            f"the run took {took} at its peak; its budget is {budget}. What it trained is in {output}; for a run "
+            f"inside the budget take a smaller --batch-size, or a budget of {took}",
+            details={"budget_bytes": budget_bytes, "measured_peak_bytes": measured_bytes},
+        )
+        self.report = dict(report)
 
 
 class InternalError(S2AError):

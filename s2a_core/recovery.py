@@ -6,7 +6,6 @@ import dataclasses
 import gc
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import nn
@@ -14,10 +13,7 @@ from torch import nn
 from s2a_core.datasets import ImageDataset
 from s2a_core.errors import InfeasibleBudget, OutOfMemory
 from s2a_core.meter import is_out_of_memory
-from s2a_core.planning.search import Objective
-from s2a_core.planning.search import plan as make_plan
 from s2a_core.planning.types import Plan
-from s2a_core.profiling import Profile
 from s2a_core.sizes import format_bytes
 from s2a_core.train import TrainConfig, TrainResult
 from s2a_core.train.loop import train
@@ -31,14 +27,15 @@ def train_within(
     model: nn.Module,
     dataset: ImageDataset,
     plan: Plan,
-    profile_of: Callable[[], Profile],
+    tighter: Callable[[Plan, int], Plan],
     config: TrainConfig,
     output: Path,
     on_event: OnEvent,
 ) -> tuple[TrainResult, Plan]:
     """`train`, again with a tighter plan from its checkpoint when out of memory; and the plan that worked.
 
-    profile_of: asked only when it comes to that. Raises OutOfMemory when nothing tighter is left after three misses.
+    tighter: a plan of the same budget that keeps so many bytes free. Raises OutOfMemory when none is left, or after
+    three misses.
     """
     margin = plan.predicted.breakdown.get("margin", 0)
     for tried in range(1, MAX_PLANS + 1):
@@ -57,12 +54,12 @@ def train_within(
             break
         margin += int(TIGHTER_SHARE * plan.budget_bytes)
         try:
-            plan = make_plan(profile_of(), plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), margin)
+            plan = tighter(plan, margin)
         except InfeasibleBudget:
             break
         config = dataclasses.replace(config, resume=True)
-        kept = format_bytes(margin)
-        on_event({"type": "warning", "message": f"out of memory ({reason}): planned again with {kept} kept free"})
+        message = f"out of memory ({reason}): planned again with {format_bytes(margin)} kept free"
+        on_event({"type": "warning", "message": message})
         on_event({"type": "plan", "plan": plan.to_json()})
     raise OutOfMemory(
         f"the device ran out of memory in {tried} plans, the last with {format_bytes(margin)} of the budget kept free: "

@@ -6,25 +6,26 @@ Then its gradient is compared with the exact one, where an exact step fits the b
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from s2a_core.adapters.apply import trained_state
 from s2a_core.compression import compress, prepare_frozen_weights
 from s2a_core.compression.sites import SMOOTH_ACTIVATIONS
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.kernels import fit_table
 from s2a_core.meter import PeakMeter, is_out_of_memory
-from s2a_core.planning.memory import breakdown
-from s2a_core.planning.search import Objective, smallest_peak
-from s2a_core.planning.search import plan as make_plan
+from s2a_core.planning.overhead import AVERAGE, BEST_STATE
+from s2a_core.planning.pairs import PeakPair, record
+from s2a_core.planning.peak import Peak
+from s2a_core.planning.replan import Replanner
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.runs import gradient, relative_error, run_step, unchanged
 from s2a_core.profiling.types import Profile
@@ -33,7 +34,7 @@ from s2a_core.train.mode import resting_modules, training_mode
 MAX_ROUNDS = 3
 MOST_COMPARED = 8  # images of the exact step and of the plan's
 UNKNOWN_EXCESS = 0.1  # of the budget: what a plan that ran out of memory is taken to need above it
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -46,40 +47,24 @@ class VerifiedPlan:
     rounds: int
 
 
-@dataclass(frozen=True)
-class PeakPair:
-    """A prediction, without its margin, and what was measured for it."""
-
-    model: str
-    adapter: str
-    precision: str
-    device: str
-    predicted_bytes: int
-    measured_bytes: int
-
-    @property
-    def error(self) -> float:
-        """How far the measurement lies above the prediction, as a share of it; negative where it lies below."""
-        return self.measured_bytes / max(self.predicted_bytes, 1) - 1
-
-
 def verify(
     model: nn.Module,
     plan: Plan,
-    profile: Profile | None,
     images: Tensor,
     labels: Tensor,
+    *,
+    replanner: Replanner | None = None,
     pairs: Path | None = None,
 ) -> VerifiedPlan:
-    """Measures the plan's peak in two steps and an evaluation; given a profile, plans again while it misses the budget.
+    """Measures the plan's peak in two steps and an evaluation; with a replanner, plans again while it misses.
 
-    A plan that runs out of memory has missed as well. Given a profile, the plan's gradient error is measured too.
+    A plan that runs out of memory has missed as well. Given a replanner, the plan's gradient error is measured too.
     images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]. The model is left as it
     was, but for frozen weights the plan narrows. pairs: JSON lines that every (predicted, measured) peak is added to.
-    Raises InfeasibleBudget when three rounds do not fit, PlanMissed when the plan does not and there is no profile, and
-    OutOfMemory in place of both when that is how the last plan missed.
+    Raises InfeasibleBudget when three rounds do not fit, PlanMissed when the plan does not and there is no replanner,
+    and OutOfMemory in place of both when that is how the last plan missed.
     """
-    kept, margin = plan.predicted.breakdown.get("margin", 0), 0
+    margin = 0
     for tried in range(1, MAX_ROUNDS + 1):
         failure: OutOfMemory | None = None
         try:
@@ -87,32 +72,25 @@ def verify(
         except OutOfMemory as error:
             measured, failure = int((1 + UNKNOWN_EXCESS) * plan.budget_bytes), error
         if pairs is not None and failure is None:
-            record(pairs, _pair(plan, measured))
+            record(pairs, PeakPair.of(plan, measured))
         if measured <= plan.budget_bytes:
-            promised = max(plan.predicted.peak_bytes, measured)
-            ready = replace(plan, measured_peak_bytes=measured, predicted=replace(plan.predicted, peak_bytes=promised))
-            if promised > plan.predicted.peak_bytes:
-                parts = dict(plan.predicted.breakdown)
-                parts["margin"] = parts.get("margin", 0) + promised - plan.predicted.peak_bytes
-                ready = replace(ready, predicted=replace(ready.predicted, breakdown=parts))
-            if profile is not None:
+            ready = _with_measured(plan, measured)
+            if replanner is not None:
+                step = partial(measured_gradient_error, model, plan, replanner.profile, images, labels)
                 with suppress(OutOfMemory):
-                    compared = _within_memory(partial(measured_gradient_error, model, plan, profile, images, labels))
+                    compared = _within_memory(step)
                     ready = replace(ready, measured_gradient_error=compared)
             return VerifiedPlan(ready, measured, plan.predicted.peak_bytes, tried)
-        if profile is None:
+        if replanner is None:
             raise failure or PlanMissed(plan.budget_bytes, measured)
         if tried == MAX_ROUNDS:
             break
-        # What was predicted too low is kept free as well in the next round, so that the same miss fits, in the last one
-        # twice; at most so much that the plan of the smallest peak is left.
-        most = plan.budget_bytes - kept - smallest_peak(profile, plan.batch_size)
-        if margin >= most:
+        # margin[r + 1] = margin[r] + miss, doubled in the last round, at most what the smallest plan leaves free.
+        wanted = margin + measured - min(plan.budget_bytes, plan.predicted.peak_bytes)
+        wanted = min(2 * wanted if tried == MAX_ROUNDS - 1 else wanted, replanner.spare_bytes(plan))
+        if wanted <= margin:
             break
-        margin += measured - min(plan.budget_bytes, plan.predicted.peak_bytes)
-        margin = min(2 * margin if tried == MAX_ROUNDS - 1 else margin, most)
-        tighter = make_plan(profile, plan.budget_bytes, plan.batch_size, cast(Objective, plan.objective), kept + margin)
-        plan = replace(tighter, alternatives=plan.alternatives, adapter_reason=plan.adapter_reason)
+        margin, plan = wanted, replanner.tighter(plan, wanted)
     if failure is not None:
         raise failure
     name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])
@@ -123,6 +101,16 @@ def verify(
         binding_bytes=size,
         details={"measured_peak_bytes": measured, "rounds": MAX_ROUNDS},
     )
+
+
+def _with_measured(plan: Plan, measured: int) -> Plan:
+    """The plan with its measured peak, and promising that much where it had promised less."""
+    more = max(measured - plan.predicted.peak_bytes, 0)
+    parts = dict(plan.predicted.breakdown)
+    if more:
+        parts["margin"] = parts.get("margin", 0) + more
+    predicted = replace(plan.predicted, peak_bytes=plan.predicted.peak_bytes + more, breakdown=parts)
+    return replace(plan, measured_peak_bytes=measured, predicted=predicted)
 
 
 def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) -> int:
@@ -140,7 +128,8 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) 
         owned = {
             t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())
         }
-        base = sum(owned.values()) + x.untyped_storage().nbytes()
+        copies = run_copies(model, plan)
+        base = sum(owned.values()) + x.untyped_storage().nbytes() + sum(tensor.nbytes for tensor in copies)
         with PeakMeter(x.device) as meter:
             for _ in range(2):
                 optimizer.zero_grad(set_to_none=True)
@@ -154,7 +143,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) 
             model.eval()
             with torch.no_grad(), _autocast(plan, x), compress(model, plan):
                 model(x)
-        del optimizer
+        del optimizer, copies
     return base + meter.peak_bytes
 
 
@@ -166,7 +155,8 @@ def measured_gradient_error(
     Of as many images as an exact step fits the budget with, at most a micro-batch; None where it fits with none.
     """
     for samples in range(min(len(images), plan.micro_batch, MOST_COMPARED), min(profile.min_micro_batch, 2) - 1, -1):
-        if sum(breakdown(profile, {}, samples, plan.frozen_weights).values()) <= plan.budget_bytes:
+        parts = Peak(profile, samples, frozen_weights=plan.frozen_weights).breakdown({})
+        if sum(parts.values()) <= plan.budget_bytes:
             break
     else:
         return None
@@ -179,8 +169,8 @@ def measured_gradient_error(
         return relative_error(gradient(model), exact)
 
 
-def _within_memory(step: Callable[[], _Found]) -> _Found:
-    """What a step found. Raises OutOfMemory, after the step's tensors are given back."""
+def _within_memory(step: Callable[[], _Result]) -> _Result:
+    """A step's result. Raises OutOfMemory, after the step's tensors are given back."""
     try:
         return step()
     except RuntimeError as error:
@@ -197,29 +187,10 @@ def _within_memory(step: Callable[[], _Found]) -> _Found:
     )
 
 
-def record(path: Path, pair: PeakPair) -> None:
-    """Adds one pair to a file of JSON lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(vars(pair)) + "\n")
-
-
-def recorded(path: Path) -> list[PeakPair]:
-    """The pairs of a file; an unfinished last line is left out."""
-    if not path.is_file():
-        return []
-    pairs = []
-    for line in path.read_text().splitlines():
-        try:
-            pairs.append(PeakPair(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError):
-            continue
-    return pairs
-
-
-def _pair(plan: Plan, measured: int) -> PeakPair:
-    predicted = plan.predicted.peak_bytes - plan.predicted.breakdown.get("margin", 0)
-    return PeakPair(plan.model, plan.adapter, plan.precision, plan.device, predicted, measured)
+def run_copies(model: nn.Module, plan: Plan) -> list[Tensor]:
+    """What a run of the plan keeps over its steps, as many copies of what training changes as the plan has parts."""
+    kept = [name for name in (AVERAGE, BEST_STATE) if name in plan.predicted.breakdown]
+    return [tensor.detach().clone() for _ in kept for tensor in trained_state(model).values()]
 
 
 def _autocast(plan: Plan, x: Tensor) -> torch.autocast:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -21,13 +21,14 @@ from s2a_core.adapters import AdapterSpec, add_adapters  # noqa: E402
 from s2a_core.datasets import ImageDataset, Sample, open_dataset  # noqa: E402
 from s2a_core.datasets.images import read_image  # noqa: E402
 from s2a_core.models import data_config, load_model  # noqa: E402
-from s2a_core.planning.choice import Candidate, candidates, plan_over  # noqa: E402
+from s2a_core.planner import Planner  # noqa: E402
 from s2a_core.planning.types import Plan, Predicted, SolverReport  # noqa: E402
+from s2a_core.prepare import Prepared  # noqa: E402
 from s2a_core.profiling import Profile, profile  # noqa: E402
 from s2a_core.profiling.runs import run_step  # noqa: E402
+from s2a_core.requests import RunRequest  # noqa: E402
 from s2a_core.train import TrainConfig, train  # noqa: E402
 from s2a_core.train.images import evaluation_transform  # noqa: E402
-from s2a_core.verify import verify  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
 BATCH = 25
@@ -122,7 +123,7 @@ def way_of(cell: Cell, protocol: Protocol, data: ImageDataset) -> Way:
     if cell.storage == "exact":
         plan = exact_plan(cell, str(model.s2a_adapter), protocol)
     elif cell.storage == PLANNED:
-        plan, adapter = planned(cell, protocol, len(data.classes), x, y)
+        plan, adapter = planned(cell, protocol, data)
         model = make_model(cell, protocol, len(data.classes), adapter)
     else:
         measured = profile_of(model, cell, protocol, x, y, 2, refine_s=0.0)
@@ -134,19 +135,21 @@ def way_of(cell: Cell, protocol: Protocol, data: ImageDataset) -> Way:
     return WAYS[mark]
 
 
-def planned(cell: Cell, protocol: Protocol, num_classes: int, x: torch.Tensor, y: torch.Tensor) -> tuple[Plan, str]:
+def planned(cell: Cell, protocol: Protocol, data: ImageDataset) -> tuple[Plan, str]:
     """What s2a itself makes of the budget, after its real steps, and the adapter it takes."""
+
+    def prepare(request: RunRequest, dataset: ImageDataset | None) -> Prepared:
+        model = make_model(cell, protocol, len(data.classes), request.adapter)
+        spec, name = cast(AdapterSpec, model.s2a_adapter), WEIGHTS[cell.model][0]
+        return Prepared(model, name, True, spec, data, protocol.image_size, "fp32", "cpu")
+
     budget = BUDGET_MIB[cell.model, cell.dataset] * 2**20
-    profiles: dict[Candidate, Profile] = {}
-
-    def measured(candidate: Candidate) -> Profile:
-        model = make_model(cell, protocol, num_classes, candidate.adapter)
-        profiles[candidate] = profile_of(model, cell, protocol, x, y, 4)
-        return profiles[candidate]
-
-    plan, source = plan_over(candidates(cell.adapter, "fp32"), measured, budget, BATCH)
-    model = make_model(cell, protocol, num_classes, source.adapter)
-    return verify(model, plan, profiles[source], x, y).plan, source.adapter
+    request = RunRequest(
+        WEIGHTS[cell.model][0], cell.dataset, budget, adapter=cell.adapter, batch_size=BATCH, precision="fp32"
+    )
+    planner = Planner(request, prepare=prepare)
+    plan = planner.verify(planner.plan()).plan
+    return plan, planner.candidate_of(plan).adapter
 
 
 def profile_of(

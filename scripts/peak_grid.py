@@ -27,9 +27,11 @@ from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.errors import S2AError
 from s2a_core.models import load_model
 from s2a_core.planning import plan
+from s2a_core.planning.pairs import recorded
+from s2a_core.planning.replan import Replanner
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import Profile, profile
-from s2a_core.verify import recorded, verify
+from s2a_core.verify import verify
 
 # Small images and few samples keep a configuration at seconds. (model, image size, options of timm)
 MODELS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -172,7 +174,7 @@ def configuration(model_name: str, adapter: str, precision: str, size: int | Non
         pairs = Path(tempfile.mkdtemp()) / "pairs.jsonl"
         verified, refused = None, ""
         try:
-            verified = verify(model, made, found, images, labels, pairs)
+            verified = verify(model, made, images, labels, replanner=Replanner(found), pairs=pairs)
         except S2AError as error:
             refused = str(error)
         measured = recorded(pairs)[0].measured_bytes
@@ -191,7 +193,7 @@ def configuration(model_name: str, adapter: str, precision: str, size: int | Non
 
 def budgets(found: Profile) -> Iterator[tuple[float, int]]:
     """Shares of the way from the smallest budget to the exact plan's, with their bytes."""
-    low = smallest_budget(found, BATCH)[0]
+    low = smallest_budget(found, BATCH)
     high = plan(found, 2**50, BATCH, has_frontier=False).predicted.peak_bytes
     for share in SHARES:
         yield share, int(low + share * max(high - low, 0))

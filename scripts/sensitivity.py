@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,11 @@ from torch import nn
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.models import load_model
 from s2a_core.planning import Plan
-from s2a_core.planning.memory import WHOLE, held_bytes
+from s2a_core.planning.memory import held_bytes
+from s2a_core.planning.peak import Peak
 from s2a_core.planning.scoring import gradient_error
 from s2a_core.planning.solve import Program
+from s2a_core.planning.uniform import held_only
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import gradient, relative_error, run_step
 from s2a_core.storage import Storage, StoragePolicy
@@ -102,14 +103,14 @@ def compare(found: Profile, measure: Errors, number: int) -> dict[str, Any]:
 
 def against_uniform(found: Profile, measure: Errors) -> list[dict[str, Any]]:
     """At the bytes of uniform widths: the true error of uniform bits and of the best choice."""
-    free = replace(found, sites=tuple(replace(site, work={}) for site in found.sites))
+    program = Program(Peak(held_only(found), SAMPLES))
     rows = []
     for bits in (4, 3, 2):
         uniform = dict(Plan.uniform(found, bits).sites)
         size = held_bytes(found, uniform, SAMPLES)
-        best = Program(free, SAMPLES, is_fresh=True).solve(size, lambda site, option: option.gradient_error**2)
+        best = program.solve(size, lambda site, option: option.gradient_error**2)
         assert best is not None  # the uniform choice itself fits
-        ours = {**{s.name: Storage.NONE for s in found.sites if s.op in WHOLE}, **best.sites}
+        ours = {**{s.name: Storage.NONE for s in found.sites if s.op in ("region", "block")}, **best.sites}
         row = {"bits": bits, "bytes": size, "bytes_ours": held_bytes(found, ours, SAMPLES)}
         row |= {"uniform": measure(uniform), "ours": measure(ours), "predicted": gradient_error(found, ours)}
         row["ratio"] = row["ours"] / row["uniform"]

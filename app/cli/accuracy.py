@@ -28,12 +28,12 @@ def accuracy(
 ) -> None:
     """Compare predicted and measured peaks: of finished runs, or of every plan verified on this machine."""
     terminal: Terminal = ctx.obj
-    from app.cli.profiles import pairs_file, pairs_of
+    from app.cli.profiles import pairs_file, peak_pairs
     from s2a_core.errors import InvalidInput
 
     if pairs is not None and not pairs.is_file():
         raise InvalidInput(f"{pairs}: no such file; without --pairs those of this machine are taken")
-    found = _of_runs(runs) if runs else pairs_of(pairs or pairs_file())
+    found = _of_runs(runs) if runs else peak_pairs(pairs or pairs_file())
     document = summary(found)
     terminal.document(document)
     for pair in found[-SHOWN:]:
@@ -51,7 +51,7 @@ def accuracy(
 
 def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Count, median, worst, how many lay above their prediction, and the margin. error: measured over predicted - 1."""
-    from s2a_core.planning.margin import margin_share
+    from s2a_core.planning.margin import error_share
 
     errors = sorted(abs(pair["error"]) for pair in pairs)
     return {
@@ -59,7 +59,7 @@ def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "median": median(errors) if errors else None,
         "worst": errors[-1] if errors else None,
         "under_predicted": sum(pair["error"] > 0 for pair in pairs),
-        "margin": margin_share([pair["error"] for pair in pairs]),
+        "margin": error_share([pair["error"] for pair in pairs]),
         "pairs": list(pairs),
     }
 

@@ -19,7 +19,7 @@ from s2a_core.outputs.memory_sections import (
     storage_section,
     timeline_section,
 )
-from s2a_core.planning.trace import Point
+from s2a_core.planning.peak import BEST, OPTIMIZER, Point
 
 Document = Mapping[str, Any]
 PREDICTED_WORDS = "Most bytes alive in each site's turn of a step and of an evaluation, as predicted"
@@ -113,6 +113,6 @@ def _draw_course(axes: Any, course: Sequence[Point], limit: float) -> None:
     first: dict[str, int] = {}
     for i, point in enumerate(course):
         first.setdefault(point.phase, i)
-    names = [name for name in first if name != "optimizer"]  # its one turn lies beside the evaluation's
+    names = [name for name in first if name not in (OPTIMIZER, BEST)]  # one turn each, beside the evaluation's
     axes.set_xticks([first[name] for name in names], names, fontsize=8)
     axes.set_title("memory over a step, MiB")

@@ -23,9 +23,9 @@ def profile(ctx: typer.Context, asked: options.Asked, json: options.Json = False
     terminal: Terminal = ctx.obj
     require(asked, "model")
     request = run_request({"adapter": ADAPTER, **asked})
-    from s2a_core import pipeline
+    from s2a_core.planner import Planner
 
-    document = pipeline.make_profile(request).to_json()
+    document = Planner(request).profile().to_json()
     terminal.document(document)
     terminal.say(
         f"[name]{request.model}[/]  {request.adapter}, {document.get('precision')}, "

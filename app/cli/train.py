@@ -14,7 +14,7 @@ from app.cli import options
 from app.cli.requests import require, run_request, with_budget
 from app.cli.terminal import Terminal
 from s2a_core.adapters.spec import FULL
-from s2a_core.errors import InvalidInput
+from s2a_core.errors import BudgetExceeded, InvalidInput
 from s2a_core.requests import FIELDS, starting_adapter, starting_weights
 from s2a_core.sizes import format_bytes
 
@@ -69,9 +69,14 @@ def train(
     from s2a_core.outputs.atomic import plain
 
     with follower(terminal, request.budget_bytes or None) as follow:
-        report = plain(pipeline.run(request, follow))
+        try:
+            report, exceeded = plain(pipeline.run(request, follow)), None
+        except BudgetExceeded as error:
+            report, exceeded = plain(error.report), error
     terminal.document(report)
     _summary(terminal, report, output)
+    if exceeded is not None:
+        raise exceeded
 
 
 def _unused(model: str, data: str, is_resumed: bool) -> Path:

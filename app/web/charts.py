@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from app.web.formats import EXACT
 from app.web.formats import size as format_bytes
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
 from s2a_core.outputs.memory_sections import PARTS, mebibytes
+from s2a_core.planning.peak import Point
 
 Document = Mapping[str, Any]
 WIDTH = 1000.0
@@ -22,6 +24,8 @@ PART_WORDS = {
     "buffers": "buffers",
     "gradients": "gradients",
     "optimizer": "optimizer",
+    "average": "average of the weights",
+    "best_state": "best weights so far",
     "input": "input",
     "held": "held for backward",
     "working": "working memory",
@@ -163,23 +167,23 @@ def step_times(plan: Document, others: Sequence[Document]) -> Markup:
     return Markup(drawn)
 
 
-def predicted_timeline(moments: Sequence[tuple[int, int]], fixed: int, budget: int, peak: int) -> Markup:
-    """Memory over one step as planned: (held, work) at every site's turn forward, and back in reverse."""
-    if len(moments) < 2:
+def predicted_timeline(course: Sequence[Point], budget: int) -> Markup:
+    """Memory over one step as planned: every moment of its last micro-batch, then those of the whole model."""
+    if len(course) < 2:
         return Markup("")
-    forward = [fixed + held + work for held, work in moments]
-    held_forward = [fixed + held for held, _ in moments]
-    last = len(moments) - 1
-    total = [*enumerate(map(float, forward)), *((last + 1 + i, float(y)) for i, y in enumerate(reversed(forward)))]
-    held = [
-        *enumerate(map(float, held_forward)),
-        *((last + 1 + i, float(y)) for i, y in enumerate(reversed(held_forward))),
-    ]
+    total = [(float(i), float(point.num_bytes)) for i, point in enumerate(course)]
+    held = [(float(i), float(point.num_bytes - point.work)) for i, point in enumerate(course)]
+    spans = []
+    for phase, points in groupby(enumerate(course), key=lambda item: item[1].phase):
+        places = [i for i, _ in points]
+        if len(places) > 1:  # the others are too narrow for their names
+            spans.append(Span(phase, places[0], places[-1]))
+    peak = max(point.num_bytes for point in course)
     drawn = line_chart(
         [Line("in use", total, "c1", is_area=True), Line("held for backward", held, "c3", is_area=True)],
         title=f"Memory over one step, {format_bytes(peak)} at most, under a budget of {format_bytes(budget)}",
         levels=[Level("budget", float(budget))],
-        spans=[Span("forward", 0, last), Span("backward", last, 2 * last + 1)],
+        spans=spans,
         x_format=lambda x: "",
         y_format=mebibytes,
         height=300,

@@ -18,10 +18,10 @@ from app.web.forms import ADAPTERS, DEFAULTS, OBJECTIVES, PLAN_INPUTS, read
 from app.web.rendering import page
 from app.web.visitors import OwnForm, PageRoute, SignedIn
 from s2a_core.errors import S2AError
-from s2a_core.planning.memory import course, fixed_parts
+from s2a_core.planning import Plan
+from s2a_core.planning.peak import predicted_course
 from s2a_core.profiling.types import Profile
 from s2a_core.requests import PLANNED_FIELDS
-from s2a_core.storage import Storage
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 REPEATED = tuple(name for name in PLANNED_FIELDS if name != "budget_bytes")
@@ -99,13 +99,10 @@ def _timeline(wired: Any, plan: dict[str, Any]) -> Markup:
         return Markup("")
     try:
         profile = Profile.from_json(wired.plans.profile(plan["profile"])["profile"])
-        sites = {site["name"]: Storage(site["storage"]) for site in made["sites"]}
-        fixed = sum(fixed_parts(profile, made["micro_batch"], made["frozen_weights"]).values())
-        fixed += made["predicted"]["breakdown"].get("gradients", 0)
-        moments = [(m.held, m.work) for m in course(profile, sites, made["micro_batch"], is_fresh=False)]
+        course = predicted_course(profile, Plan.from_json(made))
     except (S2AError, KeyError, TypeError, ValueError):
         return Markup("")
-    return charts.predicted_timeline(moments, fixed, plan["budget_bytes"], made["predicted"]["peak_bytes"])
+    return charts.predicted_timeline(course, plan["budget_bytes"])
 
 
 def distinct(alternatives: list[dict[str, Any]], made: dict[str, Any] | None) -> list[dict[str, Any]]:

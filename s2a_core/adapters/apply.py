@@ -71,10 +71,15 @@ def changed_names(model: nn.Module) -> set[str]:
     return changed
 
 
-def trained_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes, on the CPU."""
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """What training changes, as it is."""
     changed = changed_names(model)
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items() if name in changed}
+    return {name: tensor for name, tensor in model.state_dict().items() if name in changed}
+
+
+def trained_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of what training changes, on the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in trained_state(model).items()}
 
 
 def _auto(backbone: Backbone, spec: AdapterSpec) -> AdapterSpec:

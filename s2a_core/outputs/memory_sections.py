@@ -19,6 +19,8 @@ PARTS = (
     ("weights", "c1"),
     ("gradients", "c4"),
     ("optimizer", "c5"),
+    ("average", "c8"),
+    ("best_state", "c6"),
     ("input", "c7"),
     ("held", "c3"),
     ("working", "c2"),

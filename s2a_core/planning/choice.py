@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL, FALLBACKS, FULL
 from s2a_core.errors import InfeasibleBudget, S2AError
+from s2a_core.planning.overhead import Overhead
 from s2a_core.planning.scoring import exact_ms
 from s2a_core.planning.search import NEGLIGIBLE_ERROR, Objective
 from s2a_core.planning.search import plan as plan_one
@@ -49,9 +50,10 @@ def plan_over(
     budget_bytes: int,
     batch_size: int,
     objective: Objective = "accuracy",
-    margin_of: Callable[[Profile], int] = lambda profile: 0,
+    overhead_of: Callable[[Profile], Overhead] = lambda profile: Overhead(),
 ) -> tuple[Plan, Candidate]:
-    """The best plan over adapters and precisions, and where it comes from. profile_of: measures or looks one up.
+    """The best plan over adapters and precisions, and where it comes from. profile_of: measures or looks one up;
+    overhead_of: what a run with a profile takes beyond its steps.
 
     Raises InfeasibleBudget with the smallest budget of any candidate, and what the first candidate's profile raises.
     """
@@ -75,7 +77,7 @@ def plan_over(
         if candidate.adapter == AUTO_OR_FULL and found.adapter != FULL:
             same.add(replace(candidate, adapter=AUTO))
         try:
-            made = plan_one(found, budget_bytes, batch_size, objective, margin_of(found))
+            made = plan_one(found, budget_bytes, batch_size, objective, overhead_of(found))
         except InfeasibleBudget as refusal:
             refusals.append(refusal)
             alternatives.append(Alternative(found.adapter, found.precision, refusal.min_feasible_budget_bytes))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from s2a_core.planning.memory import breakdown
+from dataclasses import replace
+
+from s2a_core.planning.peak import Peak
 from s2a_core.planning.scoring import gradient_error, mean_bits, relative_step_time
 from s2a_core.planning.types import Plan, Predicted, SolverReport
-from s2a_core.profiling.types import Profile
+from s2a_core.profiling.types import Profile, WorkingSet
 from s2a_core.storage import FrozenWeights, uniform_storage
 
 
@@ -16,7 +18,7 @@ def uniform_plan(profile: Profile, bits: int, batch_size: int, recompute: bool) 
         for site in profile.sites
     }
     frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"
-    parts = breakdown(profile, sites, batch_size, frozen, accumulates=False)
+    parts = Peak(profile, batch_size, accumulates=False, frozen_weights=frozen).breakdown(sites)
     peak = sum(parts.values())
     return Plan(
         model=profile.model,
@@ -38,3 +40,10 @@ def uniform_plan(profile: Profile, bits: int, batch_size: int, recompute: bool) 
         fingerprint=profile.fingerprint,
         tables=profile.tables_for(sites),
     )
+
+
+def held_only(profile: Profile) -> Profile:
+    """The profile as if nothing but what sites hold took memory: to compare choices at the same held bytes."""
+    sites = tuple(replace(site, work={}) for site in profile.sites)
+    none = {"exact": WorkingSet(0, 0)}
+    return replace(profile, sites=sites, start={}, evaluation=none, trainable_params=0, optimizer_bytes=0)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from s2a_core.adapters.apply import trained_state
 from s2a_core.compression import SiteSpec, discover
 from s2a_core.device import is_device_failure, is_out_of_memory
 from s2a_core.errors import InvalidInput, OutOfMemory
@@ -81,6 +82,7 @@ def profile(
         params_bytes=4 * (frozen + num_trained),
         frozen_bytes=4 * frozen,
         trainable_params=num_trained,
+        state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
         buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
         input_bytes_per_sample=x[0].numel() * 4,
         optimizer_bytes=_optimizer_bytes(trained),

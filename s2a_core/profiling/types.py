@@ -10,7 +10,7 @@ from typing import Any
 
 from s2a_core.storage import FittedTable, Storage
 
-VERSION = 9
+VERSION = 10
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class BaselineCost:
 class Profile:
     """A model with an adapter at one image size, precision and device. Bytes; per sample where it says so.
 
+    state_bytes: what training changes: trainable parameters, and statistics that it estimates;
     start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
     step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes;
     optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on;
@@ -152,6 +153,7 @@ class Profile:
     params_bytes: int
     frozen_bytes: int
     trainable_params: int
+    state_bytes: int
     buffers_bytes: int
     input_bytes_per_sample: int
     optimizer_bytes: int

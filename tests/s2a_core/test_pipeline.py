@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from s2a_core import pipeline
+from s2a_core import pipeline, planner
 from s2a_core.errors import BadAdapter, BadDataset, InvalidInput, PlanMissed, StaleProfile, UnknownModel
 from s2a_core.models import load_model
 from s2a_core.pipeline import RunRequest
+from s2a_core.planner import Planner
 from s2a_core.planning import Plan
+from s2a_core.prepare import prepare
 from s2a_core.recovery import train_within
 from s2a_core.resume import keep_plan
 from s2a_core.train.checkpoint import save_checkpoint
@@ -37,23 +39,22 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "samples"), [("s2a_tiny", 2), ("convnext_atto", 3), ("resnet10t", 3)])
 def test_large_models_are_profiled_with_fewer_samples(name: str, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(name, "none", 10)
-    assert pipeline._samples(model) == pipeline.PROFILE_SAMPLES
-    monkeypatch.setattr(pipeline, "LARGE_MODEL", 1000)
-    assert pipeline._samples(model) == samples
+    assert planner.profile_samples(model) == planner.PROFILE_SAMPLES
+    monkeypatch.setattr(planner, "LARGE_MODEL", 1000)
+    assert planner.profile_samples(model) == samples
 
 
 @pytest.fixture
 def request_of_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRequest:
     """Six steps of biases."""
-    monkeypatch.setattr(pipeline, "open_dataset", lambda *args, **options: few_digits())
+    monkeypatch.setattr("s2a_core.prepare.open_dataset", lambda *args, **options: few_digits())
     return RunRequest("s2a_tiny", "digits", output=tmp_path / "out", adapter="bias", epochs=2)
 
 
 def plan_for(request: RunRequest) -> Plan:
     """A plan of its model, everything exact, made without a profile."""
-    prepared = pipeline._prepare(request)
-    planned = replace(request, precision=prepared.precision)
-    return replace(hand_plan(str(prepared.spec)), fingerprint=pipeline._fingerprint(planned, prepared))
+    prepared = prepare(request)
+    return replace(hand_plan(str(prepared.spec)), fingerprint=prepared.fingerprint)
 
 
 def test_a_given_plan_brings_its_budget_and_is_not_trained_outside_of_it(request_of_digits: RunRequest) -> None:
@@ -75,21 +76,21 @@ def test_a_resumed_run_goes_on_with_the_plan_of_its_checkpoint(
     cut = replace(request_of_digits, output=request_of_digits.output / "cut", budget_bytes=made.budget_bytes)
     tighter = replace(made, micro_batch=4, accumulation=4)
 
-    def run_out(model: Any, data: Any, plan: Plan, profile: Any, config: Any, output: Path, tell: OnEvent) -> Any:
+    def run_out(model: Any, data: Any, plan: Plan, again: Any, config: Any, output: Path, tell: OnEvent) -> Any:
         tell({"type": "plan", "plan": tighter.to_json()})
 
         def pause(event: dict[str, Any]) -> None:
             if event.get("step") == 2:
                 raise PauseTraining
 
-        return train_within(model, data, tighter, profile, config, output, pause)
+        return train_within(model, data, tighter, again, config, output, pause)
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "train_within", run_out)
         with pytest.raises(PauseTraining):
             pipeline.run(replace(cut, plan=made))
-    for name in ("_profile", "_choose", "verify"):
-        monkeypatch.setattr(pipeline, name, None)  # a resumed run measures and plans nothing
+    for name in ("_measure", "plan", "verify"):
+        monkeypatch.setattr(Planner, name, None)  # a resumed run measures and plans nothing
     said: list[dict[str, Any]] = []
     report = pipeline.run(replace(cut, resume=True), said.append)
     assert [event["step"] for event in said if event["type"] == "step"] == [3, 4, 5, 6]
@@ -113,9 +114,9 @@ def test_a_cnn_trains_all_weights_where_they_fit_and_the_modules_of_auto_below(t
     )  # fmt: skip
     report = pipeline.run(request)
     assert (report["adapter"]["kinds"], report["within_budget"]) == (["full"], True)
-    made = pipeline.make_plan(request)
+    made = Planner(request).plan()
     assert made.adapter == "full"
-    made = pipeline.make_plan(replace(request, budget_bytes=made.min_feasible_budget_bytes * 97 // 100))
+    made = Planner(request).plan(made.min_feasible_budget_bytes * 97 // 100)
     assert made.adapter == "bias,norm,side"
     assert "full in fp32 needs at least" in made.adapter_reason
 
@@ -124,9 +125,12 @@ def test_a_plan_leaves_room_for_the_average_of_the_weights(tmp_path: Path) -> No
     request = RunRequest(
         "s2a_tiny", "digits", 2**28, weights="none", adapter="full", precision="fp32", profile_cache=tmp_path
     )
-    trained = pipeline.make_profile(request).trainable_params
-    least = [pipeline.make_plan(replace(request, ema_decay=d)).min_feasible_budget_bytes for d in (None, 0.9)]
-    assert least[1] - least[0] == 4 * trained
+    state = Planner(request).profile().state_bytes
+    made = [Planner(replace(request, ema_decay=decay)).plan() for decay in (None, 0.9)]
+    assert made[1].predicted.breakdown["average"] == made[0].predicted.breakdown["best_state"] == state
+    assert made[1].min_feasible_budget_bytes - made[0].min_feasible_budget_bytes == pytest.approx(
+        1.015 * state, rel=0.01
+    )
 
 
 def test_a_run_that_fails_in_its_report_is_reported_without_training_again(

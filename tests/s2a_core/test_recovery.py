@@ -4,17 +4,15 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 
-from s2a_core import recovery
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.errors import OutOfMemory
 from s2a_core.models import load_model
 from s2a_core.planning.types import Plan
-from s2a_core.profiling import Profile
 from s2a_core.recovery import train_within
 from s2a_core.train import TrainConfig, TrainResult, loop
 from s2a_core.train.recipe import WeightAverage
@@ -35,6 +33,7 @@ def run(
     adapter: str = "bias",
     margin_bytes: int = 0,
     num_train: int = 48,
+    tighter: Callable[[Plan, int], Plan] | None = None,
 ) -> tuple[TrainResult, Plan, list[dict[str, Any]]]:
     """Train while the forward passes numbered in `failures` raise `error`."""
     torch.manual_seed(0)
@@ -48,9 +47,8 @@ def run(
             raise error
 
     list(model.modules())[-1].register_forward_pre_hook(fail)
-    profile = cast(Profile, None)
-    data = few_digits(num_train)
-    return (*train_within(model, data, plan, lambda: profile, config, output, events.append), events)
+    again = tighter or (lambda missed, margin: hand_plan(adapter))
+    return (*train_within(model, few_digits(num_train), plan, again, config, output, events.append), events)
 
 
 def assert_same(one: TrainResult, other: TrainResult) -> None:
@@ -58,10 +56,6 @@ def assert_same(one: TrainResult, other: TrainResult) -> None:
     assert one.step_losses == other.step_losses
     assert [row["val_loss"] for row in one.history] == [row["val_loss"] for row in other.history]
     assert all(torch.equal(one.state_dict[k], v) for k, v in other.state_dict.items())
-
-
-def planned_again(monkeypatch: pytest.MonkeyPatch, adapter: str = "bias") -> None:
-    monkeypatch.setattr(recovery, "make_plan", lambda *args: hand_plan(adapter))
 
 
 def failing(function: Callable[..., Any], number: int) -> Callable[..., Any]:
@@ -78,17 +72,16 @@ def failing(function: Callable[..., Any], number: int) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_run_out_of_memory_loses_no_step(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_out_of_memory_loses_no_step(error: Exception, tmp_path: Path) -> None:
     margins = []
 
-    def tighter(profile: Profile, budget: int, batch: int, objective: str, margin: int) -> Plan:
+    def tighter(missed: Plan, margin: int) -> Plan:
         margins.append(margin)
         return dataclasses.replace(hand_plan(), predicted=dataclasses.replace(hand_plan().predicted, peak_bytes=7))
 
-    monkeypatch.setattr(recovery, "make_plan", tighter)
     whole, plan, events = run(tmp_path / "whole", [], error)
     assert plan.predicted.peak_bytes != 7
-    cut, plan, events = run(tmp_path / "cut", [3, 9], error)
+    cut, plan, events = run(tmp_path / "cut", [3, 9], error, tighter=tighter)
     assert margins == [int(0.1 * 256 * 2**20), 2 * int(0.1 * 256 * 2**20)]
     assert plan.predicted.peak_bytes == 7
     assert cut.step_losses == whole.step_losses
@@ -105,7 +98,6 @@ def test_no_step_is_taken_twice_where_its_update_was_out_of_memory(
 ) -> None:
     config = TrainConfig(epochs=2, ema_decay=0.8)
     whole, _, _ = run(tmp_path / "whole", [], ERRORS[0], config)
-    planned_again(monkeypatch)
     owner, name = (torch.optim.AdamW, "step") if part == "optimizer" else (WeightAverage, "update")
     monkeypatch.setattr(owner, name, failing(getattr(owner, name), number))
     assert_same(run(tmp_path / "cut", [], ERRORS[0], config)[0], whole)
@@ -117,7 +109,6 @@ def test_an_evaluation_out_of_memory_loses_no_epoch(
 ) -> None:
     config = TrainConfig(epochs=2, ema_decay=0.8)
     whole, _, _ = run(tmp_path / "whole", [], ERRORS[0], config)
-    planned_again(monkeypatch)
     monkeypatch.setattr(loop, "evaluate", failing(loop.evaluate, number))
     cut, _, events = run(tmp_path / "cut", [], ERRORS[0], config)
     assert_same(cut, whole)
@@ -125,10 +116,7 @@ def test_an_evaluation_out_of_memory_loses_no_epoch(
     assert steps == sorted(set(steps))
 
 
-def test_statistics_of_a_batch_out_of_memory_are_not_counted_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    planned_again(monkeypatch, "full")
+def test_statistics_of_a_batch_out_of_memory_are_not_counted_twice(tmp_path: Path) -> None:
     whole, cut = (  # of 41 images the last micro-batch has one, which is not estimated from
         run(tmp_path / str(len(failures)), failures, ERRORS[0], name="test_resnet", adapter="full", num_train=41)[0]
         for failures in ([], [1, 13])
@@ -142,21 +130,21 @@ def test_a_checkpoint_that_lay_there_is_not_what_a_run_out_of_memory_goes_on_fro
     config = TrainConfig(epochs=2, ema_decay=0.8)
     whole, _, _ = run(tmp_path / "whole", [], ERRORS[0], config)
     run(tmp_path / "cut", [], ERRORS[0], dataclasses.replace(config, lr=0.5))
-    planned_again(monkeypatch)
     monkeypatch.setattr(loop, "WeightAverage", failing(WeightAverage, 0))
     assert_same(run(tmp_path / "cut", [], ERRORS[0], config)[0], whole)
 
 
-def test_what_the_first_plan_kept_free_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_first_plan_kept_free_stays_free(tmp_path: Path) -> None:
     margins = []
-    monkeypatch.setattr(recovery, "make_plan", lambda *args: margins.append(args[-1]) or hand_plan())
-    run(tmp_path, [0, 1], ERRORS[0], margin_bytes=2**20)
+    run(
+        tmp_path, [0, 1], ERRORS[0], margin_bytes=2**20,
+        tighter=lambda missed, margin: margins.append(margin) or hand_plan(),
+    )  # fmt: skip
     share = int(0.1 * hand_plan().budget_bytes)
     assert margins == [2**20 + share, 2**20 + 2 * share]
 
 
-def test_what_never_fits_ends_with_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "make_plan", lambda *args: hand_plan())
+def test_what_never_fits_ends_with_the_numbers(tmp_path: Path) -> None:
     with pytest.raises(OutOfMemory, match=r"in 4 plans, the last with .* kept free"):
         run(tmp_path, list(range(100)), ERRORS[0])
 

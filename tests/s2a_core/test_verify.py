@@ -12,12 +12,15 @@ import torch
 from s2a_core.compression import compress
 from s2a_core.errors import InfeasibleBudget, OutOfMemory
 from s2a_core.planning import Plan, plan
-from s2a_core.planning.memory import breakdown
+from s2a_core.planning.overhead import overhead_of
+from s2a_core.planning.pairs import recorded
+from s2a_core.planning.peak import Peak
+from s2a_core.planning.replan import Replanner
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import profile
 from s2a_core.storage import StoragePolicy
 from s2a_core.train.mode import resting_modules, training_mode
-from s2a_core.verify import measured_gradient_error, measured_peak, recorded, verify
+from s2a_core.verify import measured_gradient_error, measured_peak, verify
 from tests.s2a_core.profiling.conftest import small_vit
 
 IMAGES, LABELS = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
@@ -26,9 +29,9 @@ IMAGES, LABELS = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
 def test_a_plan_that_misses_is_planned_again_tighter(tmp_path: Path) -> None:
     model = small_vit()
     found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
-    first = plan(found, 3 * smallest_budget(found, 16)[0], batch_size=16)
+    first = plan(found, 3 * smallest_budget(found, 16), batch_size=16)
     peak = measured_peak(model, first, IMAGES, LABELS)
-    verified = verify(model, first, found, IMAGES, LABELS, tmp_path / "pairs.jsonl")
+    verified = verify(model, first, IMAGES, LABELS, Replanner(found), tmp_path / "pairs.jsonl")
     assert verified.measured_peak_bytes <= verified.plan.budget_bytes
     assert verified.plan.measured_peak_bytes == pytest.approx(peak, rel=0.02)
     assert verified.plan.predicted.peak_bytes >= verified.measured_peak_bytes
@@ -37,7 +40,7 @@ def test_a_plan_that_misses_is_planned_again_tighter(tmp_path: Path) -> None:
     budget = int(peak * 0.9)
     low = plan(dishonest, budget, batch_size=16)
     try:
-        verified = verify(model, low, dishonest, IMAGES, LABELS, tmp_path / "pairs.jsonl")
+        verified = verify(model, low, IMAGES, LABELS, Replanner(dishonest), tmp_path / "pairs.jsonl")
         assert verified.measured_peak_bytes <= budget
     except InfeasibleBudget as refused:
         smallest = refused.min_feasible_budget_bytes
@@ -48,7 +51,7 @@ def test_a_plan_that_misses_is_planned_again_tighter(tmp_path: Path) -> None:
 def test_the_smallest_budget_that_is_told_survives_misses(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_vit()
     found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
-    budget, _ = smallest_budget(found, 16)
+    budget = smallest_budget(found, 16)
     shares = iter((1.003, 1.004, 1.0045))  # what each round's plan takes of its prediction
 
     def missed(model: torch.nn.Module, plan: Plan, *batch: torch.Tensor) -> int:
@@ -59,7 +62,7 @@ def test_the_smallest_budget_that_is_told_survives_misses(monkeypatch: pytest.Mo
     monkeypatch.setattr("s2a_core.verify.measured_peak", missed)
     tight = plan(found, budget, batch_size=16)
     tight = replace(tight, budget_bytes=tight.predicted.peak_bytes)
-    verified = verify(model, tight, found, IMAGES, LABELS)
+    verified = verify(model, tight, IMAGES, LABELS, Replanner(found))
     assert verified.measured_peak_bytes <= verified.plan.budget_bytes
     assert verified.rounds == 3
     with pytest.raises(InfeasibleBudget):
@@ -72,18 +75,20 @@ def test_the_gradient_of_a_verified_plan_is_compared_with_the_exact_one_where_th
     images = torch.randn(4, 3, 32, 32)
     before = [tensor.clone() for tensor in (*model.parameters(), torch.get_rng_state())]
     coded = replace(Plan.uniform(found, 4, 16), budget_bytes=2**30)
-    error = verify(model, coded, found, images, LABELS).plan.measured_gradient_error
+    error = verify(model, coded, images, LABELS, Replanner(found)).plan.measured_gradient_error
     assert error is not None
     assert 0.3 < error / coded.predicted.gradient_error < 3
     assert all(torch.equal(*pair) for pair in zip(before, (*model.parameters(), torch.get_rng_state()), strict=True))
     assert error == pytest.approx(error_by_hand(model, coded, images), rel=1e-5)
     exact = plan(found, 2**30, batch_size=16)
-    assert verify(model, exact, found, images, LABELS).plan.measured_gradient_error == pytest.approx(0.0, abs=1e-5)
-    one = sum(breakdown(found, {}, 1, "keep").values())
+    assert verify(model, exact, images, LABELS, Replanner(found)).plan.measured_gradient_error == pytest.approx(
+        0.0, abs=1e-5
+    )
+    one = sum(Peak(found, 1).breakdown({}).values())
     for budget, fits in ((one, True), (one - 1, False)):
         error = measured_gradient_error(model, replace(coded, budget_bytes=budget), found, images, LABELS)
         assert (error is not None) == fits
-    given = verify(model, replace(coded, measured_gradient_error=0.5), None, images, LABELS).plan
+    given = verify(model, replace(coded, measured_gradient_error=0.5), images, LABELS).plan
     assert given.measured_gradient_error == 0.5
     assert Plan.from_json(given.to_json()) == given
 
@@ -108,7 +113,7 @@ OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.
 def test_a_plan_that_runs_out_of_memory_has_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_vit()
     found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
-    large = plan(found, 3 * smallest_budget(found, 16)[0], batch_size=16)
+    large = plan(found, 3 * smallest_budget(found, 16), batch_size=16)
     failures = [OUT_OF_MEMORY]
 
     def fail(module: torch.nn.Module, args: object) -> None:
@@ -116,22 +121,34 @@ def test_a_plan_that_runs_out_of_memory_has_missed(tmp_path: Path, monkeypatch: 
             raise failures.pop()
 
     handle = model.register_forward_pre_hook(fail)
-    verified = verify(model, large, found, IMAGES, LABELS, tmp_path / "pairs.jsonl")
+    verified = verify(model, large, IMAGES, LABELS, Replanner(found), tmp_path / "pairs.jsonl")
     assert verified.rounds == 2
     assert verified.measured_peak_bytes <= 0.9 * large.budget_bytes
     assert len(recorded(tmp_path / "pairs.jsonl")) == 1
     failures[:] = [OUT_OF_MEMORY] * 9
-    for given in (found, None):
+    for given in (Replanner(found), None):
         with pytest.raises(OutOfMemory, match=r"in real steps of the plan: CUDA .* Tried to allocate"):
-            verify(model, large, given, IMAGES, LABELS)
+            verify(model, large, IMAGES, LABELS, given)
     assert len(failures) == 5  # three plans, then the given one
     failures[:] = [OUT_OF_MEMORY]
     monkeypatch.setattr("s2a_core.verify.measured_peak", lambda *args: 1)
-    assert verify(model, large, found, IMAGES, LABELS).plan.measured_gradient_error is None
+    assert verify(model, large, IMAGES, LABELS, Replanner(found)).plan.measured_gradient_error is None
     handle.remove()
     model.register_forward_pre_hook(lambda module, args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        verify(model, large, found, IMAGES, LABELS)
+        verify(model, large, IMAGES, LABELS, Replanner(found))
+
+
+def test_copies_that_outlive_steps_are_measured() -> None:
+    model = small_vit()
+    found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
+    assert found.state_bytes == 4 * found.trainable_params
+    plans = [plan(found, 2**30, 4, overhead=overhead_of("cuda", found.state_bytes, has_average=False))]
+    plans += [
+        plan(found, 2**30, 4, overhead=overhead_of("cpu", found.state_bytes, average)) for average in (False, True)
+    ]
+    peaks = [measured_peak(model, made, IMAGES, LABELS) for made in plans]
+    assert [peak - peaks[0] for peak in peaks] == [0, found.state_bytes, 2 * found.state_bytes]
 
 
 def test_an_unfinished_line_is_left_out(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.cli.plot import check_plot_name, plan_page, plot_plan
 from s2a_core.errors import InvalidInput
-from s2a_core.planning.trace import Point
+from s2a_core.planning.peak import Point
 from tests.app.cli.test_explain import PLAN
 
 
@@ -21,7 +21,10 @@ def test_a_plan_is_drawn_to_both_kinds(tmp_path: Path) -> None:
 
 def test_the_course_of_a_step_is_drawn_with_its_phases(tmp_path: Path) -> None:
     phases = ("forward", "backward", "optimizer", "evaluation")
-    course = [Point(phase, "blocks.0:gelu", size * 2**20) for phase, size in zip(phases, (40, 90, 60, 30), strict=True)]
+    course = [
+        Point(phase, "blocks.0:gelu", 0, 0, 0, size * 2**20)
+        for phase, size in zip(phases, (40, 90, 60, 30), strict=True)
+    ]
     plot_plan(PLAN, tmp_path / "p.png", course)
     page = plan_page(PLAN, course)
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

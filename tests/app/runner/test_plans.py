@@ -9,7 +9,8 @@ import pytest
 
 from app.runner import plans
 from app.runner.plans import work
-from s2a_core import pipeline
+from s2a_core.planner import Planner
+from s2a_core.requests import RunRequest
 from tests.s2a_core.planning.profiles import transformer
 
 pytestmark = pytest.mark.slow
@@ -44,12 +45,17 @@ def test_a_precision_left_open_is_chosen_as_the_command_line_chooses_it(tmp_path
 
 
 def test_a_profile_of_other_versions_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "make_profile", lambda request: transformer(1))
-    request = order(tmp_path, 2**26)["request"]
-    assert [plans._profile({**request, "budget_bytes": 5 + n}, tmp_path)[1] for n in range(2)] == [False, True]
-    assert not plans._profile({**request, "num_classes": 7}, tmp_path)[1]
+    monkeypatch.setattr(Planner, "_measure", lambda self, prepared: transformer(1))
+
+    def is_known(**changes: Any) -> bool:
+        planner = Planner(RunRequest(**{**order(tmp_path, 2**26)["request"], **changes}), tmp_path)
+        assert planner.profile() == transformer(1)
+        return planner.are_known
+
+    assert [is_known(budget_bytes=5 + n) for n in range(2)] == [False, True]
+    assert not is_known(num_classes=7)
     monkeypatch.setattr("s2a_core.profiling.cache.version", lambda name: "another")
-    assert plans._profile(request, tmp_path) == (transformer(1), False)
+    assert not is_known()
 
 
 def test_a_plan_that_would_take_long_or_a_neighbours_memory_is_left_to_its_job(

@@ -6,6 +6,7 @@ import re
 
 from app.web import charts
 from app.web.charts import Piece
+from s2a_core.planning.peak import Point
 
 TIMES = [{"step": n, "value": 1.0 / n} for n in range(1, 900)]
 
@@ -65,8 +66,13 @@ def test_frontiers_timelines_and_spreads_draw_or_say_what_is_missing() -> None:
     assert "no better gradient" in charts.frontier({}, [exact, {**exact, "peak_bytes": 2**21}])
     assert "no faster step" in charts.step_times({}, [row])
     assert charts.step_times({}, []) == ""
-    assert "budget" in charts.predicted_timeline([(0, 5), (10, 3)], 100, 200, 115)
-    assert charts.predicted_timeline([], 100, 200, 115) == ""
+    course = [
+        Point(phase, "a", 5, 3, 0, size) for phase, size in (("forward", 108), ("forward", 110), ("backward", 115))
+    ]
+    drawn = charts.predicted_timeline(course, 200)
+    assert "115 B at most, under a budget of 200 B" in drawn
+    assert drawn.count(">forward<") == 1
+    assert charts.predicted_timeline([], 200) == ""
     report = {"memory_timeline": [[0.0, 5], [1.0, 9]], "budget_bytes": 12, "predicted_peak_bytes": 10}
     assert "predicted" in charts.measured_timeline(report)
     assert charts.measured_timeline({}) == ""

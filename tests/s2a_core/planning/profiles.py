@@ -38,6 +38,7 @@ def profile_of(sites: tuple[SiteProfile, ...], **changes: object) -> Profile:
         "params_bytes": 100_000,
         "frozen_bytes": 80_000,
         "trainable_params": 500,
+        "state_bytes": 2000,
         "buffers_bytes": 64,
         "input_bytes_per_sample": 1200,
         "optimizer_bytes": 400,

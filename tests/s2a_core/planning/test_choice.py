@@ -61,7 +61,7 @@ def test_all_weights_of_a_cnn_are_trained_where_they_fit_and_its_modules_where_t
     profiles = Profiles(is_cnn=True)
     made, source = plan_over(candidates("auto", None), profiles, 100 * 2**20, 8)
     assert (made.adapter, profiles.asked) == ("full", [FIRST])
-    smallest = smallest_budget(profiles(FIRST), 8)[0]
+    smallest = smallest_budget(profiles(FIRST), 8)
     made, source = plan_over(candidates("auto", None), profiles, smallest - 20_000, 8)
     assert (made.adapter, source) == ("bias,prompt", Candidate("auto", None))
     assert made.predicted.peak_bytes <= smallest - 20_000
@@ -77,7 +77,7 @@ def test_what_auto_or_full_was_already_is_not_measured_again() -> None:
 
 def test_a_budget_below_fp32_is_met_in_bf16_and_the_reason_says_so() -> None:
     profiles = Profiles()
-    smallest = smallest_budget(profiles(FIRST), 8)[0]
+    smallest = smallest_budget(profiles(FIRST), 8)
     made, source = plan_over(candidates("auto", None), profiles, smallest - 20_000, 8)
     assert source == Candidate("auto", "bf16")
     assert made.precision == "bf16"
@@ -91,7 +91,7 @@ def test_the_smallest_budget_of_all_is_told_when_nothing_fits() -> None:
     with pytest.raises(InfeasibleBudget) as refused:
         plan_over(candidates("auto", None), profiles, 1000, 8)
     assert [c.adapter for c in profiles.asked] == [AUTO_OR_FULL, "auto", "bias", "head"]
-    least = min(smallest_budget(Profiles()(c), 8)[0] for c in profiles.asked)
+    least = min(smallest_budget(Profiles()(c), 8) for c in profiles.asked)
     assert refused.value.min_feasible_budget_bytes == least
     made, _ = plan_over(candidates("auto", None), profiles, least, 8)
     assert made.predicted.peak_bytes <= least

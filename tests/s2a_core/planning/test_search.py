@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from s2a_core.errors import InfeasibleBudget, InvalidInput
 from s2a_core.planning import plan
+from s2a_core.planning.overhead import Overhead
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling.types import WorkingSet
 from s2a_core.storage import Storage
@@ -26,7 +27,7 @@ def test_everything_is_exact_when_the_budget_allows() -> None:
 
 def test_the_smallest_budget_is_feasible_and_two_percent_less_is_refused() -> None:
     profile = transformer(3)
-    smallest, _ = smallest_budget(profile)
+    smallest = smallest_budget(profile, 8)
     assert plan(profile, smallest, batch_size=8).predicted.peak_bytes <= smallest
     with pytest.raises(InfeasibleBudget) as refused:
         plan(profile, int(smallest * 0.98), batch_size=8)
@@ -37,7 +38,7 @@ def test_the_smallest_budget_is_feasible_and_two_percent_less_is_refused() -> No
 @given(seed=st.integers(0, 100), shares=st.lists(st.floats(1.0, 3.0), min_size=2, max_size=2))
 def test_a_larger_budget_is_never_less_accurate(seed: int, shares: list[float]) -> None:
     profile = transformer(3, seed=seed)
-    smallest, _ = smallest_budget(profile)
+    smallest = smallest_budget(profile, 8)
     low, high = (plan(profile, int(smallest * s), batch_size=4) for s in sorted(shares))
     assert max(high.predicted.gradient_error, 0.02) <= max(low.predicted.gradient_error, 0.02) * 1.001
     errors = [point.gradient_error for point in high.frontier]
@@ -46,7 +47,7 @@ def test_a_larger_budget_is_never_less_accurate(seed: int, shares: list[float]) 
 
 def test_a_budget_far_above_the_need_still_shows_what_less_would_cost() -> None:
     profile = transformer(3)
-    p = plan(profile, 1000 * smallest_budget(profile)[0], batch_size=8)
+    p = plan(profile, 1000 * smallest_budget(profile), batch_size=8)
     below = {point.peak_bytes for point in p.frontier if point.peak_bytes < p.predicted.peak_bytes}
     assert len(below) >= 2  # the smallest, and at least one in between
 
@@ -54,7 +55,7 @@ def test_a_budget_far_above_the_need_still_shows_what_less_would_cost() -> None:
 @pytest.mark.parametrize("objective", ["accuracy", "speed", "balanced"])
 def test_every_objective_fits(objective: str) -> None:
     profile = transformer(3)
-    budget = int(smallest_budget(profile)[0] * 1.2)
+    budget = int(smallest_budget(profile) * 1.2)
     p = plan(profile, budget, batch_size=8, objective=objective)  # type: ignore[arg-type]
     assert p.predicted.peak_bytes <= budget
     assert sum(p.predicted.breakdown.values()) == p.predicted.peak_bytes
@@ -64,8 +65,8 @@ def test_every_objective_fits(objective: str) -> None:
 
 def test_a_margin_is_kept_free() -> None:
     profile = transformer(2)
-    budget = smallest_budget(profile)[0] + 40_000
-    p = plan(profile, budget, batch_size=4, margin_bytes=20_000)
+    budget = smallest_budget(profile) + 40_000
+    p = plan(profile, budget, batch_size=4, overhead=Overhead(margin_bytes=20_000))
     assert p.predicted.peak_bytes <= budget
     assert p.predicted.breakdown["margin"] >= 20_000
 
@@ -79,7 +80,7 @@ def test_bad_requests_are_refused(batch: int, objective: str) -> None:
 def test_planning_a_large_model_takes_seconds() -> None:
     profile = transformer(12, 8)
     start = time.process_time()
-    plan(profile, int(smallest_budget(profile)[0] * 1.5), batch_size=64)
+    plan(profile, int(smallest_budget(profile) * 1.5), batch_size=64)
     assert time.process_time() - start < 8
 
 
@@ -95,7 +96,7 @@ def test_a_batch_is_split_only_where_its_steps_cost_less_than_codes() -> None:
     launched = replace(profile, step_overhead_ms=30.0)
     made = plan(launched, whole // 2, 16, "accuracy")
     assert (made.micro_batch, made.predicted.peak_bytes <= whole // 2) == (16, True)
-    tight = plan(launched, smallest_budget(launched, 16)[0], 16, "accuracy")
+    tight = plan(launched, smallest_budget(launched, 16), 16, "accuracy")
     assert tight.micro_batch < 16
     assert tight.predicted.relative_step_time > 1.5
 
@@ -107,7 +108,7 @@ def test_larger_chunks_are_chosen_where_they_save_time_and_fit() -> None:
         for s in made.sites
     )
     profile = replace(made, sites=sites, chunk_samples=4, chunk_gain_ms={"region": 0.12})
-    tight = int(smallest_budget(profile, 8)[0] * 1.03)
+    tight = int(smallest_budget(profile, 8) * 1.03)
     p = plan(profile, tight, batch_size=8, objective="speed")
     wide = plan(profile, int(tight * 1.2), batch_size=8, objective="speed")
     assert {p.chunk_samples, wide.chunk_samples} <= {1, 4}
@@ -122,5 +123,5 @@ def test_the_smallest_budget_is_feasible_where_an_exact_evaluation_needs_more(ob
     made = transformer(3)
     evaluation = {"exact": WorkingSet(60_000, 9000), "region": WorkingSet(59_000, 8000)}
     profile = replace(made, evaluation=evaluation)
-    smallest, _ = smallest_budget(profile, 8)
+    smallest = smallest_budget(profile, 8)
     assert plan(profile, smallest, batch_size=8, objective=objective).predicted.peak_bytes <= smallest  # type: ignore[arg-type]

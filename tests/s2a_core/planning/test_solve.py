@@ -8,7 +8,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2a_core.planning.memory import course
+from s2a_core.planning.peak import Peak
 from s2a_core.planning.solve import Program
 from s2a_core.profiling.types import Option, Profile, SharedStorage, SiteProfile
 from s2a_core.storage import Storage
@@ -19,8 +19,12 @@ def error(_: SiteProfile, option: Option) -> float:
     return option.gradient_error**2
 
 
+def peak(profile: Profile, samples: int, is_fresh: bool) -> Peak:
+    return Peak(profile, samples, accumulates=not is_fresh)
+
+
 def peak_of(profile: Profile, storages: dict[str, Storage], samples: int, is_fresh: bool) -> int:
-    return max(m.held + m.work for m in course(profile, storages, samples, is_fresh)[1:])
+    return max(point.moving for point in peak(profile, samples, is_fresh).course(storages))
 
 
 def brute_force(profile: Profile, capacity: float, samples: int, is_fresh: bool) -> tuple[float | None, int]:
@@ -58,7 +62,7 @@ def test_small_instances_equal_brute_force(
     exact = peak_of(profile, {}, samples, is_fresh)
     _, smallest = brute_force(profile, 0.0, samples, is_fresh)
     capacity = smallest + share * (exact - smallest) + 1
-    program = Program(profile, samples, is_fresh)
+    program = Program(peak(profile, samples, is_fresh))
     solution, (best, _) = program.solve(capacity, error), brute_force(profile, capacity, samples, is_fresh)
     assert best is not None
     assert solution is not None
@@ -76,7 +80,7 @@ def test_a_capacity_of_exactly_the_smallest_peak_is_enough() -> None:
     profile = profile_of(sites, shared=(SharedStorage(("a:gelu", "b:gelu"), 0, 10),))
     _, smallest = brute_force(profile, 0.0, 1, False)
     for more in (0, 1):
-        solution = Program(profile, 1, False).solve(smallest + more, error)
+        solution = Program(peak(profile, 1, False)).solve(smallest + more, error)
         best, _ = brute_force(profile, smallest + more, 1, False)
         assert solution is not None
         assert solution.cost == best
@@ -85,14 +89,14 @@ def test_a_capacity_of_exactly_the_smallest_peak_is_enough() -> None:
 
 def test_a_used_region_takes_the_sites_inside_out() -> None:
     profile = transformer(3)
-    solution = Program(profile, 1, False).solve(12_000, error)
+    solution = Program(peak(profile, 1, False)).solve(12_000, error)
     assert solution is not None
     assert all(s.name not in solution.sites for s in profile.sites if s.region and solution.sites[s.region] != "none")
 
 
 def test_a_relaxed_solution_costs_no_more_and_a_cap_on_the_error_holds() -> None:
     profile = transformer(4)
-    program = Program(profile, 2, False)
+    program = Program(peak(profile, 2, False))
     exact, relaxed = program.solve(60_000, error), program.solve(60_000, error, is_relaxed=True)
     assert exact is not None
     assert relaxed is not None
@@ -107,7 +111,7 @@ def test_four_hundred_sites_take_under_two_seconds() -> None:
     profile = transformer(80)
     assert len(profile.sites) == 400
     start = time.process_time()
-    solution = Program(profile, 1, False).solve(600_000, error)
+    solution = Program(peak(profile, 1, False)).solve(600_000, error)
     assert time.process_time() - start < 2
     assert solution is not None
     assert solution.report.gap <= 1e-4

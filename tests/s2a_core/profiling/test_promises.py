@@ -14,11 +14,13 @@ from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import compress
 from s2a_core.errors import BadAdapter, BadBudget, InfeasibleBudget, InvalidInput, StaleProfile
 from s2a_core.meter import held_bytes
+from s2a_core.planner import Planner
 from s2a_core.planning import Plan, plan
 from s2a_core.planning.memory import held_bytes as promised_bytes
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import run_step
+from s2a_core.requests import RunRequest
 from s2a_core.sizes import parse_bytes
 from s2a_core.storage import StoragePolicy
 from s2a_core.verify import measured_peak, verify
@@ -87,10 +89,10 @@ def test_the_predicted_peak_is_not_two_percent_below_a_real_run_nor_five_above(
 
 def test_a_plan_of_another_adapter_or_precision_is_refused(tmp_path: Path) -> None:
     request = {"model": "s2a_tiny", "data": "digits", "budget_bytes": 2**28, "output": tmp_path / "out", "epochs": 1}
-    made = pipeline.make_plan(pipeline.RunRequest(**{**request, "adapter": "head", "batch_size": 4}))  # type: ignore[arg-type]
+    made = Planner(RunRequest(**{**request, "adapter": "head", "batch_size": 4})).plan()  # type: ignore[arg-type]
     for changed in ({"adapter": "bias"}, {"adapter": "head", "precision": "bf16"}):
         with pytest.raises(StaleProfile, match="plan again"):
-            pipeline.run(pipeline.RunRequest(**{**request, **changed, "plan": made}))  # type: ignore[arg-type]
+            pipeline.run(RunRequest(**{**request, **changed, "plan": made}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["0", "-1GiB", "4 bananas", "GiB", "", "nan", "1e400GiB"])
@@ -113,11 +115,11 @@ def test_bad_requests_are_refused_before_anything_is_measured(
     options: dict[str, object], error: type[InvalidInput]
 ) -> None:
     with pytest.raises(error):
-        pipeline.make_plan(pipeline.RunRequest(budget_bytes=2**30, num_classes=10, **options))  # type: ignore[arg-type]
+        Planner(RunRequest(budget_bytes=2**30, num_classes=10, **options)).plan()  # type: ignore[arg-type]
 
 
 def test_a_budget_below_the_weights_names_them() -> None:
-    request = pipeline.RunRequest(model="s2a_tiny", budget_bytes=2**20, num_classes=10, adapter="head", batch_size=4)
+    request = RunRequest(model="s2a_tiny", budget_bytes=2**20, num_classes=10, adapter="head", batch_size=4)
     with pytest.raises(InfeasibleBudget) as refused:
-        pipeline.make_plan(request)
+        Planner(request).plan()
     assert refused.value.details["binding"] == "weights"

@@ -1,0 +1,227 @@
+"""`Planner`: one request's profiles, plan and verification. Every door plans here, so all give the same answer.
+
+Torch is loaded only where something has to be measured: a plan from profiles that are there takes no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from s2a_core.errors import InvalidInput, StaleProfile
+from s2a_core.planning.choice import Candidate, candidates, plan_over
+from s2a_core.planning.overhead import Overhead, overhead_of, run_parts
+from s2a_core.planning.pairs import recorded
+from s2a_core.planning.replan import Replanner
+from s2a_core.planning.search import Objective
+from s2a_core.planning.search import plan as plan_one
+from s2a_core.planning.types import Plan
+from s2a_core.profiling.cache import recall, remember
+from s2a_core.profiling.types import Profile
+from s2a_core.requests import BATCH_SIZE, RunRequest, as_planned, pairs_of, request_mark_of
+from s2a_core.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from s2a_core.prepare import Prepared
+    from s2a_core.verify import VerifiedPlan
+
+PROFILE_SAMPLES = 4
+# Above this many parameters a profile measures fewer samples, which shows the same bytes in less time. Two are enough
+# where nothing but a stem convolves: a convolution of one sample works unlike those of more, so lines start at two.
+LARGE_MODEL = 30_000_000
+STEM_CONVOLUTIONS = 4
+
+
+class Planner:
+    """Plans one request. cache: a directory of profiles, the request's unless given; on_event: hears of progress.
+
+    prepare: loads the data and model of a request, `s2a_core.prepare.prepare` unless given. Candidates are the
+    adapters and precisions that the request leaves open. are_known: no profile had to be measured.
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        cache: Path | None = None,
+        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+        prepare: Callable[[RunRequest, Any], Prepared] | None = None,
+    ) -> None:
+        self.request = request if cache is None else replace(request, profile_cache=cache)
+        self.on_event, self._prepare = on_event, prepare
+        self.are_known = True
+        self._profiles: dict[Candidate, Profile] = {}
+        self._prepared: tuple[Candidate, Prepared] | None = None
+        self._sources: dict[str, Candidate] = {}  # fingerprint of a plan -> its candidate
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """What may be planned, best first. A plan that was given leaves nothing open."""
+        request = self.request if self.request.plan is None else as_planned(self.request, self.request.plan)
+        if request.plan is not None:
+            return [Candidate(request.adapter, request.precision)]
+        return candidates(request.adapter, request.precision)
+
+    def prepared(self, candidate: Candidate | None = None) -> Prepared:
+        """The model and data of a candidate, the first one's unless given. One is kept in memory."""
+        from s2a_core.prepare import prepare
+
+        candidate = candidate or self.candidates[0]
+        if self._prepared is None or self._prepared[0] != candidate:
+            dataset = self._prepared[1].dataset if self._prepared else None
+            self._prepared = None  # two models are not alive at once
+            self._prepared = candidate, (self._prepare or prepare)(self._request_for(candidate), dataset)
+        return self._prepared[1]
+
+    def prepared_for(self, plan: Plan) -> Prepared:
+        """The model and data that a plan is of. Raises StaleProfile where the request's are others."""
+        prepared = self.prepared(self.candidate_of(plan))
+        if prepared.fingerprint != plan.fingerprint:
+            raise StaleProfile(
+                f"the plan is of {plan.model} with {plan.adapter} at {plan.image_size} px, {plan.precision} "
+                f"({plan.fingerprint}), not of this model, adapter, weights, device and versions",
+                details={"fingerprint": plan.fingerprint},
+            )
+        return prepared
+
+    def profile(self, candidate: Candidate | None = None) -> Profile:
+        """The profile of a candidate, the first one's unless given: from the cache where it is there, else measured."""
+        candidate = candidate or self.candidates[0]
+        if candidate not in self._profiles:
+            self._profiles[candidate] = self._profile(candidate)
+        return self._profiles[candidate]
+
+    def plan(self, budget_bytes: int | None = None) -> Plan:
+        """The best plan of any candidate, not verified. budget_bytes: another one than the request's.
+
+        Raises InfeasibleBudget with the smallest budget of any candidate.
+        """
+        budget_bytes = self.request.budget_bytes if budget_bytes is None else budget_bytes
+        if budget_bytes <= 0:
+            raise InvalidInput("the budget must be a positive number of bytes; --budget says it, or the plan of --plan")
+        objective = cast(Objective, self.request.objective)
+        chosen, source = plan_over(
+            self.candidates, self.profile, budget_bytes, self._batch_size, objective, self.overhead
+        )
+        self._sources[chosen.fingerprint] = source
+        return chosen
+
+    def profile_of(self, plan: Plan) -> Profile:
+        """The profile that a plan is of."""
+        return self.profile(self.candidate_of(plan))
+
+    def for_objective(self, plan: Plan, objective: str) -> Plan:
+        """The plan of another objective for the same model, budget and batch."""
+        profile = self.profile_of(plan)
+        overhead = self.overhead(profile)
+        return plan_one(profile, plan.budget_bytes, plan.batch_size, cast(Objective, objective), overhead)
+
+    def tighter(self, plan: Plan, margin_bytes: int) -> Plan:
+        """A plan of the same budget that keeps so many bytes free. Raises InfeasibleBudget where none can."""
+        return self._replanner(plan).tighter(plan, margin_bytes)
+
+    def _replanner(self, plan: Plan) -> Replanner:
+        profile = self.profile_of(plan)
+        return Replanner(profile, self.overhead(profile))
+
+    def verify(self, plan: Plan) -> VerifiedPlan:
+        """The plan after real steps of its model, with everything that outlives them; planned tighter where it missed.
+
+        A plan that came with the request is not planned again. Raises PlanMissed where it does not fit its budget,
+        InfeasibleBudget where nothing that ran fits, StaleProfile for a plan of another model.
+        """
+        from s2a_core.verify import verify
+
+        prepared = self.prepared_for(plan)
+        return verify(
+            prepared.model,
+            self._with_run_parts(plan, prepared),
+            *prepared.calibration(),
+            replanner=None if self.request.plan is not None else self._replanner(plan),
+            pairs=pairs_of(self.request),
+        )
+
+    def overhead(self, profile: Profile) -> Overhead:
+        """What a run of this request takes beyond the steps of a profile's model."""
+        path = pairs_of(self.request)
+        errors = [] if path is None else [pair.error for pair in recorded(path) if pair.device == profile.device]
+        return overhead_of(profile.device, profile.state_bytes, self._has_average, errors)
+
+    @property
+    def _has_average(self) -> bool:
+        return bool(self.request.ema_decay)
+
+    @property
+    def _batch_size(self) -> int:
+        return BATCH_SIZE if self.request.batch_size is None else self.request.batch_size
+
+    def _request_for(self, candidate: Candidate) -> RunRequest:
+        return replace(self.request, adapter=candidate.adapter, precision=candidate.precision)
+
+    def candidate_of(self, plan: Plan) -> Candidate:
+        """The candidate that a plan was made of; of a plan made elsewhere, what it says."""
+        if plan.fingerprint in self._sources:
+            return self._sources[plan.fingerprint]
+        request = as_planned(self.request, plan)
+        return Candidate(request.adapter, request.precision)
+
+    def _with_run_parts(self, plan: Plan, prepared: Prepared) -> Plan:
+        """The plan with the copies that this request's run keeps, where it was made for a run without them.
+
+        Raises InvalidInput where it leaves no room for them.
+        """
+        from s2a_core.adapters.apply import trained_state
+        from s2a_core.train.mode import resting_modules
+
+        resting_modules(prepared.model, plan.adapter)  # says which statistics training estimates
+        state_bytes = sum(tensor.nbytes for tensor in trained_state(prepared.model).values())
+        parts = dict(plan.predicted.breakdown)
+        run = run_parts(plan.device, state_bytes, self._has_average)
+        missing = {name: size for name, size in run.items() if name not in parts}
+        peak = plan.predicted.peak_bytes + sum(missing.values())
+        if missing and peak > plan.budget_bytes:
+            words = " and ".join(f"{name} ({format_bytes(size)})" for name, size in missing.items())
+            raise InvalidInput(
+                f"the plan leaves no room for {words}, which this run keeps: it would take {format_bytes(peak)} of "
+                f"{format_bytes(plan.budget_bytes)}: plan again with the options of this run",
+                details={"missing": missing, "peak_bytes": peak, "budget_bytes": plan.budget_bytes},
+            )
+        return replace(plan, predicted=replace(plan.predicted, peak_bytes=peak, breakdown=parts | missing))
+
+    def _profile(self, candidate: Candidate) -> Profile:
+        request = self._request_for(candidate)
+        cache, mark = request.profile_cache, request_mark_of(request)
+        known = None if cache is None else recall(cache, mark)
+        # Data may have changed since; without data nothing else can have.
+        if known is not None and (request.data is None or known.fingerprint == self.prepared(candidate).fingerprint):
+            return known
+        self.are_known = False
+        measured = self._measure(self.prepared(candidate))
+        if cache is not None:
+            remember(cache, mark, measured)
+        return measured
+
+    def _measure(self, prepared: Prepared) -> Profile:
+        from s2a_core.profiling import profile
+
+        return profile(
+            prepared.model,
+            prepared.image_size,
+            profile_samples(prepared.model),
+            prepared.precision,
+            prepared.calibration() if prepared.dataset is not None else None,
+            name=prepared.name,
+            adapter=str(prepared.spec),
+            has_weights=prepared.has_weights,
+        )
+
+
+def profile_samples(model: Any) -> int:
+    """Samples of the larger of a profile's two batches."""
+    from torch import nn
+
+    if sum(p.numel() for p in model.parameters()) <= LARGE_MODEL:
+        return PROFILE_SAMPLES
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    return 2 if convolutions <= STEM_CONVOLUTIONS else 3

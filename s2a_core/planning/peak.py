@@ -1,0 +1,234 @@
+"""Memory over a step: every named part, every moment, and the largest. Nothing else computes a peak.
+
+    site k, forward or backward:  always + gradients* + sum_{j <= k} held_j + work_k
+    before the first site:        always + gradients* + start
+    optimizer's step:             always + gradients + temporaries
+    evaluation:                   always + a forward pass without gradients
+    new best state:               always + the copy that replaces the last one
+    always = weights + buffers + optimizer + input + what the run keeps over its steps + what the device takes
+
+*) in full from a step's second micro-batch on; in a step of one micro-batch the gradients so far are part of the work.
+
+The program (`solve.py`) has these moments as its rows, so what it allows, what a plan promises, what verification
+expects and what is drawn are the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from s2a_core.planning.memory import Sites, chosen_options, held_by_site, is_used, run_mode
+from s2a_core.planning.overhead import BEST_STATE, Overhead, Stated
+from s2a_core.planning.types import Plan
+from s2a_core.profiling.types import Profile, Segment, SiteProfile
+from s2a_core.storage import WHOLE, FrozenWeights
+
+GRADIENT_BYTES = 4  # fp32
+OPTIMIZER_BYTES = 8  # AdamW keeps two fp32 moments
+FORWARD, BACKWARD, OPTIMIZER, EVALUATION, BEST = "forward", "backward", "optimizer", "evaluation", "best state"
+# What a step itself takes. Every other part of a breakdown belongs to the run or the device and never changes.
+STEP_PARTS = ("weights", "buffers", "gradients", "optimizer", "input", "held", "working")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment of a step. num_bytes: all bytes of the device; site: "" for moments of the whole model.
+
+    held: bytes kept for backward so far; gradients: complete ones of earlier micro-batches.
+    """
+
+    phase: str
+    site: str
+    held: int
+    work: int
+    gradients: int
+    num_bytes: int
+
+    @property
+    def moving(self) -> int:
+        """Bytes that only a step has."""
+        return self.held + self.work + self.gradients
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The memory of a step of `samples` images a micro-batch. chunk: samples per chunk of regions and blocks.
+
+    accumulates: a step has more than one micro-batch.
+    """
+
+    profile: Profile
+    samples: int
+    accumulates: bool = True
+    chunk: int = 1
+    frozen_weights: FrozenWeights = "keep"
+    overhead: Overhead = field(default_factory=Overhead)
+
+    @classmethod
+    def of_plan(cls, profile: Profile, plan: Plan) -> Peak:
+        """Of a plan as it stands, its margin as large as at its worst moment."""
+        overhead = Stated({name: size for name, size in plan.predicted.breakdown.items() if name not in STEP_PARTS})
+        return cls(
+            profile, plan.micro_batch, plan.accumulation > 1, plan.chunk_samples or plan.micro_batch,
+            plan.frozen_weights, overhead,
+        )  # fmt: skip
+
+    @cached_property
+    def parts(self) -> dict[str, int]:
+        """What is alive all the time."""
+        profile = self.profile
+        narrowed = profile.frozen_bytes // 2 if self.frozen_weights == "bf16" else 0
+        return {
+            "weights": profile.params_bytes - narrowed,
+            "buffers": profile.buffers_bytes,
+            "optimizer": OPTIMIZER_BYTES * profile.trainable_params,
+            "input": self.samples * profile.input_bytes_per_sample,
+            **self.overhead.parts,
+        }
+
+    @cached_property
+    def always(self) -> int:
+        """Bytes of everything that is alive all the time."""
+        return sum(self.parts.values())
+
+    @property
+    def gradients(self) -> int:
+        """Bytes of the whole gradient."""
+        return GRADIENT_BYTES * self.profile.trainable_params
+
+    @property
+    def earlier_gradients(self) -> int:
+        """Those that earlier micro-batches of a step left."""
+        return self.gradients if self.accumulates else 0
+
+    @property
+    def least_moving(self) -> int:
+        """Bytes that move in every step, whatever its storages: of the optimizer's step, and of a new best state."""
+        return max(self.gradients + self.profile.optimizer_bytes, self.overhead.parts.get(BEST_STATE, 0))
+
+    def room(self, budget_bytes: int) -> int:
+        """The most bytes that may move within a budget."""
+        return self.overhead.room(self.always, budget_bytes)
+
+    def total(self, moving: int) -> int:
+        """Bytes of the device while so many move."""
+        return self.overhead.total(self.always, moving)
+
+    def work(self, site: SiteProfile, mode: str | None, is_backward: bool, neighbour: str | None = None) -> int | None:
+        """Bytes of a site's turn in one pass beyond what is held; None where it has no turn in that pass.
+
+        An exact site's turn reaches into what no site is listed for: backward into what comes before it, forward into
+        what follows. neighbour: the region or block that runs there as a whole, which changes that.
+        """
+        if mode is None:
+            return None
+        own = site.work.get(mode) or next(iter(site.work.values()), ())
+        turns = self._of_pass(own, is_backward)
+        if mode == "exact" and neighbour is not None:
+            turns = self._of_pass(site.work.get(neighbour, ()), is_backward) or turns
+        return max(0, *(turn.at(self.samples, not self.accumulates, self.chunk) for turn in turns)) if turns else None
+
+    @staticmethod
+    def _of_pass(segments: Sequence[Segment], is_backward: bool) -> list[Segment]:
+        return [segment for segment in segments if segment.is_backward == is_backward]
+
+    def start(self, mode: str | None) -> int:
+        """Bytes before the first site's turn, by how the first site in use runs."""
+        profile = self.profile
+        segments = profile.start.get(mode or "") or [s for some in profile.start.values() for s in some]
+        return max((segment.at(self.samples, not self.accumulates) for segment in segments), default=0)
+
+    def evaluation(self, mode: str) -> int:
+        """Bytes of a forward pass without gradients, every region or block used or (`exact`) none."""
+        return self.profile.evaluation[mode].at(self.samples, self.chunk)
+
+    def neighbours(self, position: int, step: int) -> list[str]:
+        """Regions and blocks that may run beside a site. step: -1 for before it, 1 for behind."""
+        sites = self.profile.sites
+        if not 0 <= position + step < len(sites):
+            return []
+        beside = sites[position + step]
+        names = [beside.block, beside.region, beside.name if beside.op in WHOLE else None]
+        return [name for name in names if name is not None and name in self.operators]
+
+    @cached_property
+    def operators(self) -> dict[str, str]:
+        """Every region's and block's name -> which of both it is."""
+        return {site.name: site.op for site in self.profile.sites if site.op in WHOLE}
+
+    def leading(self) -> list[SiteProfile]:
+        """The sites of which the first one in use decides how a step starts: regions and blocks, then one more."""
+        chain: list[SiteProfile] = []
+        for site in self.profile.sites:
+            chain.append(site)
+            if site.op not in WHOLE:
+                break
+        return chain
+
+    def course(self, sites: Sites) -> tuple[Point, ...]:
+        """Every moment of the step's last micro-batch: forward, in reverse order backward, then the whole model's."""
+        profile, earlier = self.profile, self.earlier_gradients
+        chosen = {site.name: option.storage for site, option in chosen_options(profile, sites)}
+        modes = {site.name: run_mode(site, chosen[site.name]) for site in profile.sites if site.name in chosen}
+        held = held_by_site(profile, sites, self.samples)
+        first = next((modes[s.name] for s in self.leading() if modes.get(s.name)), None)
+        forward = [self._point(FORWARD, "", 0, self.start(first), earlier)]
+        backward: list[Point] = []
+        total = 0
+        for position, site in enumerate(profile.sites):
+            if site.name not in chosen:
+                continue
+            total += held[site.name]
+            for points, is_backward in ((forward, False), (backward, True)):
+                beside = self._whole_beside(position, -1 if is_backward else 1, modes)
+                work = self.work(site, modes[site.name], is_backward, beside)
+                if work is not None or not is_backward:
+                    phase = BACKWARD if is_backward else FORWARD
+                    points.append(self._point(phase, site.name, total, work or 0, earlier))
+        training = max(point.moving for point in (*forward, *backward))
+        mode = self.evaluation_mode(chosen)
+        # Without gradients less is alive than in the same pass with them, whatever part of it is exact.
+        size = training if mode is None else self.evaluation(mode)
+        return (
+            *forward,
+            *reversed(backward),
+            self._point(OPTIMIZER, "", 0, profile.optimizer_bytes, self.gradients),
+            self._point(EVALUATION, "", 0, size, 0),
+            self._point(BEST, "", 0, self.overhead.parts.get(BEST_STATE, 0), 0),
+        )
+
+    def _point(self, phase: str, site: str, held: int, work: int, gradients: int) -> Point:
+        return Point(phase, site, held, work, gradients, self.total(held + work + gradients))
+
+    def _whole_beside(self, position: int, step: int, modes: Mapping[str, str | None]) -> str | None:
+        """`region` or `block` where one runs as a whole next to a site."""
+        return next((self.operators[n] for n in self.neighbours(position, step) if modes.get(n)), None)
+
+    def evaluation_mode(self, sites: Sites) -> str | None:
+        """How an evaluation was measured that is like this choice's: all blocks, all regions, or everything exact.
+
+        None where some regions or blocks are used, which was not measured.
+        """
+        used = {name for name in self.operators if is_used(sites.get(name))}
+        for mode in reversed(WHOLE):
+            alike = {name for name, op in self.operators.items() if op == mode}
+            if alike and alike <= used and mode in self.profile.evaluation:
+                return mode
+        return None if used else "exact"
+
+    def breakdown(self, sites: Sites) -> dict[str, int]:
+        """The named parts of the peak in bytes: their sum is the most bytes of any moment of `course`."""
+        worst = max(self.course(sites), key=lambda point: point.moving)
+        held = sum(held_by_site(self.profile, sites, self.samples).values())
+        has_gradients = worst.gradients or worst.phase in (BACKWARD, EVALUATION)
+        gradients = min(self.gradients if has_gradients else 0, worst.moving - held)
+        parts = {**self.parts, "held": held, "gradients": gradients, "working": worst.moving - held - gradients}
+        ordered = {name: parts.pop(name) for name in STEP_PARTS}
+        return {**ordered, **parts, **self.overhead.slack(self.always, worst.moving)}
+
+
+def predicted_course(profile: Profile, plan: Plan) -> tuple[Point, ...]:
+    """Every moment of a plan's step; its highest one is the peak that the plan promises."""
+    return Peak.of_plan(profile, plan).course(plan.sites)

@@ -1,0 +1,34 @@
+"""Planning again what missed its budget: the same model and batch, with bytes kept free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from s2a_core.planning.overhead import Overhead
+from s2a_core.planning.search import Objective, plan, smallest_peak
+from s2a_core.planning.types import Plan
+from s2a_core.profiling.types import Profile
+
+
+@dataclass(frozen=True)
+class Replanner:
+    """Plans of one profile for a run with this overhead."""
+
+    profile: Profile
+    overhead: Overhead = field(default_factory=Overhead)
+
+    def tighter(self, missed: Plan, margin_bytes: int) -> Plan:
+        """A plan of the same budget that keeps so many bytes free. Raises InfeasibleBudget where none can."""
+        overhead = self.overhead.with_margin(margin_bytes)
+        made = plan(self.profile, missed.budget_bytes, missed.batch_size, cast(Objective, missed.objective), overhead)
+        return replace(
+            made,
+            min_feasible_budget_bytes=missed.min_feasible_budget_bytes,
+            alternatives=missed.alternatives,
+            adapter_reason=missed.adapter_reason,
+        )
+
+    def spare_bytes(self, missed: Plan) -> int:
+        """The most bytes that `tighter` can keep free: what the plan of the smallest peak leaves of the budget."""
+        return missed.budget_bytes - smallest_peak(self.profile, missed.batch_size, self.overhead)

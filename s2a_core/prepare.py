@@ -1,0 +1,83 @@
+"""A request's data and model, loaded and adapted: what profiles, verification and training run on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.datasets import ImageDataset, open_dataset
+from s2a_core.errors import InvalidInput
+from s2a_core.kernels import start_native
+from s2a_core.models import data_config, is_random, load_model
+from s2a_core.profiling.fingerprint import fingerprint
+from s2a_core.requests import RunRequest
+from s2a_core.train.images import evaluation_transform
+
+CALIBRATION_IMAGES = 8
+NUM_CLASSES = 1000  # of a model without data
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with its adapter, and the data it is for. fingerprint: what its plans and profiles carry."""
+
+    model: nn.Module
+    name: str
+    has_weights: bool
+    spec: AdapterSpec
+    dataset: ImageDataset | None
+    image_size: int
+    precision: str
+    device: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What a plan or profile of this model, as it is, has to carry."""
+        device = str(next(self.model.parameters()).device)
+        return fingerprint(
+            self.model, self.name, str(self.spec), self.image_size, self.precision, device, self.has_weights
+        )
+
+    def calibration(self) -> tuple[Tensor, Tensor]:
+        """Training images as the network sees them, spread over the data: ([N, 3, H, W], [N]); noise without data."""
+        if self.dataset is None:
+            size = self.image_size
+            images = torch.randn(CALIBRATION_IMAGES, 3, size, size, device=self.device)
+            classes = int(getattr(self.model, "num_classes", 0) or NUM_CLASSES)
+            return images, torch.arange(CALIBRATION_IMAGES, device=self.device) % classes
+        transform = evaluation_transform(data_config(self.model, self.image_size))
+        split = self.dataset.train.with_transform(transform)
+        last = len(split) - 1
+        pairs = [split[round(i * last / max(1, CALIBRATION_IMAGES - 1))] for i in range(CALIBRATION_IMAGES)]
+        images = torch.stack([image for image, _ in pairs]).to(self.device)
+        return images, torch.tensor([label for _, label in pairs], device=self.device)
+
+
+def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepared:
+    """Load the data, unless it is there, and the model, and add the adapter. Raises before anything is measured."""
+    spec = AdapterSpec.parse(request.adapter)
+    device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": device})
+    start_native(torch.device(device).type)  # the compiler works while data and model are read
+    if dataset is None and request.data:
+        dataset = open_dataset(request.data, seed=request.seed)
+    num_classes = len(dataset.classes) if dataset else (request.num_classes or NUM_CLASSES)
+    torch.manual_seed(request.seed)
+    model = load_model(request.model, request.weights, num_classes, request.image_size)
+    image_size = request.image_size or int(data_config(model)["image_size"])
+    model = add_adapters(model, spec, image_size).to(device)
+    return Prepared(
+        model,
+        request.model,
+        has_weights=not is_random(request.model, request.weights),
+        spec=cast(AdapterSpec, model.s2a_adapter),
+        dataset=dataset,
+        image_size=image_size,
+        precision=request.precision or ("bf16" if device.startswith("cuda") else "fp32"),
+        device=device,
+    )
