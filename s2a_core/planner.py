@@ -180,7 +180,7 @@ class Planner:
         run = run_parts(plan.device, state_bytes, self._has_average)
         missing = {name: size for name, size in run.items() if name not in parts}
         peak = plan.predicted.peak_bytes + sum(missing.values())
-        if missing and peak > plan.budget_bytes:
+        if plan.predicted.peak_bytes <= plan.budget_bytes < peak:
             words = " and ".join(f"{name} ({format_bytes(size)})" for name, size in missing.items())
             raise InvalidInput(
                 f"the plan leaves no room for {words}, which this run keeps: it would take {format_bytes(peak)} of "

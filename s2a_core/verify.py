@@ -52,7 +52,6 @@ def verify(
     plan: Plan,
     images: Tensor,
     labels: Tensor,
-    *,
     replanner: Replanner | None = None,
     pairs: Path | None = None,
 ) -> VerifiedPlan:
@@ -64,7 +63,7 @@ def verify(
     Raises InfeasibleBudget when three rounds do not fit, PlanMissed when the plan does not and there is no replanner,
     and OutOfMemory in place of both when that is how the last plan missed.
     """
-    margin = 0
+    first_margin, misses = plan.predicted.breakdown.get("margin", 0), 0
     for tried in range(1, MAX_ROUNDS + 1):
         failure: OutOfMemory | None = None
         try:
@@ -85,12 +84,13 @@ def verify(
             raise failure or PlanMissed(plan.budget_bytes, measured)
         if tried == MAX_ROUNDS:
             break
-        # margin[r + 1] = margin[r] + miss, doubled in the last round, at most what the smallest plan leaves free.
-        wanted = margin + measured - min(plan.budget_bytes, plan.predicted.peak_bytes)
-        wanted = min(2 * wanted if tried == MAX_ROUNDS - 1 else wanted, replanner.spare_bytes(plan))
-        if wanted <= margin:
+        # free[r + 1] = first margin + misses so far, those doubled in the last round; the smallest plan's rest at most.
+        wanted = misses + measured - min(plan.budget_bytes, plan.predicted.peak_bytes)
+        wanted = 2 * wanted if tried == MAX_ROUNDS - 1 else wanted
+        wanted = min(wanted, replanner.spare_bytes(plan) - first_margin)
+        if wanted <= misses:
             break
-        margin, plan = wanted, replanner.tighter(plan, wanted)
+        misses, plan = wanted, replanner.tighter(plan, first_margin + wanted)
     if failure is not None:
         raise failure
     name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])

@@ -174,7 +174,7 @@ def configuration(model_name: str, adapter: str, precision: str, size: int | Non
         pairs = Path(tempfile.mkdtemp()) / "pairs.jsonl"
         verified, refused = None, ""
         try:
-            verified = verify(model, made, images, labels, replanner=Replanner(found), pairs=pairs)
+            verified = verify(model, made, images, labels, Replanner(found), pairs)
         except S2AError as error:
             refused = str(error)
         measured = recorded(pairs)[0].measured_bytes

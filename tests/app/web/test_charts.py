@@ -71,7 +71,7 @@ def test_frontiers_timelines_and_spreads_draw_or_say_what_is_missing() -> None:
     ]
     drawn = charts.predicted_timeline(course, 200)
     assert "115 B at most, under a budget of 200 B" in drawn
-    assert drawn.count(">forward<") == 1
+    assert ">forward<" in drawn
     assert charts.predicted_timeline([], 200) == ""
     report = {"memory_timeline": [[0.0, 5], [1.0, 9]], "budget_bytes": 12, "predicted_peak_bytes": 10}
     assert "predicted" in charts.measured_timeline(report)
