@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 
 from s2a_core.adapters.blocks import Place, called, places
 from s2a_core.adapters.head import FOUND, head_modules, parameter_names
+from s2a_core.adapters.mlps import Span, mlps
 from s2a_core.errors import BadAdapter
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
@@ -40,6 +42,25 @@ class Backbone:
     def called(self, modules: Iterable[nn.Module]) -> set[nn.Module]:
         """Those that a forward pass calls; of others the model reads the weights alone."""
         return called(self.model, modules, self._inputs())
+
+    def plain_layers(self) -> list[nn.Linear | nn.Conv2d]:
+        """Linear layers and convolutions outside the head whose output is the product with their own weight.
+
+        Not those that normalise their weight first, share it with another layer, or whose weight alone is read.
+        """
+        head = {id(module) for owner in self.head_modules for module in owner.modules()}
+        uses = Counter(id(p) for m in self.model.modules() for p in m.parameters(recurse=False))
+        layers = [
+            module for name, module in self.model.named_modules()
+            if isinstance(module, (nn.Linear, nn.Conv2d)) and not hasattr(module, "eps")  # timm's ScaledStdConv2d
+            and id(module) not in head and uses[id(module.weight)] == 1 and "s2a_" not in name
+        ]  # fmt: skip
+        reached = self.called(layers)
+        return [layer for layer in layers if layer in reached]
+
+    def mlps(self) -> list[Span]:
+        """Pairs of a layer that widens and the next that narrows back to the same shape, inside one repeated block."""
+        return mlps(self.model, self._inputs())
 
     def norms(self) -> Iterator[nn.Module]:
         """The normalisation layers."""

@@ -77,7 +77,7 @@ def places(model: nn.Module, inputs: Tensor) -> list[Place]:
         if channels_first or in_shape == out_shape:
             found.append(Place(blocks[module], module, in_shape, out_shape, channels_first))
 
-    _run_hooked(model, blocks, note, inputs)
+    run_hooked(model, blocks, note, inputs)
     return found
 
 
@@ -87,12 +87,12 @@ def called(model: nn.Module, modules: Iterable[nn.Module], inputs: Tensor) -> se
     inputs: of one sample. Raises InvalidInput for inputs that the model refuses.
     """
     found: set[nn.Module] = set()
-    _run_hooked(model, modules, lambda module, args, output: found.add(module), inputs)
+    run_hooked(model, modules, lambda module, args, output: found.add(module), inputs)
     return found
 
 
 @torch.no_grad()
-def _run_hooked(
+def run_hooked(
     model: nn.Module, modules: Iterable[nn.Module], note: Callable[[nn.Module, Any, Any], None], inputs: Tensor
 ) -> None:
     """One sample through the model in evaluation mode; `note` is called after each of the modules."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from s2a_core.adapters import merged_state_dict
+from s2a_core.adapters.spec import merge_refusals
 from s2a_core.errors import InternalError, InvalidInput
 from s2a_core.inference.formats import CHECKPOINT, FORMATS, PACKAGE
 from s2a_core.inference.load import LoadedRun
@@ -40,9 +41,10 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
         choices = "; ".join(f"{', '.join(f.suffixes)} ({f.description})" for f in FORMATS)
         raise InvalidInput(f"{target.name}: the suffix of the file says its format: {choices}")
     if chosen is CHECKPOINT and merged_state_dict(run.model) is None:
+        reasons = "; ".join(merge_refusals(run.report.get("adapter")))
         raise InvalidInput(
-            f"{target.name}: the adapter {run.report.get('adapter')} adds layers that plain timm lacks, so a "
-            f"{target.suffix} file cannot hold it: use {PACKAGE.suffixes[0]} or .onnx"
+            f"{target.name}: plain timm lacks what this adapter adds ({reasons}), so a {target.suffix} file cannot hold "
+            f"it: use {PACKAGE.suffixes[0]} or .onnx"
         )
     images = sample_images(run)
     expected = logits(run, images)

@@ -16,14 +16,18 @@ from app.cli.main import app as command_line
 from app.main import create_app
 from app.web.forms import ADAPTERS
 from s2a_core.adapters import AdapterSpec, add_adapters, kinds, merged_state_dict
+from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.kind import Kind, Rates
 from s2a_core.adapters.kinds import FILES, KINDS
 from s2a_core.adapters.spec import adapter_words
+from s2a_core.compression import compress, discover
+from s2a_core.compression.discover import uniform_policy
 from s2a_core.errors import InternalError
 from s2a_core.models import load_model
 from s2a_core.outputs.card import model_card
 from s2a_core.train.recipe import learning_rates, make_optimizer
 from tests.assertions import assert_close
+from tests.s2a_core.compression.models import small_vit
 
 EVERY = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
@@ -101,6 +105,32 @@ def test_every_trained_parameter_gets_a_gradient(kind: Kind) -> None:
     model: nn.Module = load_model("s2a_tiny", num_classes=5)
     add_adapters(model, AdapterSpec((kind.name,)))(torch.randn(2, 3, 32, 32)).square().sum().backward()
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@EVERY
+@pytest.mark.parametrize("family", ["vit", "convnext_atto"])
+def test_compressed_gradients_point_where_exact_ones_do(kind: Kind, family: str) -> None:
+    """At 8 bits with regions and in chunks, beside the head: the head's own gradient would hide the others."""
+    torch.manual_seed(0)
+    model = small_vit() if family == "vit" else timm.create_model(family, num_classes=5)
+    model, x = add_adapters(model, AdapterSpec((kind.name,)), 64).eval(), torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        for parameter in (p for p in model.parameters() if p.requires_grad):
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    head = head_parameters(model)
+    trained = [
+        p for name, p in model.named_parameters() if p.requires_grad and (kind.rates is None or name not in head)
+    ]
+
+    def gradient(output: torch.Tensor) -> torch.Tensor:
+        return torch.cat([g.flatten() for g in torch.autograd.grad(output.square().mean(), trained)])
+
+    expected = gradient(model(x))
+    with compress(model, uniform_policy(discover(model, x), 8, recompute=True, chunk_samples=2)) as session:
+        coded = model(x)
+    assert torch.nn.functional.cosine_similarity(gradient(coded), expected, dim=0) >= 0.9999
+    if family == "vit" and kind.rates is not None and kind.name not in ("full", "side-detached"):
+        assert {"blocks.1.attn:region", "blocks.1.mlp:region"} <= set(session.ledger.bytes_by_site())
 
 
 def test_a_kind_that_is_registered_is_a_word_of_the_adapter_option(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.adapters.kinds import KINDS
 from s2a_core.models import load_model
 from s2a_core.outputs import write_outputs
 from s2a_core.train import TrainConfig, train
@@ -22,7 +23,7 @@ def make_run(directory: Path, adapter: str) -> torch.nn.Module:
     return model.eval()
 
 
-@pytest.fixture(params=["bias", "norm", "head", "full", "lora", "bias,prompt", "bias,side", "side-detached"])
+@pytest.fixture(params=[*KINDS, "bias,prompt", "bias,side"])
 def finished(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, torch.nn.Module, str]:
     """(directory, trained model, adapter)."""
     return tmp_path / "run", make_run(tmp_path / "run", request.param), request.param

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.adapters.kinds import KINDS
 from s2a_core.errors import InternalError, InvalidInput
 from s2a_core.inference import export_name, export_run, load_run
 from s2a_core.inference.load import LoadedRun
@@ -33,7 +34,7 @@ with torch.no_grad():
 def test_an_export_gives_the_same_logits_elsewhere(finished: tuple[Path, torch.nn.Module, str], tmp_path: Path) -> None:
     directory, model, adapter = finished
     x = torch.randn(3, 3, 32, 32)
-    if "prompt" in adapter or "side" in adapter:
+    if AdapterSpec.parse(adapter).merge_refusals:
         assert export_name(load_run(directory)) == "model.zip"
         assert export_run(load_run(directory), tmp_path / "run.zip")["format"] == "s2a"
         with zipfile.ZipFile(tmp_path / "run.zip") as package:
@@ -66,7 +67,8 @@ def test_timm_takes_an_export_by_the_words_it_is_told_with(name: str, size: int,
     x = torch.randn(2, 3, size, size)
     save_file({"x": x}, str(tmp_path / "x.safetensors"))
     loads, expected = [], []
-    for kinds in ("head", "lora") if "swin" in name else ("head", "bias", "norm", "bias,norm", "lora", "full"):
+    merging = [kind for kind, declared in KINDS.items() if declared.merge is not None]
+    for kinds in ("head", "lora", "ssf") if "swin" in name else (*merging, "bias,norm"):
         model = add_adapters(load_model(name, "none", 5, size), AdapterSpec.parse(kinds), size).eval()
         with torch.no_grad():
             for parameter in model.parameters():
@@ -107,6 +109,8 @@ def test_the_suffix_is_the_format_and_another_one_is_refused(tmp_path: Path) -> 
             export_run(run, tmp_path / name)
     with pytest.raises(InvalidInput, match=r"plain timm lacks.*use \.zip or \.onnx"):
         export_run(changed_run(tmp_path, "bias,prompt"), tmp_path / "prompt.safetensors")
+    with pytest.raises(InvalidInput, match="have a ReLU between their layers, so no weights of the plain model do"):
+        export_run(changed_run(tmp_path, "adaptformer"), tmp_path / "adaptformer.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "deep", "model.pt", "model.pth", "model.safetensors"
     ]  # fmt: skip
