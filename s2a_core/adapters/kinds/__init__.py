@@ -17,6 +17,7 @@ FILES = (
     "prompt",
     "side",
     "side_detached",
+    "ssf",
     "lora",
     "lora_lite",
     "full",
