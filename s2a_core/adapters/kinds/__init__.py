@@ -18,6 +18,7 @@ FILES = (
     "side",
     "side_detached",
     "ssf",
+    "adaptformer",
     "lora",
     "lora_lite",
     "full",
