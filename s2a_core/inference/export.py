@@ -43,8 +43,8 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
     if chosen is CHECKPOINT and merged_state_dict(run.model) is None:
         reasons = "; ".join(merge_refusals(run.report.get("adapter")))
         raise InvalidInput(
-            f"{target.name}: plain timm lacks what this adapter adds ({reasons}), so a {target.suffix} file cannot hold "
-            f"it: use {PACKAGE.suffixes[0]} or .onnx"
+            f"{target.name}: plain timm lacks what this adapter adds ({reasons}), so a {target.suffix} file "
+            f"cannot hold it: use {PACKAGE.suffixes[0]} or .onnx"
         )
     images = sample_images(run)
     expected = logits(run, images)
