@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,6 +15,7 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
+from s2a_core.fields import nearest
 from s2a_core.image_sizes import own_size, size_arguments
 
 TINY = "s2a_tiny"
@@ -49,7 +49,7 @@ def load_model(
             load_weights(model, Path(weights), name)
         return _resized_tiny(model, image_size).eval()
     if not timm.is_model(name.split(".")[0]):
-        raise UnknownModel(name, difflib.get_close_matches(name, [*timm.list_models(), TINY], 3))
+        raise UnknownModel(name, nearest(name, [*timm.list_models(), TINY]))
     if num_classes is not None:
         options["num_classes"] = num_classes
     arguments = size_arguments(name, image_size)

@@ -115,5 +115,9 @@ def _train_config(request: RunRequest, dataset: ImageDataset, plan: Plan, on_eve
         patience=request.patience,
         ema_decay=request.ema_decay,
         augmentation=request.augmentation,
+        weight_decay=request.weight_decay,
+        warmup=request.warmup,
+        label_smoothing=request.label_smoothing,
+        workers=request.workers,
         resume=request.resume,
     )

@@ -47,7 +47,7 @@ class RunRequest:
         minimum=1, maximum=1000, metavar="SOURCE", is_planned=True,
     )  # fmt: skip
     budget_bytes: int = asked(
-        int, 0, "Memory the job may use: 4GiB, 4096MiB, 4GB or bytes.",
+        int, 0, "Memory the job may use: 4GiB, 4096MiB, 4g, 4GB or bytes.",
         minimum=0, maximum=2**60, spoken="budget", unsaid="the plan's", metavar="SIZE", is_planned=True,
     )  # fmt: skip
     num_classes: int | None = asked(
@@ -105,6 +105,22 @@ class RunRequest:
     augmentation: str = asked(
         str, "mild", "mild crops and mirrors; timm adds RandAugment and erasing; none.",
         choices=AUGMENTATIONS, short=("augment",),
+    )  # fmt: skip
+    weight_decay: float = asked(
+        float, 0.01, "Decay of the weights a step, times the rate; biases and scales have none.",
+        minimum=0.0, maximum=1.0, metavar="X",
+    )  # fmt: skip
+    warmup: float = asked(
+        float, 0.1, "Share of the steps over which the rate rises to its full height.",
+        minimum=0.0, maximum=0.9, metavar="X",
+    )  # fmt: skip
+    label_smoothing: float = asked(
+        float, 0.1, "Share of each label that is spread over all classes while training; losses are told without it.",
+        minimum=0.0, maximum=0.9, metavar="X",
+    )  # fmt: skip
+    workers: int | None = asked(
+        int, None, "Processes that read images ahead.",
+        minimum=0, maximum=64, unsaid="none on CPU, up to 4 on CUDA", metavar="N",
     )  # fmt: skip
     output: Path | None = None
     plan: Plan | None = None

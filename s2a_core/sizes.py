@@ -9,6 +9,10 @@ MIB = 2**20
 _UNITS = {
     "": 1,
     "B": 1,
+    "K": 2**10,
+    "M": 2**20,
+    "G": 2**30,
+    "T": 2**40,
     "KIB": 2**10,
     "MIB": 2**20,
     "GIB": 2**30,
@@ -22,7 +26,7 @@ _PATTERN = re.compile(r"\s*((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)\s*
 
 
 def parse_bytes(text: str | int) -> int:
-    """Bytes from `4GiB`, `4096MiB`, `1,024 MiB`, `4GB`, `1.5GiB` or a plain number of bytes.
+    """Bytes from `4GiB`, `4g`, `4096MiB`, `1,024 MiB`, `4GB`, `1.5GiB` or a plain number of bytes.
 
     Raises BadBudget for anything else, and for amounts that are not positive.
     """

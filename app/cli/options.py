@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Iterable
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.requests import read_config
+from s2a_core.adapters.spec import ALONE, AUTO, COMBINABLE
 from s2a_core.fields import Rule, check_all
 from s2a_core.requests import DEFAULTS, FIELDS, option_of
 
@@ -61,17 +64,32 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 def _parameter(name: str, unsaid: str | None) -> inspect.Parameter:
     """A field as a parameter of a command. Limits are the rule's to check: their words are the same at every door."""
     rule = FIELDS[name]
-    declared: Any = typer.Argument(metavar=rule.metavar, help=rule.help, show_default=False)
+    complete = {"model": model_names, "adapter": adapter_names}.get(name)
+    declared: Any = typer.Argument(metavar=rule.metavar, help=rule.help, show_default=False, autocompletion=complete)
     if name != "model":
         default = unsaid or rule.unsaid or (str(DEFAULTS[name]) if DEFAULTS[name] not in (None, "") else "")
         declared = typer.Option(
             *_names(name),
             metavar=rule.metavar or "|".join(rule.choices),
             help=_help(rule),
+            autocompletion=complete or (lambda incomplete: [c for c in rule.choices if c.startswith(incomplete)]),
             show_default=default or False,
             rich_help_panel=None if rule.is_planned else RECIPE_PANEL,
         )
     return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[str | None, declared])
+
+
+def model_names(incomplete: str) -> list[str]:
+    """Models that begin with what was typed; read from the package's own list, so that a key press loads no torch."""
+    models = json.loads(files("app.assets").joinpath("models.json").read_text(encoding="utf-8"))["models"]
+    return [model["name"] for model in models if model["name"].startswith(incomplete)]
+
+
+def adapter_names(incomplete: str) -> list[str]:
+    """Adapters that begin with what was typed, after the last comma."""
+    before, comma, last = incomplete.rpartition(",")
+    names = COMBINABLE if comma else (AUTO, *ALONE, *COMBINABLE)
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last) and name not in before.split(",")]
 
 
 def _names(name: str) -> list[str]:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.cli import options
-from app.cli.terminal import Terminal
+from app.cli.terminal import LOADING, Terminal
 from s2a_core.requests import FIELDS
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ def predict(
 ) -> None:
     """Say what the images show, with probabilities. Exit code 2 if a file is no image."""
     terminal: Terminal = ctx.obj
-    from s2a_core.errors import InvalidInput
-    from s2a_core.inference import find_images, load_run
-    from s2a_core.inference import predict as predict_images
-
     FIELDS["device"].check("device", device)
+    with terminal.busy(LOADING):
+        from s2a_core.errors import InvalidInput
+        from s2a_core.inference import find_images, load_run
+        from s2a_core.inference import predict as predict_images
+
     paths = find_images(images)
     run = load_run(directory, weights, device)
     predictions = list(predict_images(run, paths, top, batch_size))

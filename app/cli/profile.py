@@ -10,7 +10,7 @@ from rich.table import Table
 
 from app.cli import options
 from app.cli.requests import require, run_request
-from app.cli.terminal import Terminal
+from app.cli.terminal import LOADING, Terminal
 from s2a_core.sizes import format_bytes
 
 FIELDS = ("model", "adapter", "batch_size", "image_size", "num_classes", "precision", "device", "weights")
@@ -23,7 +23,8 @@ def profile(ctx: typer.Context, asked: options.Asked, json: options.Json = False
     terminal: Terminal = ctx.obj
     require(asked, "model")
     request = run_request({"adapter": ADAPTER, **asked})
-    from s2a_core.planner import Planner
+    with terminal.busy(LOADING):
+        from s2a_core.planner import Planner
 
     document = Planner(request).profile().to_json()
     terminal.document(document)

@@ -14,6 +14,7 @@ from app.cli.terminal import Terminal
 from s2a_core.sizes import format_bytes
 
 Event = Mapping[str, Any]
+WIDE = 110  # columns from which every measure has room beside a long bar
 
 
 class Follower(Protocol):
@@ -46,6 +47,8 @@ def describe(event: Event, budget_bytes: int | None) -> str:
         return f"{event.get('name') or event.get('phase')} {event.get('message') or event.get('detail') or ''}".strip()
     if kind in ("log", "warning", "note"):
         return str(event.get("message", ""))
+    if kind == "progress":
+        return _progress(event)
     if kind == "step":
         return " ".join(
             word
@@ -64,6 +67,17 @@ def describe(event: Event, budget_bytes: int | None) -> str:
     if kind == "plan" and isinstance(event.get("plan"), Mapping):
         return _plan(event["plan"])
     return ""
+
+
+def _progress(event: Event) -> str:
+    """`profiling: 14 of 60, about 40 s left`."""
+    words = f"{event.get('phase')}: {event.get('unit', 'site')} {event.get('done')} of {event.get('total')}"
+    left = event.get("eta_s")
+    return words + (f", about {_duration(float(left))} left" if left else "")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _plan(plan: Event) -> str:
@@ -88,7 +102,7 @@ class Lines:
 
     def __call__(self, event: Any) -> None:
         document = as_event(event)
-        if document.get("type") == "step":
+        if document.get("type") in ("step", "progress"):
             if time.monotonic() - self._last < self._every_s:
                 return
             self._last = time.monotonic()
@@ -101,9 +115,10 @@ class Bars:
 
     def __init__(self, terminal: Terminal, budget_bytes: int | None) -> None:
         self._budget_bytes = budget_bytes
+        self._is_wide = terminal.err.width >= WIDE
         self._progress = Progress(
             TextColumn("[name]{task.description}"),
-            BarColumn(bar_width=32),
+            BarColumn(bar_width=32 if self._is_wide else 12),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[measures]}"),
@@ -128,8 +143,14 @@ class Bars:
                 description=f"epoch {_place(document, 'epoch', ('epochs', 'num_epochs'))}",
                 completed=float(document.get("global_step") or document.get("step") or 0),
                 total=float(total) if total else None,
-                measures=_measures(document, self._budget_bytes),
+                measures=_measures(document, self._budget_bytes) if self._is_wide else _few_measures(document),
                 visible=True,
+            )
+        elif document.get("type") == "progress":
+            done, total = float(document.get("done") or 0), float(document.get("total") or 1)
+            is_over = done >= total
+            self._progress.update(
+                self._task, description=str(document.get("phase")), completed=done, total=total, visible=not is_over
             )
         elif line := describe(document, self._budget_bytes):
             self._progress.console.print(escape(line))
@@ -138,6 +159,14 @@ class Bars:
 def _place(event: Event, key: str, totals: tuple[str, ...]) -> str:
     total = next((event[k] for k in totals if event.get(k)), None)
     return f"{event.get(key, '')}/{total}" if total else str(event.get(key, ""))
+
+
+def _few_measures(event: Event) -> str:
+    """Loss, accuracy and memory for a narrow terminal."""
+    words = [f"loss {float(event['loss']):.3f}"] if event.get("loss") is not None else []
+    words += [f"{100 * float(event['accuracy']):.0f} %"] if event.get("accuracy") is not None else []
+    words += [format_bytes(int(event["peak_bytes"]))] if event.get("peak_bytes") else []
+    return ", ".join(words)
 
 
 def _measures(event: Event, budget_bytes: int | None) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.theme import Theme
 
 _THEME = Theme(
@@ -22,6 +23,7 @@ _THEME = Theme(
         "repr.number": "none",
     }
 )
+LOADING = "loading PyTorch and timm"  # the first words of a command that needs them: it takes seconds
 _PLAIN_WIDTH = 120  # columns where the output is a file or a pipe
 
 
@@ -49,6 +51,18 @@ class Terminal:
         """Progress, warnings and remarks, on stderr."""
         for line in lines:
             self.err.print(line, soft_wrap=isinstance(line, str))
+
+    @contextlib.contextmanager
+    def busy(self, words: str) -> Iterator[None]:
+        """Say at once what takes time from here on; on a terminal with a clock that runs until it is done."""
+        if not self.err.is_terminal:
+            self.note(words)
+            yield
+            return
+        columns = (TextColumn("[quiet]{task.description}"), SpinnerColumn("line"), TimeElapsedColumn())
+        with Progress(*columns, console=self.err, transient=True) as clock:
+            clock.add_task(words, total=None)
+            yield
 
     def document(self, document: Mapping[str, Any]) -> None:
         """The answer of a command as JSON on stdout; nothing without --json. A second document is not written."""

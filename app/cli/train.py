@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from app.cli import options
-from app.cli.requests import require, run_request, with_budget
-from app.cli.terminal import Terminal
+from app.cli.requests import as_config, budget_words, read_config, require, run_request, with_budget
+from app.cli.terminal import LOADING, Terminal
 from s2a_core.adapters.spec import FULL
 from s2a_core.errors import BudgetExceeded, InvalidInput
-from s2a_core.requests import FIELDS, starting_adapter, starting_weights
+from s2a_core.requests import FIELDS, spoken_names, starting_adapter, starting_weights
 from s2a_core.sizes import format_bytes
 
+REQUEST = "request.yaml"  # in the output directory: what was asked for, as --config reads it
 OPTIONS = tuple(name for name in FIELDS if name != "num_classes")  # the data says how many there are
 Output = Annotated[
     Path | None,
@@ -36,7 +39,11 @@ def train(
         Path | None, typer.Option("--plan", metavar="FILE", help="Use this plan, from `s2a plan --save`.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in --output, with its plan.")
+        bool,
+        typer.Option("--resume", help="Go on from the last checkpoint in --output; `--resume DIR` alone says it all."),
+    ] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Write the request as YAML for --config, and train nothing.")
     ] = False,
     json: options.Json = False,
 ) -> None:
@@ -46,11 +53,17 @@ def train(
     weights (--weights none) are trained in full where no adapter is named: there is nothing to adapt.
     """
     terminal: Terminal = ctx.obj
+    if resume and (directory := _resumed(asked, output)) is not None:
+        output = directory
+        asked = {**read_config(directory / REQUEST, OPTIONS), **{k: v for k, v in asked.items() if k != "model"}}
     require(asked, "model", "data")
     if "budget_bytes" not in asked and plan is None and not resume:
         raise InvalidInput("--budget is missing: say how much memory may be used, --budget 4GiB say, or give a --plan")
     made = _read_plan(plan) if plan is not None else None
+    budget = asked.get("budget_bytes")
     asked = with_budget(asked)
+    if words := budget_words(budget, asked.get("budget_bytes", 0), asked.get("device")):
+        terminal.note(words)
     if made is not None:
         asked = {"budget_bytes": made.budget_bytes, "batch_size": made.batch_size, **asked}
     model = str(asked["model"])
@@ -60,23 +73,50 @@ def train(
         asked["adapter"] = starting_adapter(None, weights)
         if asked["adapter"] == FULL:
             terminal.note("--weights none: the network is random, so all of it is trained (--adapter full)")
+    if print_config:
+        terminal.document({spoken: asked.get(name) for name, spoken in zip(FIELDS, spoken_names(), strict=True)})
+        terminal.say(escape(as_config(asked).rstrip()))
+        return
     output = output or _unused(model, str(asked["data"]), is_resumed=resume)
     from app.cli.profiles import profile_cache
     from app.cli.progress import follower
 
     request = run_request(asked, output=output, plan=made, resume=resume, profile_cache=profile_cache())
-    from s2a_core import pipeline
-    from s2a_core.outputs.atomic import plain
+    with terminal.busy(LOADING):
+        from s2a_core import pipeline
+        from s2a_core.outputs.atomic import plain, write_text
 
     with follower(terminal, request.budget_bytes or None) as follow:
+
+        def on_event(event: Any) -> None:
+            if event["type"] == "plan":  # data and model are good: there is something to go on with
+                write_text(output / REQUEST, as_config(asked))
+            follow(event)
+
         try:
-            report, exceeded = plain(pipeline.run(request, follow)), None
+            report, exceeded = plain(pipeline.run(request, on_event)), None
         except BudgetExceeded as error:
             report, exceeded = plain(error.report), error
+        except KeyboardInterrupt:
+            if (output / REQUEST).is_file():
+                terminal.note(f"go on with: s2a train --resume {shlex.quote(str(output))}")
+            raise
     terminal.document(report)
     _summary(terminal, report, output)
     if exceeded is not None:
         raise exceeded
+
+
+def _resumed(asked: Mapping[str, Any], output: Path | None) -> Path | None:
+    """The directory of `--resume DIR`, which stands where MODEL would; None where a whole request is given."""
+    if output is not None or "data" in asked:
+        return None
+    directory = Path(str(asked.get("model", "")))
+    if "model" not in asked or not directory.is_dir():
+        raise InvalidInput("--resume goes on with a directory that is there: s2a train --resume runs/MODEL-DATA-1")
+    if not (directory / REQUEST).is_file():
+        raise InvalidInput(f"{directory} holds no {REQUEST} of a run that began: say MODEL, --data and --output")
+    return directory
 
 
 def _unused(model: str, data: str, is_resumed: bool) -> Path:

@@ -68,6 +68,10 @@ class JobRequest(PlannedFields):
     lr: float | None = declared("lr")
     patience: int | None = declared("patience")
     augmentation: Literal["mild", "timm", "none"] | None = declared("augmentation")
+    weight_decay: float | None = declared("weight_decay")
+    warmup: float | None = declared("warmup")
+    label_smoothing: float | None = declared("label_smoothing")
+    workers: int | None = declared("workers")
     priority: Literal["low", "normal", "high"] = "normal"
     name: Label = ""
     metadata: Labels = Field(default_factory=dict, description="Up to 16 labels of your own.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import json
 import subprocess
@@ -18,6 +17,7 @@ from app.errors import NotFound
 from app.settings import child_environment
 from app.store import cursors
 from s2a_core.errors import UnknownModel
+from s2a_core.fields import nearest
 
 log = structlog.get_logger("s2a.models")
 
@@ -91,7 +91,7 @@ class ModelCatalog:
         """Raises UnknownModel for a name that timm does not have; while another release is being listed, none."""
         known = {entry["name"] for entry in self.models()}
         if self._child is None and name.partition(".")[0] not in known:
-            raise UnknownModel(name[:100], difflib.get_close_matches(name[:100], known, 3, 0.4))
+            raise UnknownModel(name[:100], nearest(name[:100], known))
 
     def close(self) -> None:
         """End a listing that is under way."""

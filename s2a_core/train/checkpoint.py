@@ -23,7 +23,8 @@ NAME = "checkpoint.pt"
 def run_identity(plan: Plan, recipe: Mapping[str, Any], data: str) -> str:
     """What a checkpoint has to be of: the plan's model and batch, the recipe but for its rate, the data."""
     changeable = dict.fromkeys(("resume", "checkpoint_s", "lr"))
-    marks = [plan.fingerprint, plan.batch_size, {**recipe, **changeable}, data]
+    lasting = {name: value for name, value in recipe.items() if name != "workers"}  # who reads changes no pixel
+    marks = [plan.fingerprint, plan.batch_size, {**lasting, **changeable}, data]
     return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
 
 

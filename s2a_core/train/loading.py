@@ -44,34 +44,41 @@ class SeededSplit(Dataset[tuple[Tensor, int]]):
 
 
 def batches(
-    split: Dataset[tuple[Tensor, int]] | ImageSplit, parts: Sequence[Sequence[int]], device: torch.device
+    split: Dataset[tuple[Tensor, int]] | ImageSplit,
+    parts: Sequence[Sequence[int]],
+    device: torch.device,
+    workers: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(images [B, 3, H, W], labels [B]) on the device for each list of indices.
 
     CPU: read when asked for, for the cores are busy training. CUDA: read ahead by at most four processes, one image
     batch each, so that the machine's memory is not eaten; fewer where /dev/shm is small, as in a container.
+    workers: so many processes instead.
     """
-    if device.type != "cuda":
+    if workers == 0 or (workers is None and device.type != "cuda"):
         for part in parts:
-            yield _collate([split[i] for i in part])
+            x, y = _collate([split[i] for i in part])
+            yield x.to(device), y.to(device)
         return
-    workers = num_workers(split, parts)
+    workers = num_workers(split, parts, workers)
     options: dict[str, Any] = {"prefetch_factor": PREFETCHED} if workers else {}
     loader: DataLoader[Any] = DataLoader(
         split,  # type: ignore[arg-type]
         batch_sampler=list(map(list, parts)),
         num_workers=workers,
         collate_fn=_collate,
-        pin_memory=True,
+        pin_memory=device.type == "cuda",
         **options,
     )
     for x, y in loader:
         yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
 
 
-def num_workers(split: Dataset[tuple[Tensor, int]] | ImageSplit, parts: Sequence[Sequence[int]]) -> int:
+def num_workers(
+    split: Dataset[tuple[Tensor, int]] | ImageSplit, parts: Sequence[Sequence[int]], wanted: int | None = None
+) -> int:
     """Processes that read ahead: each may hold PREFETCHED batches and the one it makes in shared memory."""
-    wanted = max(0, min(MAX_WORKERS, (os.cpu_count() or 1) - 1))
+    wanted = max(0, min(MAX_WORKERS, (os.cpu_count() or 1) - 1)) if wanted is None else wanted
     largest = max(map(len, parts), default=0)
     try:
         place = os.statvfs(SHARED_MEMORY)

@@ -135,7 +135,7 @@ class _Run:
         done = self.step - (epoch - 1) * self.steps_per_epoch
         groups = [split_evenly(group, plan.micro_batch) for group in split_evenly(order, plan.batch_size)[done:]]
         source = SeededSplit(self.train_split, self.config.seed, epoch)
-        micro_batches = batches(source, [part for group in groups for part in group], self.device)
+        micro_batches = batches(source, [part for group in groups for part in group], self.device, self.config.workers)
         for group in groups:
             self._timed_step(micro_batches, group)
         is_evaluated = epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs
@@ -230,6 +230,8 @@ class _Run:
                 logits = self.model(x)
             loss = functional.cross_entropy(logits.float(), y, label_smoothing=self.config.label_smoothing)
             (loss * (len(y) / size)).backward()
+            if self.config.label_smoothing:  # told as in validation: without smoothing
+                loss = functional.cross_entropy(logits.detach().float(), y)
             loss_sum += float(loss.detach()) * len(y)
             right += int((logits.detach().argmax(-1) == y).sum())
             del logits, loss, x, y

@@ -118,14 +118,14 @@ def test_neither_has_the_client(name: str) -> None:
 
 
 def test_the_training_loops_own_defaults_are_those_of_the_request() -> None:
-    shared = set(DEFAULTS) & {name for name, f in TrainConfig.__dataclass_fields__.items()} - {"epochs"}
+    shared = set(DEFAULTS) & set(TrainConfig.__dataclass_fields__) - {"epochs"}
     assert {name: getattr(TrainConfig(), name) for name in shared} == {name: DEFAULTS[name] for name in shared}
 
 
 WRONG: list[tuple[str, Any]] = [
     ("epochs", 0), ("epochs", "many"), ("batch_size", 70_000), ("lr", 0), ("patience", 0), ("ema_decay", 1.0),
     ("augmentation", "wild"), ("objective", "best"), ("precision", "fp8"), ("seed", -1), ("image_size", 7),
-    ("device", "tpu"),
+    ("device", "tpu"), ("weight_decay", 2.0), ("warmup", 1.0), ("label_smoothing", -0.1), ("workers", 65),
 ]  # fmt: skip
 
 
@@ -165,6 +165,8 @@ def test_a_misspelt_field_is_refused_with_the_nearest_name_everywhere(service: T
 
 def test_the_runner_refuses_what_it_does_not_know(tmp_path: Any) -> None:
     class Link:
+        reserved_bytes = 0
+
         def request(self) -> dict[str, Any]:
             return {"request": {"model": "s2a_tiny", "data": "digits", "epohcs": 3}, "resume": False}
 

@@ -15,6 +15,8 @@ from s2a_core.sizes import format_apart, format_at_least, format_bytes, parse_by
     [
         ("4GiB", 4 * 2**30),
         ("4096MiB", 2**32),
+        ("8g", 8 * 2**30),
+        ("512M", 512 * 2**20),
         ("4GB", 4 * 10**9),
         ("1.5 gib", 3 * 2**29),
         ("123", 123),

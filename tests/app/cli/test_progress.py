@@ -15,3 +15,10 @@ def test_events_become_lines() -> None:
     with Lines(Terminal(False, err, err), None) as follow:
         follow({"type": "phase", "name": "training"})
     assert err.getvalue() == "training\n"
+
+
+def test_progress_says_how_far_and_how_long() -> None:
+    event = {"type": "progress", "phase": "profiling", "done": 14, "total": 60, "eta_s": 40}
+    assert describe(event, None) == "profiling: site 14 of 60, about 40 s left"
+    assert describe({**event, "eta_s": None}, None) == "profiling: site 14 of 60"
+    assert describe({**event, "eta_s": 300}, None).endswith("about 5 min left")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.requests import read_config, require, run_request
-from s2a_core.errors import InvalidInput, UnknownField
+from app.cli import requests
+from app.cli.requests import as_config, budget_words, read_config, require, run_request, with_budget
+from s2a_core.errors import BadBudget, InvalidInput, UnknownField
 from s2a_core.requests import FIELDS
 
 
@@ -50,3 +51,30 @@ def test_a_file_that_says_something_else_is_refused(tmp_path: Path, text: str, w
     assert isinstance(refused.value, UnknownField) == ("did you mean" in words)
     with pytest.raises(InvalidInput, match=r"missing\.yaml"):
         read_config(tmp_path / "missing.yaml", FIELDS)
+
+
+def test_a_budget_may_be_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "free_bytes", lambda device: (1000 * 2**20, "in this machine's memory"))
+    assert with_budget({"budget_bytes": "50 %"}) == {"budget_bytes": 500 * 2**20}
+    assert with_budget({"budget_bytes": "auto"}) == {"budget_bytes": 800 * 2**20}
+    assert with_budget({"budget_bytes": "8g"}) == {"budget_bytes": 8 * 2**30}
+    said = "budget 800 MiB: 80 % of what is free in this machine's memory"
+    assert budget_words("auto", 800 * 2**20, "cpu") == said
+    assert budget_words("8g", 2**33, "cpu") == ""
+    for wrong in ("0%", "101%"):
+        with pytest.raises(BadBudget, match="more than 0 % and at most 100 %"):
+            with_budget({"budget_bytes": wrong})
+
+
+def test_free_memory_on_cpu_is_this_machines() -> None:
+    num_bytes, where = requests.free_bytes("cpu")
+    assert num_bytes > 2**20
+    assert "machine" in where
+
+
+def test_what_was_said_is_read_again_from_its_own_yaml(tmp_path: Path) -> None:
+    asked = {"model": "resnet18", "data": "it's: here", "budget_bytes": 2**30, "lr": 1e-5, "seed": 0}
+    path = tmp_path / "run.yaml"
+    path.write_text(as_config(asked))
+    assert read_config(path, FIELDS) == {**asked, "budget_bytes": str(2**30)}
+    assert "# epochs: 5, more of small data\n" in path.read_text()

@@ -1,6 +1,7 @@
 """`s2a train` explains its options, and reads the command of a report as the request it is of."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,3 +84,39 @@ def test_the_command_of_a_report_is_read_as_its_request(
     result = CliRunner().invoke(app, shlex.split(command)[1:])
     assert result.exit_code == 0, result.output
     assert replace(read[0], profile_cache=None) == request
+
+
+def test_a_run_that_was_interrupted_says_the_line_that_goes_on_and_that_line_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[RunRequest] = []
+
+    def begin(request: RunRequest, follow: Callable[[dict[str, object]], None]) -> dict[str, object]:
+        asked.append(request)
+        Path(str(request.output)).mkdir(parents=True, exist_ok=True)
+        follow({"type": "plan", "plan": {}})
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        return {}
+
+    monkeypatch.setattr(pipeline, "run", begin)
+    words = ["train", "s2a_tiny", "--data", "digits", "--budget", "64MiB", "--lr", "1e-3", "--output", "my runs/1"]
+    stopped = CliRunner().invoke(app, words)
+    assert stopped.exit_code == 130
+    line = next(line for line in stopped.output.splitlines() if line.startswith("go on with: "))
+    assert line == "go on with: s2a train --resume 'my runs/1'"
+    done = CliRunner().invoke(app, shlex.split(line.removeprefix("go on with: "))[1:])
+    assert done.exit_code == 0, done.output
+    assert asked[1] == replace(asked[0], resume=True)
+
+
+def test_the_configuration_is_printed_and_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "run", lambda request, follow: pytest.fail("it trains"))
+    words = ["train", "s2a_tiny", "--data", "nowhere", "--budget", "64MiB", "--epochs", "3", "--print-config"]
+    printed = CliRunner().invoke(app, words)
+    path = tmp_path / "run.yaml"
+    path.write_text(printed.stdout)
+    again = CliRunner().invoke(app, ["train", "--config", str(path), "--print-config"])
+    assert (again.exit_code, again.stdout) == (0, printed.stdout)
+    assert "epochs: 3\n" in printed.stdout

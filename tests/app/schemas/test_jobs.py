@@ -23,5 +23,6 @@ def test_what_was_left_out_has_the_one_default() -> None:
     plan = PlanRequest(model="m", budget=1).run_request()
     assert plan == {"model": "m", "adapter": "auto", "objective": "accuracy", "batch_size": 64, "seed": 0}
     job = JobRequest(model="m", data="d", budget=1, weights="none").run_request()
-    assert job == {**plan, "data": "d", "weights": "none", "adapter": "full", "augmentation": "mild"}
-    assert JobRequest(plan="plan_1", epochs=2).run_request() == {"augmentation": "mild", "epochs": 2}
+    recipe = {"augmentation": "mild", "weight_decay": 0.01, "warmup": 0.1, "label_smoothing": 0.1}
+    assert job == {**plan, **recipe, "data": "d", "weights": "none", "adapter": "full"}
+    assert JobRequest(plan="plan_1", epochs=2).run_request() == {**recipe, "epochs": 2}

@@ -33,6 +33,13 @@ def test_batches_hold_the_asked_images_in_order() -> None:
     assert [label for _, y in found for label in y.tolist()] == split.labels[:10]
 
 
+def test_processes_that_read_ahead_give_the_same_batches() -> None:
+    split = few_digits().train.with_transform(training_transform({**CONFIG, "image_size": 32}, "none"))
+    parts = split_evenly(range(6), 4)
+    alone, ahead = (list(batches(split, parts, torch.device("cpu"), workers=n)) for n in (0, 1))
+    assert all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in zip(alone, ahead, strict=True))
+
+
 BATCH_BYTES = 16 * 3 * 96 * 96 * 4
 
 

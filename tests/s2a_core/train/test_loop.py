@@ -209,3 +209,20 @@ def test_the_average_has_statistics_of_its_own_where_batch_norm_estimates_them(t
     for name in means:
         assert torch.equal(result.state_dict[name], state["average"][name])
         assert not torch.equal(result.state_dict[name], state["buffers"][name])
+
+
+def test_losses_are_told_without_smoothing_as_in_validation(tmp_path: Path) -> None:
+    """The first step's loss is of the same weights, whatever the labels it learns from."""
+    plain = run(tmp_path / "plain", TrainConfig(epochs=1, label_smoothing=0.0))
+    smooth = run(tmp_path / "smooth", TrainConfig(epochs=1, label_smoothing=0.4))
+    assert smooth.step_losses[0] == pytest.approx(plain.step_losses[0], rel=1e-6)
+    assert smooth.measured_peak_bytes == plain.measured_peak_bytes
+    changed = [name for name, v in plain.state_dict.items() if not torch.equal(v, smooth.state_dict[name])]
+    assert changed
+
+
+def test_who_reads_the_images_does_not_change_what_a_checkpoint_is_of(tmp_path: Path) -> None:
+    with pytest.raises(StopHere):
+        run(tmp_path, TrainConfig(epochs=2), stop=("epoch", 1))
+    resumed = run(tmp_path, TrainConfig(epochs=2, resume=True, workers=0))
+    assert len(resumed.step_losses) == len(run(tmp_path / "whole", TrainConfig(epochs=2)).step_losses)
