@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -90,6 +91,17 @@ class ClientSettings(BaseSettings):
 def has_ray_token() -> bool:
     """Whether Ray's token authentication is on in this process."""
     return os.environ.get("RAY_AUTH_MODE") == "token"
+
+
+def compiler(variable: str, *names: str) -> str | None:
+    """The compiler that a variable such as CC names, else the first of these on the path; None without one."""
+    return next(filter(None, map(shutil.which, (os.environ.get(variable) or names[0], *names))), None)
+
+
+def visible_gpus() -> list[str] | None:
+    """The entries of CUDA_VISIBLE_DEVICES; None where it is not set, so that every GPU may be used."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if listed is None else [entry.strip() for entry in listed.split(",")]
 
 
 def child_environment() -> dict[str, str]:

@@ -50,7 +50,9 @@ def heartbeat(
     wired: Wired, token: Token, attempt_id: str, body: Heartbeat | None = None, epoch: Epoch = None
 ) -> dict[str, Any]:
     """The process lives; should it stop?"""
-    return wired.runs.heartbeat(attempt_id, token, epoch, body.idle_s if body else None)
+    body = body or Heartbeat()
+    use = body.use.model_dump() if body.use else None
+    return wired.runs.heartbeat(attempt_id, token, epoch, body.idle_s, use)
 
 
 @router.post("/events")

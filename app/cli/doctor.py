@@ -15,7 +15,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli import options
+from app.cli import machine, options
+from app.cli.machine import check as _check
 from app.cli.terminal import Terminal
 from s2a_core.sizes import format_bytes
 
@@ -26,7 +27,10 @@ _MARK = {"good": "[good]ok[/]", "warn": "[warn]note[/]", "bad": "[bad]missing[/]
 def doctor(ctx: typer.Context, json: options.Json = False) -> None:
     """Check the installation, the device and the disk. Exit code 2 if something needed is missing."""
     terminal: Terminal = ctx.obj
-    checks = [check() for check in (_python, _packages, _torch, _kernels, _memory, _disk, _hub, _service)]
+    device = _torch()
+    has_cuda = device.get("devices", ["cpu"]) != ["cpu"]
+    hardware = [machine.driver(has_cuda), _memory(), machine.shared_memory(), machine.compilers(has_cuda)]
+    checks = [_python(), _packages(), device, *hardware, _kernels(), _disk(), _hub(), _service()]
     is_healthy = all(check["state"] != "bad" for check in checks)
     terminal.document({"healthy": is_healthy, "checks": checks})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_header=False)
@@ -35,10 +39,6 @@ def doctor(ctx: typer.Context, json: options.Json = False) -> None:
     terminal.say(table)
     if not is_healthy:
         raise typer.Exit(2)
-
-
-def _check(name: str, state: str, message: str, **facts: Any) -> dict[str, Any]:
-    return {"name": name, "state": state, "message": message, **facts}
 
 
 def _python() -> dict[str, Any]:

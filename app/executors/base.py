@@ -33,7 +33,7 @@ class DeviceReading:
     """Memory that attempts share. used_by_pid: bytes per process as the device itself counts them; empty on a CPU,
     and 0 of a process where the driver names it but not its bytes (WSL, some MIG set-ups).
 
-    context_bytes: what a process costs before its first tensor.
+    context_bytes: what a process costs before its first tensor, 0 where its executor does not measure it.
     """
 
     worker: str

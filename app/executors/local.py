@@ -22,7 +22,7 @@ import psutil
 
 from app.executors.base import ATTEMPT_VARIABLE, DeviceReading, Look, ProcessState
 from app.executors.devices import read_devices, visible_devices
-from app.settings import child_environment
+from app.settings import child_environment, visible_gpus
 
 KILL_WAIT_S = 5.0
 PR_SET_CHILD_SUBREAPER = 36
@@ -141,8 +141,8 @@ class LocalExecutor:
         return [p for p in found if _is_running(p)]
 
     def devices(self) -> list[DeviceReading]:
-        """This machine's memory, then its GPUs."""
-        return read_devices(self.worker, self.capacity_bytes)
+        """This machine's memory, then those of its GPUs that this process may use."""
+        return read_devices(self.worker, self.capacity_bytes, visible_gpus())
 
 
 def boot_id() -> str:

@@ -19,7 +19,7 @@ class Gauge:
 
     def read(self) -> list[DeviceReading]:
         """What its devices measure."""
-        return read_devices("", 0)
+        return read_devices("", 0)  # whatever CUDA_VISIBLE_DEVICES says: Ray empties it for an actor without GPUs
 
 
 class Gauges:

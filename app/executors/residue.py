@@ -27,10 +27,11 @@ class Residue:
         place = (attempt.handle or {}).get("device")
         if place is None:
             return None
+        is_hidden = ((attempt.handle or {}).get("use") or {}).get("is_listed") is False
         deadline = time.monotonic() + self.patience_s
         while True:
             reading = self._reading(str(place))
-            if reading is None or not (left := self._left(reading, pid, attempt.reserved_bytes)):
+            if reading is None or not (left := self._left(reading, pid, attempt.reserved_bytes, is_hidden)):
                 return None
             if time.monotonic() > deadline:
                 message = f"{format_bytes(left)} of an ended attempt are still in use after {self.patience_s:.0f} s"
@@ -49,10 +50,10 @@ class Residue:
     def _reading(self, place: str) -> DeviceReading | None:
         return next((r for r in self.devices.read() or () if f"{r.worker}/{r.name}" == place), None)
 
-    def _left(self, reading: DeviceReading, pid: int | None, reserved_bytes: int) -> int:
-        """Bytes that should have come back."""
+    def _left(self, reading: DeviceReading, pid: int | None, reserved_bytes: int, is_hidden: bool) -> int:
+        """Bytes that should have come back. None are claimed where the driver hides whose bytes are whose."""
         if pid is not None and pid in reading.used_by_pid:
             return reading.used_by_pid[pid] or reserved_bytes
         baseline = self._baseline.setdefault(f"{reading.worker}/{reading.name}", reading.unclaimed_bytes)
         extra = reading.unclaimed_bytes - baseline
-        return extra if extra > SLACK_BYTES else 0
+        return extra if extra > SLACK_BYTES and not is_hidden else 0

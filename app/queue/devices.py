@@ -12,6 +12,8 @@ from app.settings import Settings
 from app.store import queue
 
 CUDA = "cuda"
+# Of a GPU until a process on it has measured its own; published figures are 256 to 616 MiB.
+CONTEXT_BYTES = 512 * 2**20
 SLACK_BYTES = 64 * 2**20  # a driver's own allocations move by this much
 
 
@@ -61,7 +63,7 @@ def _measure(device: Device, reading: DeviceReading, lives: Sequence[Attempt], s
     changed = {
         "capacity_bytes": reading.capacity_bytes,
         "reserve_bytes": settings.cuda_reserve_bytes if reading.kind == CUDA else 0,
-        "context_bytes": reading.context_bytes,
+        "context_bytes": _context_bytes(device, reading, lives),
         "baseline_bytes": min(device.baseline_bytes, others),
         "used_by_others_bytes": max(0, others - device.baseline_bytes),
     }
@@ -77,6 +79,20 @@ def _measure(device: Device, reading: DeviceReading, lives: Sequence[Attempt], s
         device.state, device.reason = DeviceState.READY, None
 
 
+def _context_bytes(device: Device, reading: DeviceReading, lives: Sequence[Attempt]) -> int:
+    """What processes on it have measured; 0 of a CPU."""
+    if reading.kind != CUDA:
+        return 0
+    measured = max((int(_use(attempt).get("context_bytes") or 0) for attempt in lives), default=0)
+    return measured or reading.context_bytes or device.context_bytes or CONTEXT_BYTES
+
+
+def _use(attempt: Attempt) -> Mapping[str, int]:
+    """What the attempt's process says that it holds of its device."""
+    use: Mapping[str, int] = (attempt.handle or {}).get("use") or {}
+    return use
+
+
 def _returned(device: Device, reading: DeviceReading) -> bool:
     """Whether the memory for which a device is in quarantine is free again."""
     reason = device.reason or {}
@@ -88,10 +104,15 @@ def _returned(device: Device, reading: DeviceReading) -> bool:
 
 
 def others_bytes(reading: DeviceReading, lives: Iterable[Attempt]) -> int:
-    """Used bytes that are not our attempts': each has what its process uses, or its reservation if that is unknown."""
+    """Used bytes that are not our attempts'.
+
+    Each attempt has what the driver counts for its process; where that hides it (a container without the host's process
+    ids, WSL), what the process says itself; before its first word its reservation.
+    """
     ours = 0
     for attempt in lives:
         pid = (attempt.handle or {}).get("pid")
         by_pid: Mapping[int, int] = reading.used_by_pid
-        ours += by_pid.get(int(pid or -1), 0) or attempt.reserved_bytes
+        held = by_pid.get(int(pid or -1), 0) or _use(attempt).get("held_bytes")
+        ours += attempt.reserved_bytes if held is None else held
     return max(0, reading.used_bytes - ours)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Link:
         self.spool = spool
         self.fence_s, self.give_up_s = float("inf"), GIVE_UP_S
         self.reserved_bytes = self.missed_bytes = 0  # the attempt's reservation; what earlier plans fell short by
+        self.device_use: Callable[[], dict[str, Any] | None] = lambda: None  # of a GPU, once there is a context
         self.is_refused = False
         self.is_training = False  # the loop runs: it can stop at a step, with a checkpoint
         self.is_stopping = False  # a signal asked it to
@@ -100,7 +101,8 @@ class Link:
         """One try to say that the process lives; True when it should end at once."""
         idle_s = time.monotonic() - self._last_progress
         try:
-            answer = self._call("POST", "heartbeat", give_up_s=0.0, json={"idle_s": idle_s})
+            body = {"idle_s": idle_s, "use": self.device_use()}
+            answer = self._call("POST", "heartbeat", give_up_s=0.0, json=body)
         except TimeoutError:
             return False
         self.is_pausing = bool(answer.get("pause"))

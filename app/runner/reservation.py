@@ -33,6 +33,17 @@ def limit_device(num_bytes: int) -> bool:
     return True
 
 
+def device_use() -> dict[str, Any] | None:
+    """What this process holds of its GPU, for the service where the driver hides it; None on a CPU."""
+    from s2a_core.device import device_memory
+
+    memory = device_memory(DEVICE)
+    if memory is None:
+        return None
+    held = memory.held_bytes()
+    return {"held_bytes": held, "context_bytes": memory.context_bytes, "is_listed": memory.is_listed}
+
+
 def give_back(link: Link, plan: dict[str, Any]) -> None:
     """Cap this process to what its verified plan takes, then tell the service, which lends the rest to waiting jobs."""
     peak_bytes = int(plan["predicted"]["peak_bytes"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.runner.link import Link, Refused
-from app.runner.reservation import DEVICE, give_back, limit_device
+from app.runner.reservation import DEVICE, device_use, give_back, limit_device
 from s2a_core.errors import OutOfMemory, S2AError, StaleProfile
 from s2a_core.requests import request_of
 from s2a_core.train.types import PauseTraining
@@ -54,6 +54,7 @@ def run(link: Link, output: Path) -> Ended:
         if report := finished(output):  # an earlier attempt was killed while it sent what it had made
             return succeeded(link, output, report)
         limit_device(link.reserved_bytes)
+        link.device_use = device_use
         wanted = options(job, output)
         try:
             report = pipeline.run(request_of(wanted), lambda event: tell(link, output, plain(event)))

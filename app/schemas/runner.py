@@ -31,7 +31,16 @@ class FinalState(BaseModel):
     verdict: dict[str, Any] | None = None  # whose fault it was, where the attempt can say
 
 
+class DeviceUse(BaseModel):
+    """What a process holds of its GPU, its context alone, and whether the driver lists it under its process id."""
+
+    held_bytes: int = Field(ge=0)
+    context_bytes: int = Field(ge=0)
+    is_listed: bool
+
+
 class Heartbeat(BaseModel):
-    """The process lives. idle_s: seconds since its loop did something."""
+    """The process lives. idle_s: seconds since its loop did something. use: what it holds of its GPU, if of one."""
 
     idle_s: float | None = Field(None, ge=0)
+    use: DeviceUse | None = None

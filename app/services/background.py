@@ -17,7 +17,7 @@ from app.services.idempotency import IdempotencyService
 from app.services.plans import PlanWorkQueue
 from app.services.uploads import UploadService
 from app.services.webhooks import DeliveryWorker
-from app.settings import Settings
+from app.settings import Settings, visible_gpus
 from app.store.database import Database
 from app.store.refusals import refusal_of
 
@@ -52,7 +52,7 @@ class Background:
         self._uploads, self._idempotency = uploads, IdempotencyService(database)
         self._cleaned = 0.0
         profiles = (settings.data_dir / "profiles").resolve()
-        kinds = {reading.kind for reading in read_devices("", 0)}
+        kinds = {reading.kind for reading in read_devices("", 0, visible_gpus())}
         plans, datasets = PlanWorkQueue(database, kinds), DatasetWorkQueue(database, settings.data_dir)
         self._work: dict[str, Callable[[], bool]] = {
             "plans": lambda: self.one(plans, "app.runner.plans", settings.plan_timeout_s, _plan_order(profiles)),

@@ -96,7 +96,12 @@ class RunService:
         return max(1, budget), missed
 
     def heartbeat(
-        self, attempt_id: str, token: str | None, epoch: int | None = None, idle_s: float | None = None
+        self,
+        attempt_id: str,
+        token: str | None,
+        epoch: int | None = None,
+        idle_s: float | None = None,
+        use: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Say that the process lives, and since when its loop did nothing; the answer says whether it should end.
 
@@ -106,6 +111,8 @@ class RunService:
             job, attempt = self._current(session, attempt_id, token, epoch)
             if idle_s is not None:
                 attempt.progress_at = time.time() - max(0.0, idle_s)
+            if use is not None:
+                attempt.handle = {**(attempt.handle or {}), "use": use}
             stop, pause = job.status == JobStatus.CANCELLING, job.status == JobStatus.PAUSING
             return {"stop": stop, "pause": pause, "lease_s": self.settings.lease_s}
 

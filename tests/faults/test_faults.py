@@ -156,6 +156,53 @@ def test_a_killed_service_loses_no_job(started: Callable[..., RunningService], r
         check_all(service, jobs)
 
 
+def has_more_checkpoints(service: RunningService, job: str, above: int) -> bool:
+    """Whether the job has more checkpoints than so many."""
+    return sum(event["type"] == "checkpoint" for event in service.events(job)) > above
+
+
+@pytest.mark.timeout(300 * ROUNDS)  # four restarts a round
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("rounds", [ROUNDS])
+def test_a_job_that_ends_with_its_service_again_and_again_uses_up_no_retries(
+    started: Callable[..., RunningService], rounds: int, number: signal.Signals
+) -> None:
+    """As a container that is killed, or systemd's control group and a reboot, do: service and runners at once."""
+    service = started(max_infra_retries=1)
+    for _ in range(rounds):
+        job = submit(service, epochs=12)
+        for restart in range(4):
+            wait_for(lambda restart=restart, job=job: has_more_checkpoints(service, job, restart), 60, "a checkpoint")
+            for process in [psutil.Process(service.process.pid), *service.runners()]:  # type: ignore[union-attr]
+                process.send_signal(number)
+            assert service.process is not None
+            service.process.wait(30)
+            wait_for(lambda: not service.runners(), 10, "no runner is left")
+            service.start()
+        done = check(service, job, 12)
+        assert done["attempts"] == 5
+        reasons = [e["reason"]["code"] for e in service.events(job) if e["type"] == "queued" and "reason" in e]
+        assert len(reasons) == 4
+        if number == signal.SIGTERM:
+            assert set(reasons) <= {"service_stopped", "terminated"}
+
+
+@pytest.mark.parametrize("rounds", [ROUNDS])
+def test_a_service_that_takes_its_jobs_along_lets_them_write_a_checkpoint(
+    started: Callable[..., RunningService], rounds: int
+) -> None:
+    service = started(stop_jobs=True, max_infra_retries=0)
+    for _ in range(rounds):
+        job = submit(service)
+        trains(service, job)
+        assert service.process is not None
+        service.process.terminate()
+        service.process.wait(60)
+        assert not service.runners()
+        service.start()
+        assert check(service, job, EPOCHS)["attempts"] == 2
+
+
 @pytest.mark.parametrize("rounds", [ROUNDS])
 def test_a_service_that_is_away_past_the_fence_loses_nothing(
     started: Callable[..., RunningService], rounds: int

@@ -25,6 +25,7 @@ from tests.faults.test_faults import (
     submit,
     test_a_database_that_was_stopped_and_started_loses_nothing,
     test_a_full_disk_under_the_spool_loses_nothing,
+    test_a_job_that_ends_with_its_service_again_and_again_uses_up_no_retries,
     test_a_killed_child_of_a_runner_is_the_jobs_own_fault,
     test_a_killed_runner_is_tried_again_from_its_checkpoint,
     test_a_killed_scheduler_beside_an_api_is_followed_by_another,
@@ -32,6 +33,7 @@ from tests.faults.test_faults import (
     test_a_runner_that_goes_on_just_as_its_lease_ends_does_no_harm,
     test_a_runner_that_was_stopped_past_its_lease_does_no_harm_when_it_goes_on,
     test_a_service_that_is_away_past_the_fence_loses_nothing,
+    test_a_service_that_takes_its_jobs_along_lets_them_write_a_checkpoint,
     test_two_schedulers_at_once_start_each_job_once,
     trains,
 )
@@ -43,10 +45,12 @@ OVER_RAY = (
     test_a_killed_child_of_a_runner_is_the_jobs_own_fault,
     test_a_killed_runner_is_tried_again_from_its_checkpoint,
     test_a_killed_scheduler_beside_an_api_is_followed_by_another,
+    test_a_job_that_ends_with_its_service_again_and_again_uses_up_no_retries,
     test_a_killed_service_loses_no_job,
     test_a_runner_that_goes_on_just_as_its_lease_ends_does_no_harm,
     test_a_runner_that_was_stopped_past_its_lease_does_no_harm_when_it_goes_on,
     test_a_service_that_is_away_past_the_fence_loses_nothing,
+    test_a_service_that_takes_its_jobs_along_lets_them_write_a_checkpoint,
     test_two_schedulers_at_once_start_each_job_once,
 )
 

@@ -74,6 +74,8 @@ class Live:
 class Waiting:
     """A queued job. peak_bytes: its planned peak with margin. limit_bytes: its budget, which it never passes.
 
+    Both are everything that its process holds of the device, a GPU's context included.
+
     runs_s: how long it is expected to run. kind: the kind or name of device it wants, any if None.
     """
 
@@ -88,7 +90,7 @@ class Waiting:
 
     def need_on(self, device: Device) -> int:
         """Bytes a start on that device reserves."""
-        return min(self.limit_bytes, self.peak_bytes + device.context_bytes)
+        return min(self.limit_bytes, max(self.peak_bytes, device.context_bytes))
 
     def accepts(self, device: Device) -> bool:
         """Whether the job asked for such a device."""

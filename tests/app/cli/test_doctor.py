@@ -11,4 +11,6 @@ def test_the_doctor_checks_every_part() -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     document = json.loads(result.stdout)
     assert result.exit_code == 0
-    assert {"python", "packages", "device", "memory", "disk"} <= {check["name"] for check in document["checks"]}
+    assert {"python", "packages", "device", "driver", "memory", "shared memory", "compiler", "disk"} <= {
+        check["name"] for check in document["checks"]
+    }

@@ -60,3 +60,15 @@ def test_where_the_driver_names_processes_without_their_bytes_a_neighbour_is_no_
     reason = residue.after(attempt())
     assert reason is not None
     assert reason["details"]["bytes"] == attempt().reserved_bytes
+
+
+def test_where_the_driver_hides_processes_a_strangers_memory_is_no_residue() -> None:
+    """A container without the host's process ids: nobody can say whose the bytes are that are there now."""
+    executor = PretendExecutor()
+    executor.readings = [reading(GIB)]
+    residue = Residue(DeviceWatch(executor), 0.2)
+    residue.note()
+    executor.readings = [reading(9 * GIB)]
+    ended = attempt()
+    ended.handle = {**(ended.handle or {}), "use": {"held_bytes": GIB, "context_bytes": 1, "is_listed": False}}
+    assert residue.after(ended) is None

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.executors.base import DeviceReading
 from app.models import Attempt, Device, DeviceState
-from app.queue.devices import others_bytes, refresh
+from app.queue.devices import CONTEXT_BYTES, others_bytes, refresh
 from app.settings import Settings
 from app.store.database import Database
 
@@ -59,6 +59,23 @@ def test_other_processes_memory_is_counted_and_ours_is_not() -> None:
 
 def test_an_attempt_whose_bytes_the_driver_does_not_tell_counts_with_its_reservation() -> None:
     assert others_bytes(gpu(10 * GIB, p7=0, p8=0), [attempt(7, 4 * GIB)]) == 6 * GIB
+
+
+def test_where_the_driver_hides_processes_an_attempt_counts_with_what_it_says_itself() -> None:
+    said = attempt(7, 4 * GIB)
+    said.handle = {"pid": 7, "use": {"held_bytes": GIB, "context_bytes": 2, "is_listed": False}}
+    assert others_bytes(gpu(10 * GIB), [said]) == 9 * GIB
+    assert others_bytes(gpu(10 * GIB, p7=2 * GIB), [said]) == 8 * GIB
+
+
+def test_a_gpus_context_is_never_zero_and_is_what_its_processes_measured(session: Session) -> None:
+    device = one(session, gpu())
+    assert device.context_bytes == CONTEXT_BYTES
+    said = attempt(7, 4 * GIB)
+    said.device_id, said.handle = device.id, {"pid": 7, "use": {"held_bytes": GIB, "context_bytes": 300 * 2**20}}
+    refresh(session, [gpu()], [said], Settings(), 0.0)
+    assert device.context_bytes == 300 * 2**20
+    assert one(session, gpu()).context_bytes == 300 * 2**20, "it stays known"
 
 
 def test_a_stranger_on_the_device_is_written_down(session: Session) -> None:

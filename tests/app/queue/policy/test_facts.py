@@ -25,10 +25,10 @@ def test_an_end_is_guessed_from_progress_then_from_the_guess_then_from_how_long_
     assert expected_end(10, 0, 5, 0.0) == 70
 
 
-def test_a_reservation_is_peak_and_context_but_never_more_than_the_budget() -> None:
+def test_a_reservation_is_the_peak_which_holds_the_context_but_never_more_than_the_budget() -> None:
     gpu = Device("d", "cuda:0", "cuda", 1000, context_bytes=30)
-    assert Waiting("j", "t", 0, peak_bytes=100, limit_bytes=200).need_on(gpu) == 130
-    assert Waiting("j", "t", 0, peak_bytes=190, limit_bytes=200).need_on(gpu) == 200
+    assert Waiting("j", "t", 0, peak_bytes=100, limit_bytes=200).need_on(gpu) == 100
+    assert Waiting("j", "t", 0, peak_bytes=10, limit_bytes=200).need_on(gpu) == 30
     assert Waiting("j", "t", 0, 1, 1, kind="cuda").accepts(gpu)
     assert Waiting("j", "t", 0, 1, 1, kind="cuda:0").accepts(gpu)
     assert not Waiting("j", "t", 0, 1, 1, kind="cpu").accepts(gpu)
