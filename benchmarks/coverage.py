@@ -161,7 +161,7 @@ def gradients(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy | No
     if policy is None:
         loss = nn.functional.cross_entropy(_logits(model(x)), y)
     else:
-        with compress(model, policy) as session:
+        with compress(model, policy, ledger=True) as session:
             loss = nn.functional.cross_entropy(_logits(model(x)), y)
         ledger = session.ledger
     loss.backward()

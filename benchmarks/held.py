@@ -98,7 +98,7 @@ def _held(runner: Runner, batch: int, size: int, precision: str, chosen: Storage
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             if chosen is None:
                 return nn.functional.cross_entropy(runner.model(x).float(), y)
-            with compress(runner.model, chosen) as session:
+            with compress(runner.model, chosen, ledger=True) as session:
                 loss = nn.functional.cross_entropy(runner.model(x).float(), y)
             ledger = session.ledger.total_bytes
             return loss

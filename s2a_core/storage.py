@@ -22,7 +22,6 @@ class Storage(StrEnum):
     B2 = "b2"
     B1 = "b1"
     MASK = "mask"  # one bit, or an offset in a pooling window; the gradient is exact
-    RECOMPUTE = "recompute"  # nothing: rebuilt in backward from an earlier site
     NONE = "none"  # nothing, because nothing is needed; for a region: the region is not used
 
     @property
@@ -94,8 +93,7 @@ class StoragePolicy:
 
     sites: site name -> storage; default: storage of the sites it does not name.
     chunk_samples: samples per chunk in regions and blocks, 0 runs them whole.
-    frozen_weights: how frozen weights are kept; stochastic, seed: stochastic rounding of codes but those of
-        norms, drawn anew in each forward pass of a session; sessions of one seed draw alike.
+    frozen_weights: how frozen weights are kept.
     tables: of activation sites that have one of their own; the others use the universal one.
     """
 
@@ -103,8 +101,6 @@ class StoragePolicy:
     default: Storage = Storage.EXACT
     chunk_samples: int = 0
     frozen_weights: FrozenWeights = "keep"
-    stochastic: bool = False
-    seed: int = 0
     tables: tuple[FittedTable, ...] = ()
 
     def storage(self, site: str) -> Storage:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from s2a_core.adapters.apply import trained_state
 from s2a_core.compression import compress, prepare_frozen_weights
-from s2a_core.compression.sites import SMOOTH_ACTIVATIONS
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.kernels import fit_table
 from s2a_core.meter import PeakMeter, is_out_of_memory
+from s2a_core.operators import OPERATORS
+from s2a_core.operators.smooth import Smooth
 from s2a_core.planning.overhead import AVERAGE, BEST_STATE
 from s2a_core.planning.pairs import PeakPair, record
 from s2a_core.planning.peak import Peak
@@ -200,10 +201,10 @@ def _autocast(plan: Plan, x: Tensor) -> torch.autocast:
 def _fit_tables(plan: Plan) -> None:
     """Tables are fitted once in a process; that is no part of a step."""
     for site, storage in plan.sites.items():
-        op = site.rpartition(":")[2].partition("#")[0]
-        if storage.bits and op in SMOOTH_ACTIVATIONS:
-            for name in (op, "gelu_tanh") if op == "gelu" else (op,):
-                fit_table(name, storage.bits, None)
+        operator = OPERATORS.get(site.rpartition(":")[2].partition("#")[0])
+        if storage.bits and isinstance(operator, Smooth):
+            for curve in operator.curves:
+                fit_table(curve, storage.bits)
 
 
 def _micro_batch(images: Tensor, labels: Tensor, samples: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -29,9 +29,9 @@ FORBIDDEN = [
     ("s2a_core/profiling/types.py", ("torch", "triton", "timm"), "the service reads profiles"),
     ("s2a_core/adapters/spec.py", ("torch", "triton", "timm"), "the service reads adapter specs"),
     (
-        "s2a_core/ops",
-        ("s2a_core.train", "s2a_core.pipeline", "s2a_core.planning", "s2a_core.profiling"),
-        "ops are below",
+        "s2a_core/operators",
+        ("s2a_core.compression", "s2a_core.train", "s2a_core.pipeline", "s2a_core.planning", "s2a_core.profiling"),
+        "operators are below",
     ),
     ("app/api", ("app.store", "app.models", "torch", "s2a_core.pipeline"), "endpoints call services"),
     ("app/services", ("app.api", "torch", "s2a_core.pipeline"), "services know no HTTP and no model"),

@@ -92,7 +92,7 @@ def method_word(name: str) -> str:
 
 def storage_word(storage: str) -> str:
     """A storage as people say it."""
-    words = {"exact": "exact", "mask": "1 bit", "recompute": "rebuilt", "none": "nothing"}
+    words = {"exact": "exact", "mask": "1 bit", "none": "nothing"}
     return words.get(storage, f"{storage[1:]} bit")
 
 

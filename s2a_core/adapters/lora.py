@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from s2a_core.adapters.backbone import Backbone
 from s2a_core.errors import BadAdapter
-from s2a_core.ops import low_rank_conv, low_rank_linear
+from s2a_core.operators import low_rank_conv, low_rank_linear
 
 
 def add_lora(backbone: Backbone, targets: Sequence[str], rank: int) -> None:

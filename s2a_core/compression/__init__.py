@@ -3,7 +3,7 @@
 from s2a_core.compression.discover import discover
 from s2a_core.compression.frozen import prepare_frozen_weights
 from s2a_core.compression.ledger import Ledger, LedgerEntry
+from s2a_core.compression.record import Recorder, SiteSpec
 from s2a_core.compression.session import Session, compress
-from s2a_core.compression.sites import SiteSpec
 
-__all__ = ["Ledger", "LedgerEntry", "Session", "SiteSpec", "compress", "discover", "prepare_frozen_weights"]
+__all__ = ["Ledger", "LedgerEntry", "Recorder", "Session", "SiteSpec", "compress", "discover", "prepare_frozen_weights"]

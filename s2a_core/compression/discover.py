@@ -11,17 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.compression.pending import PendingNorm, evaluated
-from s2a_core.compression.session import BLOCK, REGION, Session
-from s2a_core.compression.sites import SiteSpec, options_of
-from s2a_core.ops import uses_batch_statistics
+from s2a_core.compression.record import SiteList, SiteSpec
+from s2a_core.compression.regions import BLOCK, REGION
+from s2a_core.compression.session import Session
+from s2a_core.operators import storages_of
+from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.storage import StoragePolicy, uniform_storage
 
 
 class _Survey:
     """Watches one forward pass: which modules a pending norm enters, and which the residual stream."""
 
-    def __init__(self, model: nn.Module, session: Session) -> None:
-        self.session = session
+    def __init__(self, model: nn.Module, sites: SiteList) -> None:
+        self.sites = sites
         self.regions: dict[str, Tensor] = {}
         self.blocks: dict[str, Tensor] = {}
         self.entered: list[tuple[str, str]] = []  # open candidates: (kind, module name)
@@ -32,7 +34,9 @@ class _Survey:
     def enter(self, module: nn.Module, name: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Pre-hook: opens a candidate. A pending norm that opened a region is evaluated for the modules inside."""
         first = args[0] if args else None
-        if not isinstance(first, Tensor) or not _has_inside(module) or uses_batch_statistics(module):
+        if not isinstance(first, Tensor) or not _has_inside(module):
+            return None
+        if uses_batch_statistics(batch_norms(module)):
             return None
         if isinstance(first, PendingNorm):
             if first.value is None and first.raw.dim() >= 3:
@@ -47,14 +51,14 @@ class _Survey:
 
     def _open(self, kind: str, name: str) -> None:
         self.entered.append((kind, name))
-        self.members[name + kind] = [len(self.session.specs or [])]
+        self.members[name + kind] = [len(self.sites.specs)]
 
     def leave(self, name: str, output: Any) -> None:
         """Forward hook: closes a candidate, and drops one that does not return a row per row of its input."""
         if not self.entered or self.entered[-1][1] != name:
             return
         kind, _ = self.entered.pop()
-        self.members[name + kind].append(len(self.session.specs or []))
+        self.members[name + kind].append(len(self.sites.specs))
         candidates: dict[str, Tensor] = self.regions if kind == REGION else self.blocks
         if not isinstance(output, Tensor) or output.shape[:1] != candidates[name].shape[:1]:
             candidates.pop(name, None)
@@ -98,13 +102,12 @@ def discover(model: nn.Module, x: Tensor, precision: str = "fp32") -> tuple[Site
 
     precision: `bf16` runs under autocast. A region or block stands before the sites inside it.
     """
-    session = Session(model, StoragePolicy())
-    session.defers_norms = True
-    session.specs = []
-    survey = _Survey(model, session)
+    sites = SiteList()
+    session = Session(model, StoragePolicy(), recorders=(sites,), defers_norms=True)
+    survey = _Survey(model, sites)
     handles = []
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
-        for module, name in session.names.items():
+        for name, module in model.named_modules():
             handles.append(module.register_forward_pre_hook(lambda m, a, n=name: survey.enter(m, n, a)))
             handles.append(module.register_forward_hook(lambda m, a, out, n=name: survey.leave(n, out)))
         try:
@@ -112,7 +115,7 @@ def discover(model: nn.Module, x: Tensor, precision: str = "fp32") -> tuple[Site
         finally:
             for handle in handles:
                 handle.remove()
-    return _assembled(session.specs, survey)
+    return _assembled(sites.specs, survey)
 
 
 def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
@@ -139,7 +142,7 @@ def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
                 x = tensors[site.removesuffix(BLOCK).removesuffix(REGION)]
                 parent = block_of.get(i) if kind == "region" else None
                 dtype = str(x.dtype).removeprefix("torch.")
-                out.append(SiteSpec(site, kind, tuple(x.shape), dtype, options_of(kind), None, len(out), parent))
+                out.append(SiteSpec(site, kind, tuple(x.shape), dtype, storages_of(kind), None, len(out), parent))
         out.append(replace(spec, region=region, block=block_of.get(i), position=len(out)))
     return tuple(out)
 

@@ -27,3 +27,8 @@ def prepare_frozen_weights(model: nn.Module, how: FrozenWeights) -> int:
             parameter.data = parameter.data.to(torch.bfloat16)
             saved += before - parameter.untyped_storage().nbytes()
     return saved
+
+
+def has_mixed_widths(model: nn.Module) -> bool:
+    """Whether some parameters are 16 bits wide and others are not, as after `prepare_frozen_weights`."""
+    return len({p.dtype for p in model.parameters() if p.is_floating_point()}) > 1

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from s2a_core.compression.sites import Site
+from s2a_core.compression.record import Recorder
 from s2a_core.kernels import backend_name, native_failure
+from s2a_core.operators import Site
 from s2a_core.storage import Storage
 
 
@@ -61,20 +62,20 @@ class Ledger:
         return tuple(entry for entry in self.entries if entry.storage is Storage.EXACT)
 
 
-class LedgerBook:
+class LedgerBook(Recorder):
     """Takes in what is kept as it is kept: each storage once while it is alive."""
 
     def __init__(self) -> None:
         self.entries: list[LedgerEntry] = []
         self._known: dict[int, StorageWeakRef] = {}
 
-    def enter(self, site: Site, kept: Tensor, storage: Storage, reason: str, original: Tensor | None = None) -> None:
-        """`site` keeps `kept` for backward, as a code of `original` or as it is; reason: why it is exact."""
+    def keeps(self, site: Site, kept: Tensor, storage: Storage, reason: str, original: Tensor) -> None:
+        """`site` keeps `kept` for backward."""
         owner = kept.untyped_storage()
         known = self._known.get(owner._cdata)
         if known is not None and not known.expired():
             return
         self._known[owner._cdata] = StorageWeakRef(owner)
-        seen = kept if original is None else original
-        dtype = str(seen.dtype).removeprefix("torch.")
-        self.entries.append(LedgerEntry(site.name, site.op, storage, owner.nbytes(), tuple(seen.shape), dtype, reason))
+        dtype = str(original.dtype).removeprefix("torch.")
+        shape = tuple(original.shape)
+        self.entries.append(LedgerEntry(site.name, site.op, storage, owner.nbytes(), shape, dtype, str(reason)))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from s2a_core.errors import UnsupportedSite
-from s2a_core.ops.norm import NormCall
+from s2a_core.operators.norms import NormCall
 
 
 class PendingNorm(Tensor):

@@ -10,55 +10,71 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
+from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.pending import PendingNorm, evaluated
+from s2a_core.compression.randomness import GeneratorState, generator_state, has_drawn_since, replayed
 from s2a_core.compression.replay import ReplayMode
-from s2a_core.ops.batch_norm import uses_batch_statistics
-from s2a_core.ops.norm import NormCall
-from s2a_core.ops.packed import PackedShape, decode, encode
+from s2a_core.operators import Intent, Site
+from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
+from s2a_core.operators.norms import NormCall
+from s2a_core.operators.packed import PackedShape, decode, encode
 from s2a_core.storage import Storage
 
-if TYPE_CHECKING:
-    from s2a_core.compression.session import Session
+REGION = ":region"
+BLOCK = ":block"
+
+
+class Region:
+    """A module that a plan runs as a region or a block: what does not change from step to step."""
+
+    def __init__(self, module: nn.Module, name: str, storage: Storage, is_block: bool) -> None:
+        self.module, self.storage, self.is_block = module, storage, is_block
+        self.site = f"{name}{BLOCK if is_block else REGION}"
+        self.parameters = list(module.parameters())
+        self.batch_norms = batch_norms(module)
 
 
 @dataclass
 class RegionCall:
     """One call of a region: everything but tensors that need a gradient."""
 
-    session: Session
-    module: nn.Module
+    interceptor: Interceptor
+    region: Region
     forward: Callable[..., Any]
     norm: NormCall | None
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    bits: int
     rows_per_sample: int
     rows_per_chunk: int
     autocast: tuple[str, torch.dtype, bool]
-    seed: int | None
-    generator_states: list[Tensor | None]
+    generator_states: list[GeneratorState | None] = field(default_factory=list)
     phantom: int = -1
+
+    @property
+    def bits(self) -> int:
+        """Of the codes of what the region starts from."""
+        return self.region.storage.bits or 8
 
     @contextmanager
     def running(self, phantom: int = -1) -> Iterator[ReplayMode]:
         """The module runs as in the forward pass: its autocast, nothing intercepted, nothing coded."""
         device, dtype, enabled = self.autocast
-        self.session.paused += 1
+        self.interceptor.paused += 1
         try:
             with ExitStack() as stack:
                 stack.enter_context(torch.autocast(device, dtype, enabled=enabled))
                 yield stack.enter_context(ReplayMode(phantom))
         finally:
-            self.session.paused -= 1
+            self.interceptor.paused -= 1
 
     def chunks(self, num_rows: int) -> Iterator[slice]:
         """Row ranges of the chunks."""
@@ -82,21 +98,17 @@ class RegionCall:
                 return x, None
             is_map = x.dim() == 4 and _is_map(x)
             rows, layout = (x, "maps") if is_map else (x.reshape(samples, -1, x.shape[-1]), "tokens")
-            payload, packed = encode(rows, self.bits, layout, self.seed)  # type: ignore[arg-type]
+            payload, packed = encode(rows, self.bits, layout)  # type: ignore[arg-type]
             return x, ([payload], packed)
         norm, shape = self.norm, (samples, x.numel() // max(samples * x.shape[-1], 1), x.shape[-1])
-        if is_training and self.seed is None:
+        if is_training:
             packed = PackedShape(shape, x.dtype, self.bits, "tokens")
             h, payload, rstd = kernels.norm_fwd(
                 x, norm.weight, norm.bias, norm.eps, self.bits, shape[1], norm.subtracts_mean
             )
             return h, ([payload, rstd], packed)
-        normalized, rstd = kernels.normalize(x, norm.eps, norm.subtracts_mean)
-        h = norm.affine(normalized, x.dtype)
-        if not is_training:
-            return h, None
-        payload, packed = encode(normalized.to(x.dtype).reshape(shape), self.bits, "tokens", self.seed)
-        return h, ([payload, rstd], packed)
+        normalized, _ = kernels.normalize(x, norm.eps, norm.subtracts_mean)
+        return norm.affine(normalized, x.dtype), None
 
     def reenter(self, payload: Tensor, packed: PackedShape, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """What the module reads for a chunk, from its codes. shape: of the whole input."""
@@ -126,14 +138,12 @@ class RegionFunction(torch.autograd.Function):
                 if coded is not None:
                     kept += coded[0]
                     ctx.packed.append(coded[1])
-                call.generator_states.append(_generator_state(x) if is_training else None)
+                call.generator_states.append(generator_state(x) if is_training else None)
                 mode.num_linears = 0
                 y = call.run(h)
                 call.phantom = mode.last_unread
-                if call.generator_states[-1] is not None and torch.equal(
-                    _generator_state(x), call.generator_states[-1]
-                ):
-                    call.generator_states[-1] = None  # nothing random inside
+                if not has_drawn_since(call.generator_states[-1], x):
+                    call.generator_states[-1] = None
                 if len(chunks) == 1:
                     out = _changeable(y, x)
                 else:
@@ -159,7 +169,7 @@ class RegionFunction(torch.autograd.Function):
                 h = call.reenter(kept[i * per_chunk], ctx.packed[i], ctx.shape, ctx.dtype)
                 h.requires_grad_(needs_input)
                 mode.num_linears = 0
-                with torch.enable_grad(), _replayed(call.generator_states[i], dy):
+                with torch.enable_grad(), replayed(call.generator_states[i], dy):
                     y = call.run(h)
                 inputs = [*([h] if needs_input else []), *inner]
                 grads: list[Tensor | None] = [None] * len(inputs)
@@ -196,29 +206,10 @@ def _changeable(y: Tensor, x: Tensor) -> Tensor:
     return y.new_empty(0).set_(y.untyped_storage(), y.storage_offset(), y.shape, y.stride())
 
 
-def _generator_state(x: Tensor) -> Tensor:
-    return torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()
-
-
-@contextmanager
-def _replayed(state: Tensor | None, like: Tensor) -> Iterator[None]:
-    """The generator as it was when the chunk first ran, and as it is now afterwards."""
-    if state is None:
-        yield
-        return
-    before = _generator_state(like)
-    restore = (lambda s: torch.cuda.set_rng_state(s, like.device)) if like.is_cuda else torch.set_rng_state
-    restore(state)
-    try:
-        yield
-    finally:
-        restore(before)
-
-
 def _trained(call: RegionCall) -> tuple[list[Tensor], list[Tensor]]:
     """Trainable parameters of a region's module, and of its norm, each in a fixed order."""
     of_norm = [] if call.norm is None else [p for p in (call.norm.weight, call.norm.bias) if trains(p)]
-    return [p for p in call.module.parameters() if p.requires_grad], [p for p in of_norm if p is not None]
+    return [p for p in call.region.parameters if p.requires_grad], [p for p in of_norm if p is not None]
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
@@ -236,47 +227,35 @@ def trains(parameter: Tensor | None) -> bool:
     return parameter is not None and parameter.requires_grad
 
 
-def run_region(
-    session: Session, module: nn.Module, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    """Runs a module as a region or block where the policy says so and the call has the form of one."""
-    storage = session.blocks.get(name) or session.regions.get(name)
+def run_region(interceptor: Interceptor, region: Region, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Runs a module as a region or block where the call has the form of one."""
     first = args[0] if args else None
-    pending = first if isinstance(first, PendingNorm) and first.value is None and name in session.regions else None
-    as_block = name in session.blocks and isinstance(first, Tensor)
-    if session.paused or storage is None or not (as_block or pending is not None):
+    pending = first if isinstance(first, PendingNorm) and first.value is None and not region.is_block else None
+    as_block = region.is_block and isinstance(first, Tensor)
+    if interceptor.paused or not (as_block or pending is not None):
         return forward(*args, **kwargs)
-    from s2a_core.compression.session import BLOCK, REGION
-
-    x: Tensor = evaluated(first) if as_block or pending is None else pending.raw
+    x: Tensor = evaluated(first) if pending is None else pending.raw
     rest, kwargs = evaluated((args[1:], kwargs))
     beside = list(_tensors((rest, kwargs)))
-    if uses_batch_statistics(module) or any(t.requires_grad for t in beside):
+    if uses_batch_statistics(region.batch_norms) or any(t.requires_grad for t in beside):
         # A part of the batch is another input there, a second pass another estimate; or a gradient would be missed.
         return forward(x if as_block else first, *rest, **kwargs)
     # A tensor with as many rows as x has one for each of them, or is a table for all that happens to be as long.
     has_rows_beside = any(t.dim() > 0 and t.shape[0] == x.shape[0] for t in beside)
-    rows_per_sample = x.shape[0] // session.batch if session.batch and x.shape[0] % session.batch == 0 else 0
-    site = session.site("block" if as_block else "region", "x̂ of the region", storage)
-    site.name = f"{name}{BLOCK if as_block else REGION}"
+    batch, device = interceptor.batch, x.device.type
+    rows_per_sample = x.shape[0] // batch if batch and x.shape[0] % batch == 0 else 0
     call = RegionCall(
-        session=session,
-        module=module,
+        interceptor=interceptor,
+        region=region,
         forward=forward,
-        norm=None if as_block or pending is None else pending.call,
+        norm=None if pending is None else pending.call,
         args=rest,
         kwargs=kwargs,
-        bits=storage.bits or 8,
         rows_per_sample=rows_per_sample or x.shape[0] or 1,
-        rows_per_chunk=0 if has_rows_beside else session.policy.chunk_samples * rows_per_sample,
-        autocast=(x.device.type, torch.get_autocast_dtype(x.device.type), torch.is_autocast_enabled(x.device.type)),
-        seed=session.rounding_seed(site.name),
-        generator_states=[],
+        rows_per_chunk=0 if has_rows_beside else interceptor.policy.chunk_samples * rows_per_sample,
+        autocast=(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)),
     )
     parameters = list(chain(*_trained(call)))
     is_training = torch.is_grad_enabled() and (x.requires_grad or bool(parameters))
-    with session.attributed_to(site):
-        return RegionFunction.apply(x, call, is_training, *parameters)
-
-
-__all__ = ["RegionCall", "RegionFunction", "Storage", "run_region"]
+    site = Site(region.site, "block" if region.is_block else "region", region.storage, Intent.REGION)
+    return interceptor.attributed(site, RegionFunction.apply, x, call, is_training, *parameters)

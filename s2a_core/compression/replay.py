@@ -1,4 +1,4 @@
-"""Running a module again in backward: narrow weights beside wide biases, and no work for a last linear nobody reads."""
+"""Modes a module runs under: narrow weights beside wide biases, and no linear whose output nobody reads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from s2a_core.operators.dtypes import MATCHED_CALLS, matched
 
 # Calls whose gradients do not read their operands' values, so that what feeds them may be left uncomputed.
 _VALUE_FREE = {
@@ -39,6 +41,18 @@ class PhantomLinear(torch.autograd.Function):
         return dx, dw, db
 
 
+class WidthMode(TorchFunctionMode):
+    """Operands in dtypes that stock takes together, and nothing else."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.linear:
+            return F.linear(*matched(*_linear_operands(*args, **(kwargs or {}))))
+        match = MATCHED_CALLS.get(func)
+        if match is not None:
+            return match(func, args, kwargs or {})
+        return func(*args, **kwargs) if kwargs else func(*args)
+
+
 class ReplayMode(TorchFunctionMode):
     """Counts linears, matches operand dtypes and, given `phantom`, leaves that linear's output uncomputed.
 
@@ -54,28 +68,30 @@ class ReplayMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.linear:
-            return self._linear(*args, **kwargs)
+            return self._linear(*matched(*_linear_operands(*args, **kwargs)))
         if func is F.dropout and (kwargs.get("p", 0.5) == 0.0 or not kwargs.get("training", True)):
             return args[0]
         if func in _SCALING and sum(map(_varies, args)) == 1:
             return func(*args, **kwargs)
         if func not in _VALUE_FREE and func.__name__ not in _METADATA_NAMES:
             self.last_unread = -1
-        if func in _MATCHED:
-            args, kwargs = _matched_call(func, args, kwargs)
-        if func is F.batch_norm:
-            return _batch_norm(*args, **kwargs)
-        return func(*args, **kwargs)
+        match = MATCHED_CALLS.get(func)
+        return func(*args, **kwargs) if match is None else match(func, args, kwargs)
 
-    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         index = self.num_linears
         self.num_linears += 1
         self.last_unread = index
-        if index == self.phantom and not torch.is_autocast_enabled(input.device.type):
-            return PhantomLinear.apply(input.to(weight.dtype), weight, bias)
-        if torch.is_autocast_enabled(input.device.type):
-            return F.linear(input, weight, bias)
-        return F.linear(input.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype))
+        if index != self.phantom:
+            return F.linear(x, weight, bias)
+        if torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        return PhantomLinear.apply(x, weight, bias)
+
+
+def _linear_operands(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+    return input, weight, bias
 
 
 def _varies(operand: Any) -> bool:
@@ -84,50 +100,3 @@ def _varies(operand: Any) -> bool:
         return False
     weight = operand if operand._base is None else operand._base
     return not isinstance(weight, nn.Parameter) or weight.requires_grad
-
-
-def wide(scale: Tensor | None, statistics: Tensor | None = None) -> Tensor | None:
-    """A scale or shift per channel in fp32 unless its statistics are narrow too.
-
-    Batch norm takes scales in the dtype of its statistics alone; group norm takes wide ones beside any input.
-    """
-    if scale is None or (statistics is not None and statistics.dtype == scale.dtype):
-        return scale
-    return scale.float() if scale.dtype in (torch.bfloat16, torch.float16) else scale
-
-
-def _batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    *rest: Any,
-    **more: Any,
-) -> Tensor:
-    weight, bias = wide(weight, running_mean), wide(bias, running_mean)
-    return F.batch_norm(input, running_mean, running_var, weight, bias, *rest, **more)
-
-
-def _matched_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Every floating operand in the dtype of the first tensor (norms, attention) or of the weight (convolutions)."""
-    lead = args[_MATCHED[func]] if len(args) > _MATCHED[func] else args[0]
-    if not isinstance(lead, Tensor):
-        return args, kwargs
-    if torch.is_autocast_enabled(lead.device.type) and not (func in _NORMS and lead.device.type == "cpu"):
-        return args, kwargs  # autocast casts them itself; on CPU it leaves norms alone
-
-    def match(value: Any) -> Any:
-        return value.to(lead.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
-
-    return tuple(match(a) for a in args), {k: match(v) for k, v in kwargs.items()}
-
-
-_NORMS = (F.layer_norm, F.rms_norm, F.group_norm)
-_MATCHED: dict[Any, int] = {
-    **dict.fromkeys(_NORMS, 0),
-    F.scaled_dot_product_attention: 0,
-    F.conv1d: 1,
-    F.conv2d: 1,
-    F.conv3d: 1,
-}

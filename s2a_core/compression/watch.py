@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2a_core.compression.record import Recorder
 from s2a_core.device import reset_peak
+from s2a_core.operators import Site
 
 FORWARD, BACKWARD, GRADIENT = "forward", "backward", "gradient"
 
@@ -23,8 +25,8 @@ class Mark:
     peak_before: int = 0  # CUDA: most bytes allocated since the mark before
 
 
-class Watcher:
-    """Given to a Session as `watcher`, before forward. `marks` in order; CPU traces find mark i under the label str(i).
+class Watcher(Recorder):
+    """A recorder of a session. `marks` in order; CPU traces find mark i under the label str(i).
 
     kept: (site, identity of a storage, its bytes) of everything kept exact, each time a site keeps it.
     """
@@ -35,16 +37,16 @@ class Watcher:
         self._device = device
         self._before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
-    def forward(self, site: str) -> None:
+    def begins(self, site: Site) -> None:
         """The call of a site begins."""
-        self._mark(FORWARD, site)
+        self._mark(FORWARD, site.name)
 
-    def packed(self, site: str, kept: Any, is_owned: bool = False) -> Watched:
+    def packed(self, site: Site, kept: Any, is_owned: bool) -> Watched:
         """Wraps what a site keeps, so that reading it is marked. is_owned: a parameter or the input."""
         if isinstance(kept, Tensor) and not is_owned:
             storage = kept.untyped_storage()
-            self.kept.append((site, storage._cdata, storage.nbytes()))
-        return Watched(self, site, kept)
+            self.kept.append((site.name, storage._cdata, storage.nbytes()))
+        return Watched(self, site.name, kept)
 
     def read(self, site: str) -> None:
         """Backward reads what a site kept."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from s2a_core.errors import UnsupportedSite
+from s2a_core.kernels.curves import Curve
 from s2a_core.kernels.layout import payload_bytes
 from s2a_core.kernels.native.build import WAIT_S, BuildError, built
 from s2a_core.kernels.reference import activation, channels, dropout, mask, norm, packing, pooling
@@ -128,9 +129,9 @@ def unpack(packed: Tensor, bits: int, numel: int) -> Tensor:
     return _pick("unpack", packed, is_float=False)(packed, bits, numel)
 
 
-def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
+def quantize_channels(x: Tensor, bits: int) -> Tensor:
     """x [B, N, C] as b-bit codes, a bf16 scale and zero per (sample, channel): uint8 [payload_bytes]."""
-    return _pick("quantize_channels", x)(x, bits, stochastic_seed)
+    return _pick("quantize_channels", x)(x, bits)
 
 
 def dequantize_channels(
@@ -175,9 +176,9 @@ def norm_bwd(
     return _pick("norm_bwd", dy)(dy, payload, rstd, weight, shape, bits, subtract_mean, needs_weight_grad)
 
 
-def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tensor]:
+def act_fwd(x: Tensor, curve: Curve, table: DerivativeTable) -> tuple[Tensor, Tensor]:
     """f(x) and packed table indices: y like x, uint8 of ceil(numel * bits / 8) bytes."""
-    return _pick("act_fwd", x)(x, name, table)
+    return _pick("act_fwd", x)(x, curve, table)
 
 
 def act_bwd(dy: Tensor, payload: Tensor, table: DerivativeTable) -> Tensor:

@@ -3,7 +3,7 @@
 Derivatives of GELU, SiLU, Mish and Hardswish are not monotone, so a code names an interval of x, not of f'. On a grid
 of x with weights from a histogram, dynamic programming finds the 2^b intervals with the least squared error about their
 weighted mean; that is the global optimum on the grid (Few-Bit Backward, Novikov et al. 2022, does the same for a
-uniform weight). No constant is stored: `python -m s2a_core.kernels.tables` writes every universal table as JSON.
+uniform weight). No constant is stored: `python -m s2a_core.operators` writes every universal table as JSON.
 
 The weight is the square root of the histogram's density, and without a histogram half N(0, 1), half N(-1/4, 3^2): the
 inputs of a trained network's activations lie below zero (means -0.6 to -2.1, deviations 0.8 to 1.9 over the layers of
@@ -12,21 +12,19 @@ f'(-x) = 1 - f'(x) for GELU, SiLU and sigmoid. The left one has cosine .9991, th
 density itself gives the tails away, where a whole channel may lie, and an error of one sign adds up over its tokens.
 Measured on DeiT-tiny's weights and 32 photos (`python -m benchmarks.operators`), cosine of all bias gradients with
 GELU coded at 1 / 2 / 3 bits by the universal table: .820 / .973 / .994; at 1 / 2 / 3 / 4 bits by tables fitted to 8
-other photos: .916 / .981 / .996 / .9989. Where row 0 is coded like the others (see ops/activation.py), fitted at
+other photos: .916 / .981 / .996 / .9989. Where row 0 is coded like the others (see operators/smooth.py), fitted at
 2 / 3 / 4 bits: with the density .953 / .985 / .997, its square root .957 / .991 / .997.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from s2a_core.kernels.derivatives import DERIVATIVES
+from s2a_core.kernels.curves import Curve
 from s2a_core.kernels.layout import check_bits
 
 GRID_POINTS = 1024
@@ -74,7 +72,6 @@ class DerivativeTable:
     Borders are exact in bf16 (and fp16), so that every input dtype gets the same code for the same value.
     """
 
-    name: str
     bits: int
     border_values: tuple[float, ...]
     level_values: tuple[float, ...]
@@ -100,21 +97,17 @@ def _on_device(table: DerivativeTable, device: torch.device) -> tuple[Tensor, Te
 
 
 @functools.lru_cache(maxsize=4096)
-def known_table(
-    name: str, bits: int, border_values: tuple[float, ...], level_values: tuple[float, ...]
-) -> DerivativeTable:
+def known_table(bits: int, border_values: tuple[float, ...], level_values: tuple[float, ...]) -> DerivativeTable:
     """The table of these numbers, the same object each time, so that its tensors are made once."""
-    return DerivativeTable(name, bits, border_values, level_values)
+    return DerivativeTable(bits, border_values, level_values)
 
 
 @functools.lru_cache(maxsize=4096)
-def fit_table(name: str, bits: int, histogram: Histogram | None = None) -> DerivativeTable:
-    """The best table of `bits` bits for activation `name` on inputs like `histogram`, or on any. Cached."""
+def fit_table(curve: Curve, bits: int, histogram: Histogram | None = None) -> DerivativeTable:
+    """The best table of `bits` bits for an activation on inputs like `histogram`, or on any. Cached."""
     check_bits(bits)
-    if name not in DERIVATIVES:
-        raise ValueError(f"no derivative of {name!r}; there are {', '.join(DERIVATIVES)}")
     x, weight = _grid(histogram, GRID_POINTS if histogram is None else GRID_POINTS_FITTED)
-    derivative = DERIVATIVES[name](x)
+    derivative = curve.derivative(x)
     if bits > MOST_BITS_EXACT:
         cuts = _even_cuts(derivative, weight, 1 << bits)
     else:
@@ -127,10 +120,10 @@ def fit_table(name: str, bits: int, histogram: Histogram | None = None) -> Deriv
     density += weight[nearest]
     code = torch.bucketize(fine, borders, right=True)
     mass = torch.zeros(1 << bits, dtype=torch.float64).index_add_(0, code, density)
-    moment = torch.zeros_like(mass).index_add_(0, code, density * DERIVATIVES[name](fine))
+    moment = torch.zeros_like(mass).index_add_(0, code, density * curve.derivative(fine))
     centres = torch.cat([x[:1], (borders[1:] + borders[:-1]) / 2, x[-1:]])
-    levels = torch.where(mass > 0, moment / mass.clamp_min(1e-300), DERIVATIVES[name](centres))
-    return DerivativeTable(name, bits, tuple(borders.tolist()), tuple(levels.to(torch.float32).tolist()))
+    levels = torch.where(mass > 0, moment / mass.clamp_min(1e-300), curve.derivative(centres))
+    return DerivativeTable(bits, tuple(borders.tolist()), tuple(levels.to(torch.float32).tolist()))
 
 
 def _grid(histogram: Histogram | None, points: int) -> tuple[Tensor, Tensor]:
@@ -196,17 +189,3 @@ def _even_cuts(value: Tensor, weight: Tensor, num_levels: int) -> Tensor:
     steps = torch.arange(len(cuts))
     cuts = torch.cummax(cuts - steps, 0).values + steps
     return torch.minimum(cuts, len(value) - len(cuts) + steps)
-
-
-def main() -> None:
-    """Writes every universal table to standard output as JSON."""
-    rows = []
-    for name in DERIVATIVES:
-        for bits in (1, 2, 3, 4):
-            table = fit_table(name, bits)
-            rows.append({"name": name, "bits": bits, "borders": table.border_values, "levels": table.level_values})
-    sys.stdout.write(json.dumps(rows, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

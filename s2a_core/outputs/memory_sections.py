@@ -32,7 +32,6 @@ MEASURED_WORDS = "Bytes alive at every allocation and release of a real training
 STORAGE_WORDS = {
     "exact": "as PyTorch keeps it",
     "mask": "1 bit, exact gradient",
-    "recompute": "nothing, rebuilt in backward",
     "none": "nothing is needed",
 }
 STORAGE_COLOURS = {
@@ -229,7 +228,7 @@ def _thinned(points: list[tuple[float, float]], most: int) -> list[tuple[float, 
 
 
 def _opacity(storage: str) -> str:
-    return {"b6": ".8", "b5": ".6", "b1": ".6", "recompute": ".35", "none": ".2"}.get(storage, "1")
+    return {"b6": ".8", "b5": ".6", "b1": ".6", "none": ".2"}.get(storage, "1")
 
 
 def _words(whole: str, storage: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from s2a_core.compression.session import Session
+from s2a_core.compression import Session
+from s2a_core.compression.record import Histograms
 from s2a_core.kernels import Histogram, fit_table
+from s2a_core.kernels.curves import Curve
 from s2a_core.storage import FittedTable, StoragePolicy
 
 WIDTHS = (1, 2, 3, 4)  # with more bits the universal table is as good
@@ -20,18 +22,18 @@ def fitted_tables(model: nn.Module, x: Tensor, precision: str) -> tuple[FittedTa
     The same model and images give the same tables. precision: `bf16` runs under autocast.
     """
     found: list[FittedTable] = []
-    for site, (name, histogram) in _histograms(model, x, precision).items():
+    for site, (curve, histogram) in _histograms(model, x, precision).items():
         if sum(histogram.counts) >= FEWEST_VALUES:
             for bits in WIDTHS:
-                table = fit_table(name, bits, histogram)
+                table = fit_table(curve, bits, histogram)
                 levels = tuple(round(level, DECIMALS) for level in table.level_values)
                 found.append(FittedTable(site, bits, table.border_values, levels))
     return tuple(found)
 
 
-def _histograms(model: nn.Module, x: Tensor, precision: str) -> dict[str, tuple[str, Histogram]]:
-    session = Session(model, StoragePolicy())
-    session.histograms = {}
+def _histograms(model: nn.Module, x: Tensor, precision: str) -> dict[str, tuple[Curve, Histogram]]:
+    histograms = Histograms()
+    session = Session(model, StoragePolicy(), recorders=(histograms,))
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
         model(x)
-    return session.histograms
+    return histograms.of_sites

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.compression import SiteSpec
-from s2a_core.compression.sites import MIN_CODED_ELEMENTS, PIECEWISE_LINEAR, SMOOTH_ACTIVATIONS
-from s2a_core.ops import uses_batch_statistics
+from s2a_core.compression.saved import MIN_CODED_ELEMENTS
+from s2a_core.operators import OPERATORS
+from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
 from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, share
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
@@ -27,7 +28,7 @@ CHUNK_SAMPLES = 1
 FEWEST_TO_ESTIMATE = 16
 AMONG_S = 3.0
 MOST_GAIN = 0.5  # of a step's time: what larger chunks are believed to save
-PACKED = (*SMOOTH_ACTIVATIONS, *PIECEWISE_LINEAR, *WHOLE, "layer_norm", "rms_norm", "attention", "dropout")
+PACKED = (*WHOLE, *(name for name, operator in OPERATORS.items() if operator.packs))
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Measuring:
         self.unused = {s.name: Storage.NONE for s in specs if s.op in WHOLE}
         self.work: dict[str, Work] = {}
         self.shared: tuple[SharedStorage, ...] = ()
-        self.min_micro_batch = FEWEST_TO_ESTIMATE if uses_batch_statistics(model) else 1
+        self.min_micro_batch = FEWEST_TO_ESTIMATE if uses_batch_statistics(batch_norms(model)) else 1
         self.chunk_gain_ms: dict[str, float] = {}
         self.exact_s = self.overhead_s = 0.0
         self.exact_gradient = torch.empty(0)

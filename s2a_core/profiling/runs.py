@@ -54,8 +54,8 @@ def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, prec
     with _no_collection() if is_metered else nullcontext(), meter or nullcontext():
         start = time.perf_counter()
         with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            with compress(model, policy) as session:
-                session.watcher = watcher
+            recorders = () if watcher is None else (watcher,)
+            with compress(model, policy, ledger=True, recorders=recorders) as session:
                 loss = nn.functional.cross_entropy(model(x).float(), y)
         held = session.ledger.bytes_by_site()
         del session

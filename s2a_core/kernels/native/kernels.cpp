@@ -114,16 +114,16 @@ struct Groups {  // of a tensor [B, N, C] at `bits` bits and its payload
   bool samples_are_aligned() const { return tokens * channels % 8 == 0; }
 };
 
-inline int rule_of(int bits, bool stochastic) { return stochastic ? 0 : bits >= 2 ? 2 : 1; }
+inline int rule_of(int bits) { return bits >= 2 ? 2 : 1; }
 
-// scale and zero of a group, by the rule of reference/channels.py: 0 full range, 1 equal parts, 2 first is a level
+// scale and zero of a group, by the rule of reference/channels.py: 1 equal parts, 2 first is a level
 void set_statistics(const Groups& g, int64_t group, float first, float low, float high, float bad) {
   BF16 scale{kNaN}, zero{kNaN};
   float range = high - low;
   if (bad == 0.0f && std::isfinite(range)) {
     store(zero, low - std::fabs(low) * (1.0f / 256));
     store(scale, (high - load(zero)) * g.factor());
-    if (g.rule != 0 && range > 0.0f) {
+    if (range > 0.0f) {
       float num = static_cast<float>(1 << g.bits), top = num - 1.0f;
       float step = range * (1.0f / num), anchor = low, k = -0.5f;
       if (g.rule == 2) {
@@ -198,21 +198,6 @@ void measure_line(const T* x, const Groups& g, int64_t sample) {  // channels ==
 
 inline float inverse(float scale) { return scale >= 0x1p-126f ? 1.0f / scale : 0.0f; }
 
-inline uint32_t lowbias32(uint32_t h) {
-  h ^= h >> 16; h *= 0x7FEB352Du;
-  h ^= h >> 15; h *= 0x846CA68Bu;
-  return h ^ (h >> 16);
-}
-
-struct Rounding {
-  bool stochastic;
-  uint32_t seed;
-  float operator()(int64_t i) const {
-    uint32_t h = lowbias32(static_cast<uint32_t>(i) * 0x9E3779B9u + seed);
-    return static_cast<float>(static_cast<int32_t>(h >> 8)) * 0x1p-24f;
-  }
-};
-
 inline uint8_t code_of(float v, float top) {
   v = v > 0.0f ? v : 0.0f;  // NaN becomes 0
   v = v < top ? v : top;
@@ -221,7 +206,7 @@ inline uint8_t code_of(float v, float top) {
 
 // codes of elements first .. last - 1 of x (x points at element 0), all within one sample
 template <typename T>
-void encode(const T* x, const Groups& g, int64_t first, int64_t last, const Rounding& r, uint8_t* codes) {
+void encode(const T* x, const Groups& g, int64_t first, int64_t last, uint8_t* codes) {
   const float top = static_cast<float>((1 << g.bits) - 0.5);
   int64_t sample = first / (g.tokens * g.channels), C = g.channels;
   std::vector<float> statistics(2 * C);
@@ -234,12 +219,7 @@ void encode(const T* x, const Groups& g, int64_t first, int64_t last, const Roun
     int64_t c = C == 1 ? 0 : i % C, count = std::min(last - i, C == 1 ? kBlock : C - c);
     const T* from = C == 1 ? x + i : x + i / C * g.stride() + c;
     uint8_t* to = codes + (i - first);
-    if (r.stochastic) {
-      for (int64_t j = 0; j < count; ++j) {
-        int64_t k = C == 1 ? 0 : c + j;
-        to[j] = code_of((load(from[j]) - zero[k]) * inv[k] + r(i + j), top);
-      }
-    } else if (C == 1) {
+    if (C == 1) {
       float z = zero[0], s = inv[0];
       for (int64_t j = 0; j < count; ++j) to[j] = code_of((load(from[j]) - z) * s + 0.5f, top);
     } else {
@@ -252,15 +232,15 @@ void encode(const T* x, const Groups& g, int64_t first, int64_t last, const Roun
 
 // pack one aligned sample in blocks of whole rows
 template <typename T>
-void encode_sample(const T* x, const Groups& g, int64_t sample, const Rounding& r) {
+void encode_sample(const T* x, const Groups& g, int64_t sample) {
   int64_t size = g.tokens * g.channels, first = sample * size;
   std::vector<uint8_t> codes(size);
-  encode(x, g, first, first + size, r, codes.data());
+  encode(x, g, first, first + size, codes.data());
   pack_codes(codes.data(), size, g.bits, g.payload + first * g.bits / 8);
 }
 
 template <typename T>
-void quantize(const T* x, const Groups& g, const Rounding& r) {
+void quantize(const T* x, const Groups& g) {
   int64_t size = g.tokens * g.channels;
   int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(size, 1));
   auto measure = [&](int64_t sample) {
@@ -369,7 +349,7 @@ void norm_forward(const T* x, const float* w, const float* bias, float eps, cons
         else for (int64_t c = 0; c < C; ++c) store(to[c], row[c] + (bias ? bias[c] : 0.0f));
       }
       // the sample is still in cache: its statistics, then its codes
-      Groups one{1, g.tokens, C, g.bits, nullptr, rule_of(g.bits, false)};
+      Groups one{1, g.tokens, C, g.bits, nullptr, rule_of(g.bits)};
       std::vector<uint8_t> payload((size * g.bits + 7) / 8 + 1 + 4 * C);
       one.payload = payload.data();
       if (C == 1) measure_line(normalized.data(), one, 0);
@@ -377,7 +357,7 @@ void norm_forward(const T* x, const float* w, const float* bias, float eps, cons
       std::memcpy(g.scales() + b * C, one.scales(), 2 * C);
       std::memcpy(g.zeros() + b * C, one.zeros(), 2 * C);
       uint8_t* to = all.empty() ? codes.data() : all.data() + b * size;
-      encode(normalized.data(), one, 0, size, Rounding{false, 0}, to);
+      encode(normalized.data(), one, 0, size, to);
       if (all.empty()) pack_codes(to, size, g.bits, g.payload + b * size * g.bits / 8);
     }
   });
@@ -626,9 +606,9 @@ void s2a_unpack(const uint8_t* packed, int64_t n, int bits, uint8_t* out) {
 }
 
 void s2a_quantize(void* x, int dtype, int64_t B, int64_t N, int64_t C, int64_t row_stride, int bits,
-                  int stochastic, uint32_t seed, uint8_t* payload) {
-  Groups g{B, N, C, bits, payload, rule_of(bits, stochastic != 0), row_stride};
-  BY_DTYPE(dtype, x, quantize(p, g, Rounding{stochastic != 0, seed}))
+                  uint8_t* payload) {
+  Groups g{B, N, C, bits, payload, rule_of(bits), row_stride};
+  BY_DTYPE(dtype, x, quantize(p, g))
 }
 
 void s2a_dequantize(uint8_t* payload, int64_t B, int64_t N, int64_t C, int bits, int dtype, void* out) {

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from s2a_core.kernels.curves import Curve
 from s2a_core.kernels.layout import check_bits, packed_bytes, payload_bytes
 from s2a_core.kernels.native.build import WAIT_S, BuildError, built
 from s2a_core.kernels.reference.activation import evaluate
@@ -23,7 +24,6 @@ from s2a_core.kernels.reference.mask import bounds, slopes
 from s2a_core.kernels.reference.mask import evaluate as evaluate_piecewise
 from s2a_core.kernels.reference.norm import grouped
 from s2a_core.kernels.reference.pooling import Pair, offset_bits, pair
-from s2a_core.kernels.reference.rounding import mix
 from s2a_core.kernels.tables import DerivativeTable
 
 ACTIVATION_CHUNK = 1 << 16  # elements whose input and result fit a core's second-level cache
@@ -50,7 +50,7 @@ def _declare(library: ctypes.CDLL) -> None:
     for name, arguments in {
         "s2a_pack": (pointer, size, whole, pointer),
         "s2a_unpack": (pointer, size, whole, pointer),
-        "s2a_quantize": (pointer, whole, size, size, size, size, whole, whole, ctypes.c_uint32, pointer),
+        "s2a_quantize": (pointer, whole, size, size, size, size, whole, pointer),
         "s2a_dequantize": (pointer, size, size, size, whole, whole, pointer),
         "s2a_norm_fwd": (
             pointer, whole, pointer, pointer, real, size, size, size, whole, whole, pointer, whole, pointer, pointer,
@@ -95,16 +95,14 @@ def unpack(packed: Tensor, bits: int, numel: int) -> Tensor:
     return out
 
 
-def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
+def quantize_channels(x: Tensor, bits: int) -> Tensor:
     """As the reference's; one read of x from memory when a sample fits the cache, and no temporary tensor."""
     payload = torch.zeros(payload_bytes(x.shape, bits), dtype=torch.uint8)
     if x.numel():
         stride = row_stride(x)
         if stride == 0:
             x, stride = x.contiguous(), x.shape[2]
-        seed = mix(stochastic_seed) if stochastic_seed is not None else 0
-        rounding = (int(stochastic_seed is not None), seed)
-        _call("s2a_quantize", x, _DTYPES[x.dtype], *x.shape, stride, bits, *rounding, payload)
+        _call("s2a_quantize", x, _DTYPES[x.dtype], *x.shape, stride, bits, payload)
     return payload
 
 
@@ -162,7 +160,7 @@ def norm_bwd(
     return dx, dw, db
 
 
-def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tensor]:
+def act_fwd(x: Tensor, curve: Curve, table: DerivativeTable) -> tuple[Tensor, Tensor]:
     """As the reference's; the function itself is PyTorch's, on chunks that the index then reads from cache."""
     source = in_memory_order(x)
     y = torch.empty_like(source)
@@ -171,7 +169,7 @@ def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tenso
     chunk = ACTIVATION_CHUNK * torch.get_num_threads()
     for start in range(0, x.numel(), chunk):
         part = flat[start : start + chunk]
-        evaluate(part, name, result[start : start + chunk])
+        evaluate(part, curve, result[start : start + chunk])
         codes = payload[start * table.bits // 8 :]
         _call("s2a_index", part, dtype, part.numel(), borders, table.bits, 0.0, 0.0, codes)
     return (y.permute(0, 3, 1, 2) if is_channels_last(x) else y), mark(payload, x)

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from s2a_core.kernels.curves import Curve
 from s2a_core.kernels.layout import packed_bytes
 from s2a_core.kernels.reference.channels import CHUNK_ELEMENTS
 from s2a_core.kernels.reference.formats import back_in_place, in_memory_order, in_payload_order, is_channels_last, mark
 from s2a_core.kernels.reference.packing import pack, unpack
 from s2a_core.kernels.tables import DerivativeTable
 
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-    "mish": F.mish,
-    "hardswish": F.hardswish,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "elu": F.elu,
-    "softplus": F.softplus,
-}
 MAX_COMPARED_BORDERS = 15  # above it a binary search is faster than one pass per border
 
 
-def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tensor]:
+def act_fwd(x: Tensor, curve: Curve, table: DerivativeTable) -> tuple[Tensor, Tensor]:
     """f(x) and the packed codes. x: any shape; returns y like x and uint8 of ceil(numel * bits / 8) bytes."""
     source = in_memory_order(x)
     y = torch.empty_like(source)
@@ -37,7 +25,7 @@ def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tenso
     payload = torch.empty(packed_bytes(x.numel(), table.bits), dtype=torch.uint8, device=x.device)
     for start in range(0, x.numel(), CHUNK_ELEMENTS):
         part = flat[start : start + CHUNK_ELEMENTS]
-        evaluate(part, name, result[start : start + CHUNK_ELEMENTS])
+        evaluate(part, curve, result[start : start + CHUNK_ELEMENTS])
         first = start * table.bits // 8
         packed = pack(index(part, table), table.bits)
         payload[first : first + packed.numel()] = packed
@@ -57,14 +45,14 @@ def act_bwd(dy: Tensor, payload: Tensor, table: DerivativeTable) -> Tensor:
     return back_in_place(dx, payload)
 
 
-def evaluate(x: Tensor, name: str, out: Tensor) -> None:
+def evaluate(x: Tensor, curve: Curve, out: Tensor) -> None:
     """f(x) written to `out`, without a temporary where PyTorch can do that."""
-    if name in ("gelu", "gelu_tanh"):
-        torch.ops.aten.gelu.out(x, approximate="tanh" if name == "gelu_tanh" else "none", out=out)
-    elif name == "silu":
+    if curve.name in ("gelu", "gelu_tanh"):
+        torch.ops.aten.gelu.out(x, approximate="tanh" if curve.name == "gelu_tanh" else "none", out=out)
+    elif curve.name == "silu":
         torch.ops.aten.silu.out(x, out=out)
     else:
-        out.copy_(FUNCTIONS[name](x))
+        out.copy_(curve.function(x))
 
 
 def index(x: Tensor, table: DerivativeTable) -> Tensor:

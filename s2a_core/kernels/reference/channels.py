@@ -1,6 +1,6 @@
 """A tensor as b-bit codes with one bf16 scale and zero per (sample, channel) group over the tokens.
 
-    code = floor((x - zero) / scale + 1/2),   or + u with stochastic rounding
+    code = floor((x - zero) / scale + 1/2)
     x    ~ zero + code * scale
 
 Where scale and zero come from, n = 2^b levels:
@@ -8,7 +8,7 @@ Where scale and zero come from, n = 2^b levels:
     b >= 2    the first token is a level itself, first = zero + k * scale, with the k that allows the smallest scale
               whose levels reach within half a scale of min and max
     b = 1     zero = min + scale / 2, scale = (max - min) / n: every level serves an equal part of the range
-    else      (stochastic rounding, which must not clip; a group far from zero, where bf16 cannot place a level)
+    else      (a group far from zero, where bf16 cannot place a level)
               zero = bf16(min - |min| / 2^8), scale = bf16((max - zero) * (1 + 2^-8) / (n - 1)): nothing is clipped
 
 Why the first token: a class token lies there, and most of the gradient passes through that one row. Measured on
@@ -31,7 +31,6 @@ from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, packed_bytes, payload_bytes, scales_offset
 from s2a_core.kernels.reference.packing import pack, unpack
-from s2a_core.kernels.reference.rounding import uniform
 
 CHUNK_ELEMENTS = 1 << 17  # fp32 chunks of 512 KiB stay in a core's second-level cache between passes
 SMALLEST_SCALE = 2.0**-126  # below it 1 / scale would overflow; such a group is constant
@@ -43,17 +42,14 @@ def farthest(bits: int) -> float:
     return max(32.0, 0.75 * (1 << bits))
 
 
-def range_rule(bits: int, is_stochastic: bool) -> RangeRule:
+def range_rule(bits: int) -> RangeRule:
     """Which of the rules above finds scale and zero."""
-    if is_stochastic:
-        return RangeRule.FULL
     return RangeRule.FIRST_IS_A_LEVEL if bits >= 2 else RangeRule.EQUAL_PARTS
 
 
 class RangeRule(IntEnum):
     """How levels are laid over a group's range."""
 
-    FULL = 0  # from min to max, nothing clipped
     EQUAL_PARTS = 1  # each level in the middle of its part
     FIRST_IS_A_LEVEL = 2  # the first token is coded without error
 
@@ -63,7 +59,7 @@ def scale_factor(bits: int) -> float:
     return SCALE_MARGIN / ((1 << bits) - 1)
 
 
-def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
+def quantize_channels(x: Tensor, bits: int) -> Tensor:
     """Codes of x with their statistics in one tensor. x: [B, N, C] floating; returns uint8 [payload_bytes]."""
     check_bits(bits)
     samples, tokens, channels = x.shape
@@ -73,15 +69,12 @@ def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) 
         return payload
     scales, zeros = statistics_of(payload, (samples, tokens, channels), bits)
     codes = torch.empty((samples, tokens, channels), dtype=torch.uint8, device=x.device)
-    step, rule = max(CHUNK_ELEMENTS // (tokens * channels), 1), range_rule(bits, stochastic_seed is not None)
+    step, rule = max(CHUNK_ELEMENTS // (tokens * channels), 1), range_rule(bits)
     for first in range(0, samples, step):
         rows = slice(first, min(first + step, samples))
         chunk = x[rows].to(torch.float32)
         measure(chunk, bits, rule, scales[rows], zeros[rows])
-        noise = None
-        if stochastic_seed is not None:
-            noise = uniform(first * tokens * channels, chunk.numel(), stochastic_seed, x.device).view_as(chunk)
-        write_codes(chunk, bits, scales[rows], zeros[rows], codes[rows], noise)
+        write_codes(chunk, bits, scales[rows], zeros[rows], codes[rows])
     payload[: packed_bytes(numel, bits)] = pack(codes, bits)
     return payload
 
@@ -135,13 +128,12 @@ def measure(x: Tensor, bits: int, rule: RangeRule, scale_out: Tensor, zero_out: 
     low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
     zero = (low - low.abs() * 2.0**-8).to(torch.bfloat16)
     scale = ((high - zero.to(torch.float32)) * scale_factor(bits)).to(torch.bfloat16)
-    if rule is not RangeRule.FULL:
-        step, anchor, position = _levels(x[:, :1], low, high, bits, rule)
-        fitted = (step * SCALE_MARGIN).to(torch.bfloat16)
-        width = fitted.to(torch.float32)
-        is_near = torch.maximum(low.abs(), high.abs()) <= farthest(bits) * width  # false where the range is 0
-        scale = torch.where(is_near, fitted, scale)
-        zero = torch.where(is_near, (anchor - position * width).to(torch.bfloat16), zero)
+    step, anchor, position = _levels(x[:, :1], low, high, bits, rule)
+    fitted = (step * SCALE_MARGIN).to(torch.bfloat16)
+    width = fitted.to(torch.float32)
+    is_near = torch.maximum(low.abs(), high.abs()) <= farthest(bits) * width  # false where the range is 0
+    scale = torch.where(is_near, fitted, scale)
+    zero = torch.where(is_near, (anchor - position * width).to(torch.bfloat16), zero)
     is_bad = ~torch.isfinite(high - low)
     zero_out.copy_(zero.masked_fill_(is_bad, float("nan")))
     scale_out.copy_(scale.masked_fill_(is_bad, float("nan")))
@@ -162,13 +154,13 @@ def _levels(
     return torch.minimum(step, step_next), first, torch.where(step_next < step, k_next, k)
 
 
-def write_codes(x: Tensor, bits: int, scale: Tensor, zero: Tensor, out: Tensor, noise: Tensor | None) -> None:
+def write_codes(x: Tensor, bits: int, scale: Tensor, zero: Tensor, out: Tensor) -> None:
     """Codes of x [B, N, C] fp32 into out uint8 [B, N, C]."""
     scale = scale.to(torch.float32)
     inverse = torch.where(scale >= SMALLEST_SCALE, scale.reciprocal(), 0.0)
     v = x - zero.to(torch.float32)
     v *= inverse
-    v += 0.5 if noise is None else noise
+    v += 0.5
     out.copy_(v.clamp_(0.0, (1 << bits) - 0.5).to(torch.int32))  # NaN becomes 0; its group has a NaN scale
 
 

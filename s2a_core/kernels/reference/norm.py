@@ -55,12 +55,12 @@ def norm_fwd(
         codes = torch.empty(shape, dtype=torch.uint8, device=x.device)
         scales, zeros = statistics_of(payload, shape, bits)
         scale = torch.ones(channels, device=x.device) if weight is None else weight.to(torch.float32)
-        step, rule = chunk_rows(shape), range_rule(bits, is_stochastic=False)
+        step, rule = chunk_rows(shape), range_rule(bits)
         for first in range(0, shape[0], step):
             part = slice(first, min(first + step, shape[0]))
             normalized, rstd[part] = normalize(rows[part], eps, subtract_mean)
             measure(normalized, bits, rule, scales[part], zeros[part])
-            write_codes(normalized, bits, scales[part], zeros[part], codes[part], None)
+            write_codes(normalized, bits, scales[part], zeros[part], codes[part])
             normalized *= scale
             if bias is not None:
                 normalized += bias.to(torch.float32)

@@ -7,11 +7,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from s2a_core.kernels.curves import Curve
 from s2a_core.kernels.layout import packed_bytes
 from s2a_core.kernels.reference.formats import back_in_place, in_memory_order, in_payload_order, is_channels_last, mark
 from s2a_core.kernels.reference.mask import bounds, slopes
 from s2a_core.kernels.tables import DerivativeTable
 from s2a_core.kernels.triton_kernels.packing import GROUPS, is_wide, load_codes, store_codes
+
+# Curves that `_evaluate` computes; of others PyTorch computes y and the kernel the codes alone.
+EVALUATED = frozenset({
+    "gelu", "gelu_tanh", "silu", "mish", "hardswish", "sigmoid", "tanh", "elu", "softplus",
+})  # fmt: skip
 
 
 @triton.jit
@@ -65,10 +71,9 @@ def _act_fwd_kernel(
     inside = index < numel
     v = tl.load(x + index, mask=inside, other=0.0).to(tl.float32)
     if NAME == "leaky_relu":
-        result = _evaluate(v, slope, high, NAME)
-    else:
-        result = _evaluate(v, low, high, NAME)
-    tl.store(y + index, result.to(y.dtype.element_ty), mask=inside)
+        tl.store(y + index, _evaluate(v, slope, high, NAME).to(y.dtype.element_ty), mask=inside)
+    elif NAME != "":
+        tl.store(y + index, _evaluate(v, low, high, NAME).to(y.dtype.element_ty), mask=inside)
     code = tl.zeros((GROUPS, 8), tl.int32)
     if MASKED:
         code += ((v > low) & ((v >= high) == 0)).to(tl.int32)
@@ -94,10 +99,11 @@ def _act_bwd_kernel(dy, packed, levels, dx, numel, BITS: tl.constexpr, BLOCK: tl
     tl.store(dx + index, (g * level).to(dx.dtype.element_ty), mask=inside)
 
 
-def act_fwd(x: Tensor, name: str, table: DerivativeTable) -> tuple[Tensor, Tensor]:
+def act_fwd(x: Tensor, curve: Curve, table: DerivativeTable) -> tuple[Tensor, Tensor]:
     """f(x) and packed table indices: y like x, uint8 of ceil(numel * bits / 8) bytes."""
     source = in_memory_order(x)
-    y = torch.empty_like(source)
+    name = curve.name if curve.name in EVALUATED else ""
+    y = torch.empty_like(source) if name else curve.function(source)
     payload = torch.empty(packed_bytes(x.numel(), table.bits), dtype=torch.uint8, device=x.device)
     if x.numel():
         _act_fwd_kernel[(triton.cdiv(x.numel(), 8 * GROUPS),)](

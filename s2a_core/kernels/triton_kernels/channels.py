@@ -12,7 +12,6 @@ from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, payload_bytes, scales_offset
 from s2a_core.kernels.reference.channels import SMALLEST_SCALE, range_rule, row_stride, scale_factor
-from s2a_core.kernels.reference.rounding import mix
 from s2a_core.kernels.triton_kernels.packing import GROUPS, is_wide, load_codes, store_codes
 
 
@@ -55,42 +54,41 @@ def _measure_kernel(
     is_bad = (bad > 0) | ((tl.abs(high - low) < float("inf")) == 0)
     zero = bf16_bits(low - tl.abs(low) * 0.00390625)
     scale = bf16_bits((high - bf16_value(zero)) * factor)
-    if RULE != 0:
-        span = high - low
-        step = span / num  # a power of two: exact
-        anchor = low
-        k = tl.full((BLOCK_C,), -0.5, tl.float32)
-        if RULE == 2:
-            top = num - 1.0
-            anchor = tl.load(x + sample * N * stride + c, mask=c < C, other=0.0).to(tl.float32)
-            if NORMALIZED:
-                if CENTRED:
-                    anchor -= tl.load(mean + sample * N)
-                anchor *= tl.load(rstd + sample * N)
-            below = anchor - low
-            above = high - anchor
-            k = tl.floor(tl.div_rn(below, tl.where(span > 0.0, span, 1.0)) * num - 0.5)
-            k = tl.minimum(tl.maximum(k, 0.0), top)
-            after = tl.minimum(k + 1.0, top)
-            step = tl.maximum(tl.div_rn(below, k + 0.5), tl.div_rn(above, top + 0.5 - k))
-            step_after = tl.maximum(tl.div_rn(below, after + 0.5), tl.div_rn(above, top + 0.5 - after))
-            k = tl.where(step_after < step, after, k)
-            step = tl.minimum(step, step_after)
-        fitted = bf16_bits(step * 1.00390625)
-        width = bf16_value(fitted)
-        is_near = (span > 0.0) & (tl.maximum(tl.abs(low), tl.abs(high)) <= tl.maximum(32.0, 0.75 * num) * width)
-        scale = tl.where(is_near, fitted, scale)
-        zero = tl.where(is_near, bf16_bits(anchor - k * width), zero)
+    span = high - low
+    step = span / num  # a power of two: exact
+    anchor = low
+    k = tl.full((BLOCK_C,), -0.5, tl.float32)
+    if RULE == 2:
+        top = num - 1.0
+        anchor = tl.load(x + sample * N * stride + c, mask=c < C, other=0.0).to(tl.float32)
+        if NORMALIZED:
+            if CENTRED:
+                anchor -= tl.load(mean + sample * N)
+            anchor *= tl.load(rstd + sample * N)
+        below = anchor - low
+        above = high - anchor
+        k = tl.floor(tl.div_rn(below, tl.where(span > 0.0, span, 1.0)) * num - 0.5)
+        k = tl.minimum(tl.maximum(k, 0.0), top)
+        after = tl.minimum(k + 1.0, top)
+        step = tl.maximum(tl.div_rn(below, k + 0.5), tl.div_rn(above, top + 0.5 - k))
+        step_after = tl.maximum(tl.div_rn(below, after + 0.5), tl.div_rn(above, top + 0.5 - after))
+        k = tl.where(step_after < step, after, k)
+        step = tl.minimum(step, step_after)
+    fitted = bf16_bits(step * 1.00390625)
+    width = bf16_value(fitted)
+    is_near = (span > 0.0) & (tl.maximum(tl.abs(low), tl.abs(high)) <= tl.maximum(32.0, 0.75 * num) * width)
+    scale = tl.where(is_near, fitted, scale)
+    zero = tl.where(is_near, bf16_bits(anchor - k * width), zero)
     scale = tl.where(is_bad, 0x7FC0, scale).to(tl.uint16)
     zero = tl.where(is_bad, 0x7FC0, zero).to(tl.uint16)
     tl.store(zeros + sample * C + c, zero, mask=c < C)
     tl.store(scales + sample * C + c, scale, mask=c < C)
 
 
-@triton.jit(do_not_specialize=["seed"])
+@triton.jit
 def _encode_kernel(
-    x, mean, rstd, scales, zeros, out, numel, N, C, stride, top, smallest, seed,
-    NORMALIZED: tl.constexpr, CENTRED: tl.constexpr, STOCHASTIC: tl.constexpr,
+    x, mean, rstd, scales, zeros, out, numel, N, C, stride, top, smallest,
+    NORMALIZED: tl.constexpr, CENTRED: tl.constexpr,
     BITS: tl.constexpr, GROUPS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
@@ -109,14 +107,7 @@ def _encode_kernel(
     zero = bf16_value(tl.load(zeros + channel, mask=inside, other=0))
     usable = scale >= smallest
     v = (v - zero) * tl.where(usable, tl.div_rn(1.0, tl.where(usable, scale, 1.0)), 0.0)
-    if STOCHASTIC:
-        h = index.to(tl.uint32) * 0x9E3779B9 + seed.to(tl.uint32)
-        h = (h ^ (h >> 16)) * 0x7FEB352D
-        h = (h ^ (h >> 15)) * 0x846CA68B
-        h = h ^ (h >> 16)
-        v += (h >> 8).to(tl.int32).to(tl.float32) * 5.9604644775390625e-08  # 2^-24
-    else:
-        v += 0.5
+    v += 0.5
     v = tl.where(v > 0.0, tl.where(v < top, v, top), 0.0)  # NaN becomes 0; its group has a NaN scale
     store_codes(tl.where(inside, v.to(tl.int32), 0), out, pid * GROUPS, numel, BITS, GROUPS)
 
@@ -149,7 +140,6 @@ def write_payload(
     x: Tensor,
     shape: tuple[int, int, int],
     bits: int,
-    seed: int | None = None,
     mean: Tensor | None = None,
     rstd: Tensor | None = None,
     stride: int = 0,
@@ -171,24 +161,23 @@ def write_payload(
     apart = stride or channels
     _measure_kernel[(samples, triton.cdiv(channels, block_c))](
         *steps, scales, zeros, tokens, channels, apart, scale_factor(bits), float(1 << bits),
-        *has, int(range_rule(bits, seed is not None)), block_n, block_c, enable_fp_fusion=False,
+        *has, int(range_rule(bits)), block_n, block_c, enable_fp_fusion=False,
     )  # fmt: skip
-    top, seed_bits = (1 << bits) - 0.5, mix(seed) if seed is not None else 0
     _encode_kernel[(triton.cdiv(numel, 8 * GROUPS),)](
-        *steps, scales, zeros, payload, numel, tokens, channels, apart, top, SMALLEST_SCALE, seed_bits,
-        *has, seed is not None, bits, GROUPS, is_wide(numel * max(apart // channels, 1)), enable_fp_fusion=False,
+        *steps, scales, zeros, payload, numel, tokens, channels, apart, (1 << bits) - 0.5, SMALLEST_SCALE,
+        *has, bits, GROUPS, is_wide(numel * max(apart // channels, 1)), enable_fp_fusion=False,
     )  # fmt: skip
     return payload
 
 
-def quantize_channels(x: Tensor, bits: int, stochastic_seed: int | None = None) -> Tensor:
+def quantize_channels(x: Tensor, bits: int) -> Tensor:
     """x [B, N, C] as b-bit codes, a bf16 scale and zero per (sample, channel): uint8 [payload_bytes]."""
     check_bits(bits)
     samples, tokens, channels = x.shape
     stride = row_stride(x)
     if stride == 0:
         x, stride = x.contiguous(), channels
-    return write_payload(x, (samples, tokens, channels), bits, stochastic_seed, stride=stride)
+    return write_payload(x, (samples, tokens, channels), bits, stride=stride)
 
 
 def dequantize_channels(

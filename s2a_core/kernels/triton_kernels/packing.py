@@ -17,7 +17,7 @@ def store_codes(codes, out, first_group, numel, BITS: tl.constexpr, GROUPS: tl.c
     """Write a tile of codes [GROUPS, 8] int32 (zero beyond numel) to the byte stream `out`."""
     group = first_group + tl.arange(0, GROUPS)
     lane = tl.arange(0, 8)
-    num_bytes = (numel * BITS + 7) // 8
+    codes_left = tl.minimum(numel - group * 8, 8)  # in bits `numel` may be beyond 2^31: bytes are counted per group
     if BITS > 4:
         word = tl.sum(codes.to(tl.int64) << (lane * BITS).to(tl.int64)[None, :], axis=1)
         byte = (word[:, None] >> (lane * 8).to(tl.int64)[None, :]) & 255
@@ -25,7 +25,7 @@ def store_codes(codes, out, first_group, numel, BITS: tl.constexpr, GROUPS: tl.c
         short = tl.sum(codes << (lane * BITS)[None, :], axis=1)
         byte = ((short[:, None] >> ((lane & 3) * 8)[None, :]) & 255).to(tl.int64)
     position = group[:, None] * BITS + lane[None, :]
-    tl.store(out + position, byte.to(tl.uint8), mask=(lane < BITS)[None, :] & (position < num_bytes))
+    tl.store(out + position, byte.to(tl.uint8), mask=(lane[None, :] * 8) < (codes_left * BITS)[:, None])
 
 
 @triton.jit

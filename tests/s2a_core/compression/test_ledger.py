@@ -22,7 +22,7 @@ def test_bytes_are_summed_by_site() -> None:
 
 def test_everything_kept_exact_has_a_reason() -> None:
     model = PlainNet()
-    with compress(model, StoragePolicy()) as session:
+    with compress(model, StoragePolicy(), ledger=True) as session:
         model(torch.randn(2, 40, 32))
     assert session.ledger.entries
     assert all(entry.reason for entry in session.ledger.kept_exact)
@@ -31,6 +31,6 @@ def test_everything_kept_exact_has_a_reason() -> None:
 def test_it_says_which_kernels_coded_and_why_no_faster_ones() -> None:
     model = PlainNet()
     kernels.disable_native()
-    with compress(model, StoragePolicy()) as session:
+    with compress(model, StoragePolicy(), ledger=True) as session:
         model(torch.randn(2, 40, 32))
     assert (session.ledger.kernels, session.ledger.why_reference) == ("reference", "disabled")

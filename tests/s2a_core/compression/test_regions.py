@@ -27,7 +27,7 @@ def _policy(model: nn.Module, x: torch.Tensor, op: str, **options: object) -> St
 def test_gradients_match_exact_ones(op: str, chunk: int) -> None:
     model, x = small_vit(), torch.randn(4, 3, 64, 64)
     expected = gradients(model, model(x))
-    with compress(model, _policy(model, x, op, chunk_samples=chunk)) as session:
+    with compress(model, _policy(model, x, op, chunk_samples=chunk), ledger=True) as session:
         y = model(x)
     assert_close(y, model(x), rel=1e-5)
     assert_close(gradients(model, y), expected, rel=0.03)
@@ -52,7 +52,7 @@ def test_a_block_that_normalises_by_the_batch_is_not_run_in_parts() -> None:
 
 def test_regions_hold_codes_and_one_statistic_a_token() -> None:
     model, x = small_vit(1), torch.randn(2, 3, 64, 64)
-    with compress(model, _policy(model, x, "region", chunk_samples=1)) as session:
+    with compress(model, _policy(model, x, "region", chunk_samples=1), ledger=True) as session:
         model(x)
     tokens, channels = 17, 48
     codes_and_scales = 2 * (tokens * channels + 4 * channels)
@@ -69,7 +69,7 @@ def test_lora_layers_are_rebuilt_with_their_region_and_hold_nothing_of_their_own
         if "lora_B" in name:  # zero at first: nothing would reach lora_A
             nn.init.normal_(parameter, std=0.02)
     expected = gradients(model, model(x))
-    with compress(model, _policy(model, x, op, chunk_samples=3)) as session:
+    with compress(model, _policy(model, x, op, chunk_samples=3), ledger=True) as session:
         y = model(x)
     assert_close(gradients(model, y), expected, rel=0.03)
     places = {f"blocks.{i}{part}" for i in range(2) for part in ([":block"] if op == "block" else REGIONS)}

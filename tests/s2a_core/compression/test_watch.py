@@ -17,8 +17,7 @@ def test_turns_are_marked_forward_and_backward_in_order() -> None:
     for parameter in model.parameters():
         parameter.register_post_accumulate_grad_hook(watcher.gradient)
     with PeakMeter() as meter:
-        with compress(model, StoragePolicy()) as session:
-            session.watcher = watcher
+        with compress(model, StoragePolicy(), recorders=(watcher,)):
             loss = model(torch.randn(4, 8)).sum()
         loss.backward()
         watcher.end()
@@ -40,8 +39,7 @@ def test_a_tensor_kept_by_two_sites_has_one_identity() -> None:
 
     watcher = Watcher(torch.device("cpu"))
     model = Gate()
-    with compress(model, StoragePolicy()) as session:
-        session.watcher = watcher
+    with compress(model, StoragePolicy(), recorders=(watcher,)):
         model(torch.randn(4, 8))
     owners = {site: identity for site, identity, _ in watcher.kept}
     assert owners[":gelu"] == owners[":silu"]

@@ -122,7 +122,7 @@ def test_a_model_that_torch_compile_wrapped_is_refused_and_its_inside_is_taken()
     assert isinstance(wrapped, nn.Module)
     with pytest.raises(InvalidInput, match="pass the model itself, uncompiled"):
         compress(wrapped, StoragePolicy())
-    with compress(model, StoragePolicy(default=Storage.B8)) as session:
+    with compress(model, StoragePolicy(default=Storage.B8), ledger=True) as session:
         model(x)
     assert session.ledger.entries
 
@@ -137,7 +137,7 @@ def _rank(rank: int, directory: str) -> None:
         parallel = DistributedDataParallel(model)
         for way, policy in policies.items():
             parallel.zero_grad(set_to_none=True)
-            with compress(parallel, policy) as session:
+            with compress(parallel, policy, ledger=True) as session:
                 y = parallel(x)
             assert session.ledger.entries
             y.square().mean().backward()

@@ -3,6 +3,7 @@ import torch
 
 from s2a_core import kernels
 from s2a_core.errors import UnsupportedSite
+from s2a_core.operators import CURVES
 
 
 @pytest.fixture(autouse=True)
@@ -12,7 +13,7 @@ def reference_afterwards() -> None:
 
 
 def test_an_unsupported_dtype_names_the_operator_and_what_to_do() -> None:
-    table = kernels.fit_table("gelu", 2)
+    table = kernels.fit_table(CURVES["gelu"], 2)
     with pytest.raises(UnsupportedSite, match="act_fwd: no kernel for float64, there is one for float32, bfloat16"):
         kernels.act_fwd(torch.randn(4, dtype=torch.float64), "gelu", table)
     with pytest.raises(UnsupportedSite, match="quantize_channels: no kernel for int32"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from s2a_core.compression import compress
-from s2a_core.kernels import fit_table
+from s2a_core.kernels import DerivativeTable, fit_table
+from s2a_core.operators import CURVES
+from s2a_core.operators.smooth import ActivationFunction
 from s2a_core.planning import Plan
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.fitted import FEWEST_VALUES, fitted_tables
@@ -62,7 +65,7 @@ def test_few_values_have_no_table() -> None:
     assert fitted_tables(model, torch.randn(1, 3, 6, 6), "fp32") == ()
 
 
-def test_tables_travel_from_the_calibration_to_the_session() -> None:
+def test_tables_travel_from_the_calibration_to_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = small_vit(), torch.randn(8, 3, 64, 64)
     labels = torch.arange(8) % 5
     options = {"image_size": 64, "batch_size": 8, "sensitivity_s": 0.0, "has_baselines": False}
@@ -75,11 +78,17 @@ def test_tables_travel_from_the_calibration_to_the_session() -> None:
     assert again.tables == found.tables
     chosen = Plan.from_json(json.loads(json.dumps(Plan.uniform(again, bits=2).to_json())))
     assert [(t.site, t.bits) for t in chosen.tables] == [(f"blocks.{i}.mlp.act:gelu", 2) for i in (0, 1)]
-    with compress(model, chosen) as session:
-        own = session.table("blocks.1.mlp.act:gelu", "gelu", 2)
-        assert own.level_values == chosen.tables[1].levels
-        assert session.table("blocks.1.mlp.act:gelu", "gelu", 3) == fit_table("gelu", 3)
-        assert session.table("blocks.1.mlp.act:gelu", "gelu", 2) is own
+    used: list[DerivativeTable] = []
+    monkeypatch.setattr(ActivationFunction, "apply", lambda x, curve, table: used.append(table) or curve.function(x))
+    with compress(model, chosen):
+        model(images)
+        model(images)
+    assert [table.level_values for table in used] == [table.levels for table in chosen.tables] * 2
+    assert used[0] is used[2]
+    wider = replace(chosen, sites={**chosen.sites, "blocks.1.mlp.act:gelu": Storage.B3})
+    with compress(model, wider):
+        model(images)
+    assert used[-1] == fit_table(CURVES["gelu"], 3)
     assert Plan.uniform(again, bits=8).tables == ()
 
 

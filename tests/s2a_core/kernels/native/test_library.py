@@ -5,6 +5,7 @@ from s2a_core.kernels.layout import BITS
 from s2a_core.kernels.native import build, library
 from s2a_core.kernels.reference import activation, channels, mask, norm, packing, pooling
 from s2a_core.kernels.tables import fit_table
+from s2a_core.operators import CURVES
 from tests.assertions import assert_close
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -53,11 +54,11 @@ def test_a_bad_value_spoils_its_own_group_only(shape: tuple[int, int, int], valu
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bits", BITS)
 def test_activations_are_those_of_the_reference(bits: int, dtype: torch.dtype) -> None:
-    table = fit_table("gelu", bits)
+    table = fit_table(CURVES["gelu"], bits)
     x, dy = torch.randn(3, 2333).to(dtype), torch.randn(3, 2333).to(dtype)
     x[0, :2] = torch.tensor([float("nan"), float("inf")])
-    y, codes = library.act_fwd(x, "gelu", table)
-    expected, expected_codes = activation.act_fwd(x, "gelu", table)
+    y, codes = library.act_fwd(x, CURVES["gelu"], table)
+    expected, expected_codes = activation.act_fwd(x, CURVES["gelu"], table)
     assert torch.equal(codes, expected_codes)
     assert torch.equal(y.nan_to_num(), expected.nan_to_num())
     assert torch.equal(library.act_bwd(dy, codes, table), activation.act_bwd(dy, codes, table))

@@ -6,15 +6,16 @@ from s2a_core.kernels.reference import activation as reference
 from s2a_core.kernels.reference import mask as reference_mask
 from s2a_core.kernels.tables import fit_table
 from s2a_core.kernels.triton_kernels import activation
+from s2a_core.operators import CURVES
 from tests.assertions import assert_close
 
 
-@pytest.mark.parametrize("name", sorted(reference.FUNCTIONS))
+@pytest.mark.parametrize("name", sorted(CURVES))
 def test_every_activation_gives_the_same_value_code_and_gradient(name: str, device: torch.device) -> None:
-    table = fit_table(name, 2)
+    table = fit_table(CURVES[name], 2)
     x, dy = torch.randn(517) * 3, torch.randn(517)
-    y, codes = activation.act_fwd(x.to(device), name, table)
-    expected, expected_codes = reference.act_fwd(x, name, table)
+    y, codes = activation.act_fwd(x.to(device), CURVES[name], table)
+    expected, expected_codes = reference.act_fwd(x, CURVES[name], table)
     assert_close(y.cpu(), expected, rel=1e-5)
     assert torch.equal(codes.cpu(), expected_codes)
     assert torch.equal(activation.act_bwd(dy.to(device), codes, table).cpu(), reference.act_bwd(dy, codes.cpu(), table))
@@ -22,19 +23,19 @@ def test_every_activation_gives_the_same_value_code_and_gradient(name: str, devi
 
 @pytest.mark.parametrize("bits", BITS)
 def test_codes_of_every_width_are_those_of_the_reference(bits: int, device: torch.device) -> None:
-    table = fit_table("gelu", bits)
+    table = fit_table(CURVES["gelu"], bits)
     x = torch.cat([torch.randn(200), torch.tensor([0.0, float("inf"), float("-inf"), float("nan")]), table.borders])
-    y, codes = activation.act_fwd(x.to(device), "gelu", table)
-    assert torch.equal(codes.cpu(), reference.act_fwd(x, "gelu", table)[1])
+    y, codes = activation.act_fwd(x.to(device), CURVES["gelu"], table)
+    assert torch.equal(codes.cpu(), reference.act_fwd(x, CURVES["gelu"], table)[1])
     assert bool(y.cpu()[203].isnan())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_takes_the_same_codes(dtype: torch.dtype, device: torch.device) -> None:
-    table = fit_table("silu", 3)
+    table = fit_table(CURVES["silu"], 3)
     x = torch.randn(3, 11, 5).to(dtype).transpose(0, 1)
-    y, codes = activation.act_fwd(x.to(device), "silu", table)
-    expected, expected_codes = reference.act_fwd(x, "silu", table)
+    y, codes = activation.act_fwd(x.to(device), CURVES["silu"], table)
+    expected, expected_codes = reference.act_fwd(x, CURVES["silu"], table)
     assert_close(y.cpu(), expected, rel=1e-2)
     assert torch.equal(codes.cpu(), expected_codes)
 
@@ -55,7 +56,7 @@ def test_masks_are_exact_in_any_memory_order(name: str, inplace: bool, device: t
 
 
 def test_an_empty_tensor_passes(device: torch.device) -> None:
-    table = fit_table("gelu", 2)
+    table = fit_table(CURVES["gelu"], 2)
     y, codes = activation.act_fwd(torch.empty(0, 3, device=device), "gelu", table)
     assert y.shape == (0, 3)
     assert codes.numel() == 0

@@ -1,0 +1,110 @@
+"""Batch normalisation with frozen statistics and a frozen scale: a per-channel scale that keeps no activation.
+
+And who normalises by the batch at hand instead: there a sample's output depends on the others beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from s2a_core.operators.call import Call, Intent, saves_tensors
+from s2a_core.operators.dtypes import wide
+from s2a_core.operators.operator import HOOKED_CODES, Operator
+from s2a_core.storage import Storage
+
+
+def batch_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """Every BatchNorm inside a module."""
+    return [inner for inner in module.modules() if isinstance(inner, nn.modules.batchnorm._BatchNorm)]
+
+
+def uses_batch_statistics(norms: Iterable[nn.modules.batchnorm._BatchNorm]) -> bool:
+    """Whether one of them normalises by its batch, as one in training mode does: chunks would change it."""
+    return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+def per_channel(values: Tensor, like: Tensor) -> Tensor:
+    """values [C] shaped to broadcast over like [B, C, ...], in like's dtype."""
+    return values.to(like.dtype).reshape(1, -1, *([1] * (like.dim() - 2)))
+
+
+class FrozenBatchNormFunction(torch.autograd.Function):
+    """y = x * scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean * scale. Saves scale [C] only.
+
+    x: [B, C, ...]. bias [C] may be trainable: its gradient is the sum of dy. The output has x's dtype.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Tensor:
+        scale = torch.rsqrt(var.float() + eps)
+        if weight is not None:
+            scale = scale * weight.float()
+        ctx.save_for_backward(scale)
+        return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        (scale,) = ctx.saved_tensors
+        dx = dy * per_channel(scale, dy) if ctx.needs_input_grad[0] else None
+        dims = [d for d in range(dy.dim()) if d != 1]
+        db = dy.sum(dims, dtype=torch.float32) if ctx.needs_input_grad[4] else None
+        return dx, None, None, None, db, None
+
+
+class BatchNorm(Operator):
+    """Batch normalisation: nothing is saved where statistics and scale are frozen."""
+
+    knows = frozenset({"input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"})
+    packs = False
+    is_roundable = True
+
+    @property
+    def storages(self) -> tuple[Storage, ...]:
+        """Of a frozen one: exact, or nothing."""
+        return (Storage.EXACT, Storage.NONE)
+
+    def bind(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+        """Its arguments, scale and shift in a dtype that stock takes beside the statistics."""
+        given = super().bind(func, args, kwargs)
+        if given is not None:
+            mean = given["running_mean"]
+            given["weight"], given["bias"] = wide(given["weight"], mean), wide(given["bias"], mean)
+        return given
+
+    def saves(self, given: dict[str, Any]) -> bool:
+        """Whether autograd would save anything."""
+        return saves_tensors(given["input"], given["weight"], given["bias"])
+
+    def offered(self, given: dict[str, Any]) -> tuple[Storage, ...]:
+        """Nothing where it is frozen; codes of the input where it is not."""
+        return self.storages if _is_frozen(given) else (Storage.EXACT, *HOOKED_CODES)
+
+    def without_gradient(self, call: Call) -> Any:
+        """Stock with matched dtypes."""
+        return call.func(**call.given)
+
+    def run(self, call: Call) -> Any:
+        """Stock, or the scale of each channel alone."""
+        given = call.given
+        if not _is_frozen(given) or call.site.storage is Storage.EXACT:
+            return call.func(**given)
+        call.site.storage, call.site.intent = Storage.NONE, Intent.FROZEN_STATISTICS
+        operands = (given[name] for name in ("input", "running_mean", "running_var", "weight", "bias", "eps"))
+        return FrozenBatchNormFunction.apply(*operands)
+
+
+def _is_frozen(given: dict[str, Any]) -> bool:
+    weight = given["weight"]
+    return not given["training"] and (weight is None or not weight.requires_grad)
+
+
+BATCH_NORM = BatchNorm("batch_norm", F.batch_norm)

@@ -1,0 +1,113 @@
+"""Convolution with a frozen weight: stock PyTorch keeps its input even so, this keeps none of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
+
+from s2a_core.operators.call import Call, Intent, saves_tensors
+from s2a_core.operators.dtypes import matched
+from s2a_core.operators.operator import HOOKED_CODES, Operator
+from s2a_core.storage import Storage
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_INPUT_GRADIENTS: dict[int, Any] = {1: conv1d_input, 2: conv2d_input, 3: conv3d_input}
+
+
+class FrozenConvFunction(torch.autograd.Function):
+    """conv(x, weight) + bias for a weight that is not trained. Saves no activation: the weight alone gives dx.
+
+    x: [B, C, *spatial] (1 to 3 spatial dimensions); bias may be trainable, its gradient is the sum of dy.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+    ) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.options = tuple(x.shape), (stride, padding, dilation, groups)
+        return _CONVOLUTIONS[len(stride)](x, weight, bias, stride, padding, dilation, groups)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = _INPUT_GRADIENTS[dy.dim() - 2](ctx.shape, weight.to(dy.dtype), dy, *ctx.options)
+        db = None
+        if ctx.needs_input_grad[2]:
+            db = dy.sum([d for d in range(dy.dim()) if d != 1], dtype=torch.float32)
+        return dx, None, db, None, None, None, None
+
+
+class Convolution(Operator):
+    """Convolution of 1 to 3 dimensions: with a frozen weight its input is not saved."""
+
+    knows = frozenset({"input", "weight", "bias", "stride", "padding", "dilation", "groups"})
+    packs = False
+    is_roundable = True
+
+    @property
+    def storages(self) -> tuple[Storage, ...]:
+        """Of a frozen one: exact, or nothing."""
+        return (Storage.EXACT, Storage.NONE)
+
+    def bind(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+        """Its arguments, operands in one dtype."""
+        given = super().bind(func, args, kwargs)
+        if given is not None:
+            operands = matched(given["input"], given["weight"], given["bias"])
+            given["input"], given["weight"], given["bias"] = operands
+        return given
+
+    def saves(self, given: dict[str, Any]) -> bool:
+        """Whether autograd would save anything."""
+        return saves_tensors(given["input"], given["weight"], given["bias"])
+
+    def offered(self, given: dict[str, Any]) -> tuple[Storage, ...]:
+        """Nothing where the weight is frozen; codes of the input where it is trained."""
+        return self.storages if _is_frozen(given) else (Storage.EXACT, *HOOKED_CODES)
+
+    def without_gradient(self, call: Call) -> Any:
+        """Stock with matched dtypes."""
+        return call.func(*call.given.values())
+
+    def run(self, call: Call) -> Any:
+        """Stock, or a convolution that saves its weight alone."""
+        given, site = call.given, call.site
+        if not _is_frozen(given) or site.storage is Storage.EXACT:
+            site.exact_shapes = (tuple(given["weight"].shape),)
+            return call.func(*given.values())
+        site.storage, site.intent = Storage.NONE, Intent.FROZEN_WEIGHT
+        dims = given["weight"].dim() - 2
+        stride, padding, dilation = (_per_dim(given[name], dims) for name in ("stride", "padding", "dilation"))
+        operands = (given["input"], given["weight"], given["bias"])
+        return FrozenConvFunction.apply(*operands, stride, padding, dilation, given["groups"])
+
+
+def _is_frozen(given: dict[str, Any]) -> bool:
+    """Whether the weight is not trained, x has a batch, and the padding is given in numbers."""
+    weight = given["weight"]
+    is_batch = given["input"].dim() == weight.dim()
+    return is_batch and not weight.requires_grad and not isinstance(given["padding"], str)
+
+
+def _per_dim(value: Any, dims: int) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, tuple | list) else (value,)
+    return values * dims if len(values) == 1 else values
+
+
+CONV = Convolution("conv", F.conv1d, F.conv2d, F.conv3d, spellings=("conv1d", "conv2d", "conv3d"))
