@@ -100,13 +100,11 @@ def _regions(model: nn.Module, policy: StoragePolicy) -> dict[str, Region]:
 
 
 def _changes_something(policy: StoragePolicy) -> bool:
-    """Whether anything is stored otherwise than stock does. A region that is not used changes nothing."""
-    if policy.default is not Storage.EXACT:
-        return True
-    return any(
-        storage is not Storage.EXACT and not (whole_of(site) and storage is Storage.NONE)
-        for site, storage in policy.sites.items()
-    )
+    """Whether anything is stored otherwise than stock does.
+
+    A plan that leaves its regions out counts: its norms are deferred as they were when the sites were measured.
+    """
+    return any(storage is not Storage.EXACT for storage in (policy.default, *policy.sites.values()))
 
 
 def _codes_by_hook(policy: StoragePolicy) -> bool:

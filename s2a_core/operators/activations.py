@@ -61,8 +61,7 @@ def _tanh_gelu(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
-GTANH = Smooth("tanh", torch.tanh, Tensor.tanh, F.tanh, function=torch.tanh, derivative=_tanh)
-ELU = Smooth(
+GELU = Smooth(
     "gelu",
     F.gelu,
     function=F.gelu,

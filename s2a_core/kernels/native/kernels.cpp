@@ -249,13 +249,13 @@ void quantize(const T* x, const Groups& g) {
   };
   if (g.samples_are_aligned()) {
     at::parallel_for(0, g.samples, grain, [&](int64_t b, int64_t end) {
-      for (; b < end; ++b) { measure(b); encode_sample(x, g, b, r); }
+      for (; b < end; ++b) { measure(b); encode_sample(x, g, b); }
     });
     return;
   }
   std::vector<uint8_t> codes(g.numel());
   at::parallel_for(0, g.samples, grain, [&](int64_t b, int64_t end) {
-    for (; b < end; ++b) { measure(b); encode(x, g, b * size, (b + 1) * size, r, codes.data() + b * size); }
+    for (; b < end; ++b) { measure(b); encode(x, g, b * size, (b + 1) * size, codes.data() + b * size); }
   });
   pack_codes(codes.data(), g.numel(), g.bits, g.payload);
 }

@@ -1,0 +1,164 @@
+"""`python -m benchmarks.host`: what a step costs the host, in CPU time and launches, against stock and checkpointing.
+
+On a CUDA device, or on `tests/fakegpu`, whose kernels take no time: there the process's CPU time is the host's alone.
+Every step is measured in turn with a stock one; ratios are medians of pairs. Writes docs/bench/host.json and host.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import ctypes
+import json
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from benchmarks.contestants import Runner, bias, checkpointed
+from benchmarks.ours import policy
+from s2a_core.compression import compress
+from s2a_core.storage import Storage, StoragePolicy, whole_of
+
+log = logging.getLogger("benchmarks.host")
+MODELS = ("vit_base_patch16_224", "swin_tiny_patch4_window7_224", "convnext_tiny", "resnet50")
+BATCH, CLASSES, SIZE, REPEATS, WARM_UP = 64, 100, 224, 5, 3
+BITS = 4
+Step = Callable[[], None]
+
+
+def contestants(name: str, device: str, chunks: tuple[int, ...]) -> dict[str, Step]:
+    """Steps of one model by name; stock and checkpointing first."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=CLASSES)
+    example = torch.randn(2, 3, SIZE, SIZE)
+    x = torch.randn(BATCH, 3, SIZE, SIZE).to(device)
+    y = torch.randint(0, CLASSES, (BATCH,)).to(device)
+    stock = bias(copy.deepcopy(model), example)
+    policies: dict[str, StoragePolicy] = {}
+    for whole in ("codes", "region", "block"):
+        of = policy(stock.model, example.to(torch.bfloat16), BITS, whole) if whole == "codes" else None
+        for chunk in (0,) if of is not None else chunks:
+            chosen = of or policy(stock.model, example.to(torch.bfloat16), BITS, whole)
+            label = whole if whole == "codes" else f"{whole}s, chunks of {chunk or 'all'}"
+            policies[label] = StoragePolicy(chosen.sites, Storage.EXACT, chunk, "bf16")
+    unused = {site: s for site, s in policies["codes"].sites.items() if whole_of(site)}  # as a plan has them
+    policies = {"exact": StoragePolicy(unused, Storage.EXACT, frozen_weights="bf16"), **policies}
+    steps = {"stock": _step(stock, x, y)}
+    steps["checkpointing"] = _step(checkpointed(bias)(copy.deepcopy(model), example), x, y)
+    for label, chosen in policies.items():
+        steps[label] = _step(_under(bias(copy.deepcopy(model), example).model.to(device), chosen), x, y)
+    return steps
+
+
+def _under(model: nn.Module, chosen: StoragePolicy) -> Runner:
+    session = compress(model, chosen)
+
+    def context() -> AbstractContextManager[object]:
+        return session
+
+    return Runner(model, context)
+
+
+def _step(runner: Runner, x: torch.Tensor, y: torch.Tensor) -> Step:
+    runner.model.to(x.device)
+
+    def step() -> None:
+        runner.model.zero_grad(set_to_none=True)
+        with torch.autocast(x.device.type, torch.bfloat16), runner.around():
+            logits = runner.model(x)
+        nn.functional.cross_entropy(logits.float(), y).backward()
+
+    return step
+
+
+def counters() -> dict[str, int]:
+    """Launches, synchronisations and copies so far, on the test double; nothing on a device."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "fake_gpu_counters"):
+        return {}
+    values = (ctypes.c_long * 8)()
+    library.fake_gpu_counters(values)
+    return dict(zip(("launches", "syncs", "to_host", "to_device"), values, strict=False))
+
+
+def measured(step: Step, stock: Step, repeats: int) -> dict[str, Any]:
+    """CPU milliseconds of a step, its ratio to stock's in pairs, and its launches and waits."""
+    for _ in range(WARM_UP):
+        step()
+    before = counters()
+    step()
+    counts = {name: value - before[name] for name, value in counters().items()}
+    pairs = []
+    for _ in range(repeats):
+        pairs.append((_cpu_ms(step), _cpu_ms(stock)))
+    ours = statistics.median(first for first, _ in pairs)
+    return {"cpu_ms": round(ours, 1), "times_stock": round(statistics.median(a / b for a, b in pairs), 2), **counts}
+
+
+def _cpu_ms(step: Step) -> float:
+    began = time.process_time()
+    step()
+    torch.cuda.synchronize()
+    return (time.process_time() - began) * 1e3
+
+
+def document(rows: list[dict[str, Any]], device: str) -> str:
+    """The table in Markdown."""
+    lines = [
+        "# The host's time of a step",
+        "",
+        f"{BATCH} images of {SIZE} pixels, bias tuning, bf16 autocast, on {device}. CPU time of the process.",
+        "",
+        "| model | step | CPU ms | x stock | launches | waits | copies |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        copies = row.get("to_host", 0) + row.get("to_device", 0)
+        lines.append(
+            f"| {row['model']} | {row['step']} | {row['cpu_ms']} | {row['times_stock']} | {row.get('launches', '')} "
+            f"| {row.get('syncs', '')} | {copies} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0; 2 without a CUDA device."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.host", description=__doc__)
+    parser.add_argument("--models", nargs="*", default=list(MODELS))
+    parser.add_argument("--chunks", nargs="*", type=int, default=[0, 16, 4], help="samples a chunk; 0 is all")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--output", type=Path, default=Path("docs/bench"))
+    args = parser.parse_args(argv)
+    if not torch.cuda.is_available():
+        log.error("needs a CUDA device, or `python -m tests.fakegpu -- python -m benchmarks.host`")
+        return 2
+    rows = []
+    for name in args.models:
+        steps = contestants(name, "cuda", tuple(args.chunks))
+        for _ in range(WARM_UP):
+            steps["stock"]()
+        for label, step in steps.items():
+            row = {"model": name, "step": label, **measured(step, steps["stock"], args.repeats)}
+            log.info("%s", row)
+            rows.append(row)
+    device = "a test double without silicon" if counters() else torch.cuda.get_device_name()
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "host.json").write_text(
+        json.dumps({"device": device, "batch": BATCH, "rows": rows}, indent=1) + "\n"
+    )
+    (args.output / "host.md").write_text(document(rows, device))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
