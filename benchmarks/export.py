@@ -2,7 +2,7 @@
 
 Weights of the model's own size (random, seed 0) are loaded for the other size by s2a and by timm, which resamples them
 with the model's own filter; the classifier is changed, the model exported, and the line that `s2a export` prints is run
-as it stands. Both pairs of logits must be equal. A family whose models take one size only is listed with timm's reason.
+as it stands. Both pairs of logits must be equal. A model that s2a refuses is listed with the reason.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def check(name: str) -> Exported:
     try:
         with tempfile.TemporaryDirectory() as work:
             return _checked(row, name, size, Path(work))
+    except InvalidInput as error:  # s2a says no before training
+        return dataclasses.replace(row, image_size=None, reason=str(error))
     except Exception as error:  # the table is about every model: a failing one is a row
         return dataclasses.replace(row, failure=f"{type(error).__name__}: {str(error)[:300]}")
 
@@ -134,7 +136,7 @@ def table(rows: Iterable[Exported]) -> str:
         if r.failure:
             lines.append(f"{start} {r.image_size} | failed: {r.failure.replace('|', '/')} | |")
         elif r.image_size is None:
-            lines.append(f"{start} - | takes its own size only | |")
+            lines.append(f"{start} - | refused: {r.reason.split(';')[0].replace('|', '/')} | |")
         else:
             resampled = "timm has no resampling for it" if r.resampled is None else f"{r.resampled:.1e}"
             lines.append(f"{start} {r.image_size} | {resampled} | {r.exported:.1e} |")

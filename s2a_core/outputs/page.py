@@ -103,14 +103,12 @@ def _run_section(report: Document) -> str:
     table = "".join(
         f"<tr><td>{name}</td><td>{html.escape(str(value))}</td></tr>" for name, value in rows if value not in (None, "")
     )
-    remarks = "".join(f"<li>{html.escape(str(note))}</li>" for note in report.get("notes") or [])
     command = report.get("command")
     repeat = f"<h3>Repeat</h3><pre>{html.escape(str(command))}</pre>" if command else ""
     return (
         "<section><h2>This run</h2><h3>Use the model</h3><pre>s2a predict DIR IMAGE...     # classes and probabilities\n"
         "s2a export DIR model.safetensors   # a checkpoint</pre>"
-        f"{repeat}<div class='scroll'><table>{table}</table></div>"
-        f"{f'<ul class=plain>{remarks}</ul>' if remarks else ''}</section>"
+        f"{repeat}<div class='scroll'><table>{table}</table></div></section>"
     )
 
 

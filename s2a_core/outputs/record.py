@@ -29,26 +29,13 @@ _FROM_RESULT = (
     "measured",
     "memory_timeline",
     "step_ms",
-    "images_per_s",
     "wall_s",
     "trainable_params",
-    "adapter_params",
     "head_params",
     "total_params",
     "confusion",
     "step_losses",
     "data_config",
-    "stopped_early",
-    "resumed_from",
-    "replans",
-    "seed",
-    "batch_size",
-    "precision",
-    "device",
-    "image_size",
-    "model",
-    "weights",
-    "weights_sha256",
 )
 _FROM_PLAN = (
     "model",
@@ -72,7 +59,6 @@ def report_document(
     plan: Any,
     dataset: ImageDataset,
     phases: Iterable[Any] = (),
-    notes: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """`report.json` of a finished run. Thumbnails of mistakes are added under `mistakes` for the page.
@@ -103,7 +89,6 @@ def report_document(
     measured, budget = report.get("measured_peak_bytes"), report.get("budget_bytes")
     report["within_budget"] = bool(measured and budget and measured <= budget)
     report["phases"] = [plain(phase) for phase in phases]
-    report["notes"] = [*notes, *(_of(result, "notes") or ())]
     report["mistakes"] = _mistakes(_of(result, "mistakes") or (), dataset)
     report.update(plain(dict(extra or {})))
     cleaned: dict[str, Any] = plain(report)

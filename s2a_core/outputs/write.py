@@ -34,7 +34,6 @@ def write_outputs(
     dataset: ImageDataset,
     tensors: Mapping[str, torch.Tensor] | None = None,
     phases: Any = (),
-    notes: Any = (),
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the directory of a run and return report.json's content.
@@ -42,9 +41,7 @@ def write_outputs(
     tensors: what goes to adapter.safetensors, `result.state_dict` unless given. Each file is written in one step, and
     report.json last: a directory without it is not a finished run.
     """
-    report = report_document(
-        request=request, result=result, plan=plan, dataset=dataset, phases=phases, notes=notes, extra=extra
-    )
+    report = report_document(request=request, result=result, plan=plan, dataset=dataset, phases=phases, extra=extra)
     return write_documents(output, report, plain(plan), result.state_dict if tensors is None else tensors)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,4 +68,3 @@ class TrainResult:
     data_config: Mapping[str, Any]
     state_dict: Mapping[str, Tensor]
     step_losses: tuple[float, ...] = ()
-    notes: tuple[str, ...] = field(default_factory=tuple)

@@ -4,7 +4,9 @@ import dataclasses
 from pathlib import Path
 
 from s2a_core.datasets import ImageSplit, Sample
-from s2a_core.outputs.record import _mistakes, command_line
+from s2a_core.outputs.record import _FROM_PLAN, _FROM_RESULT, _mistakes, command_line
+from s2a_core.planning import Plan
+from s2a_core.train import TrainResult
 from tests.s2a_core.runs import few_digits
 
 
@@ -24,3 +26,8 @@ def test_a_file_that_went_away_costs_its_picture_only(tmp_path: Path) -> None:
         ("gone.png", False),
         (digits.val.samples[0].name, True),
     ]
+
+
+def test_every_field_of_a_report_has_a_producer() -> None:
+    assert set(_FROM_RESULT) <= {field.name for field in dataclasses.fields(TrainResult)}
+    assert set(_FROM_PLAN) <= {field.name for field in dataclasses.fields(Plan)}
