@@ -16,6 +16,7 @@ from app.api.dependencies import Services
 from app.executors.select import executor_of
 from app.limits import RateLimit
 from app.middleware import RequestMiddleware
+from app.private import protect
 from app.queue.scheduler import Scheduler
 from app.responses import JsonAnswer
 from app.services.accuracy import AccuracyService
@@ -32,6 +33,7 @@ from app.services.models import ModelCatalog
 from app.services.plans import PlanService
 from app.services.results import ResultService
 from app.services.runs import RunService
+from app.services.sealing import Sealer
 from app.services.sessions import SessionService
 from app.services.teams import TeamService
 from app.services.uploads import UploadService
@@ -50,7 +52,7 @@ ROUTERS = (jobs, events, results, plans, datasets, catalog, access, webhooks, ru
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; the database is migrated and the scheduler started when it starts, and both end with it."""
     settings = settings or Settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    protect(settings.data_dir)
     logs.configure(settings.log_json)
     database = Database(settings.url)
     server = ExclusiveServer(settings.url)
@@ -122,7 +124,7 @@ def wire(database: Database, settings: Settings) -> Services:
         devices=DeviceService(database),
         audit=AuditService(database),
         accuracy=AccuracyService(database),
-        webhooks=WebhookService(database, allow_private=settings.allow_private_webhooks),
+        webhooks=WebhookService(database, Sealer(settings.data_dir), allow_private=settings.allow_private_webhooks),
         idempotency=IdempotencyService(database),
         health=HealthService(database, settings.data_dir),
         feed=EventFeed(jobs_.newest_event),
@@ -142,6 +144,7 @@ def prepare(app: FastAPI) -> str | None:
     app.state.database.migrate()
     key: str | None = app.state.services.keys.bootstrap()
     app.state.services.sessions.prepare()
+    app.state.services.webhooks.seal()
     return key
 
 

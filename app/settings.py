@@ -62,8 +62,11 @@ class Settings(BaseSettings):
     max_artifact_bytes: int = 8 * 2**30
     max_upload_bytes: int = 64 * 2**30
     upload_lifetime_s: float = 24 * 3600.0
+    upload_idle_s: float = 30.0  # a sender that says nothing for so long has gone
     data_roots: list[Path] = []
     drain_s: int = 5
+    share_hub_token: bool = False  # whether every key may fetch what this machine's Hugging Face token may
+    root_path: str = ""  # where a reverse proxy shows the service, such as /s2a
     rate_per_s: float = 200.0
     rate_burst: int = 400
     stream_heartbeat_s: float = 15.0  # between signs of life on an event stream

@@ -9,7 +9,7 @@ COPY alembic ./alembic
 RUN python -m venv /opt/s2a \
  && /opt/s2a/bin/pip install --no-cache-dir -c constraints.txt \
       fastapi fastapi-offline uvicorn sqlalchemy alembic pydantic pydantic-settings python-multipart jinja2 structlog prometheus-client \
-      "psycopg[binary]" httpx typer rich psutil pillow numpy scipy nvidia-ml-py \
+      "psycopg[binary]" cryptography httpx typer rich psutil pillow numpy scipy nvidia-ml-py \
  && /opt/s2a/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.11-slim

@@ -45,9 +45,9 @@ def get_own_key(wired: Wired, caller: Authenticated) -> dict[str, Any]:
     return wired.keys.whoami(caller)
 
 
-@router.delete("/keys/{key_id}", status_code=204, responses=problems(403, 404))
+@router.delete("/keys/{key_id}", status_code=204, responses=problems(403, 404, 409))
 def delete_key(wired: Wired, caller: Admin, key_id: str) -> None:
-    """Make a key useless."""
+    """Make a key useless; 409 for the last valid admin key."""
     wired.keys.revoke(caller, key_id)
 
 

@@ -70,5 +70,5 @@ def get_accuracy(
     after: After = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """How good predictions of the peak were."""
-    return tagged(wired.accuracy.summary(device, model, limit, after), if_none_match)
+    """How good predictions of the peak were, for the team's own jobs; an admin sees every team's."""
+    return tagged(wired.accuracy.summary(caller, device, model, limit, after), if_none_match)

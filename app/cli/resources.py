@@ -151,6 +151,10 @@ def create_key(
         Literal["read", "write", "admin"], typer.Option(help="read: look. write: submit too. admin: everything.")
     ] = "write",
     name: Annotated[str, typer.Option("--name", help="What it is for.")] = "",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="On the service's machine: write into its database, without any key.")
+    ] = False,
+    db: Annotated[str | None, typer.Option("--db", help="With --offline: the database, as `s2a serve --db`.")] = None,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,
@@ -158,8 +162,13 @@ def create_key(
     """Make an API key; it is shown once."""
     terminal: Terminal = ctx.obj
     scopes = ["read", "write"] if scope == "write" else [scope]
-    with connect(url, key) as client:
-        made = client.create_key(team, scopes, name)
+    if offline:
+        from app.cli.offline import make_key
+
+        made = make_key(db, team, scopes, name)
+    else:
+        with connect(url, key) as client:
+            made = client.create_key(team, scopes, name)
     terminal.document(made)
     terminal.say(made["key"])
 

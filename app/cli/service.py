@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,7 @@ def serve(
     import uvicorn
 
     terminal: Terminal = ctx.obj
+    os.umask(0o077)  # what the service and its jobs make is for their own user
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     url = f"http://{reached}:{port}/"
     settings = read_settings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -139,7 +140,9 @@ class Client(Requests):
             what = "is empty" if path.is_file() else "is not a file"
             raise InvalidInput(f"{path} {what}: pack the images into a zip or tar")
         if dataset_id is None:
-            source = {"kind": "upload", "size": size, "filename": path.name[:255]}
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            source = {"kind": "upload", "size": size, "filename": path.name[:255], "sha256": sha256}
             made = self._make("/v1/datasets", {"name": (name or path.stem)[:100], "source": source})
         else:
             made = self.dataset(dataset_id)

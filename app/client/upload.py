@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.client.errors import Unreachable
-from app.errors import WrongState
+from app.errors import InProgress, WrongState
 
 PART_BYTES = 8 * 2**20
 TRIES = 8
@@ -30,16 +30,16 @@ def send(call: Call, path: Path, upload: dict[str, Any], progress: Progress | No
                 headers = {"Upload-Offset": str(at), "Content-Type": "application/octet-stream"}
                 at = int(call("PATCH", f"/v1/uploads/{upload['id']}", content=part, headers=headers)["received"])
                 failures = 0
-            except WrongState as error:
-                if "received" not in error.details:
-                    raise
-                at = int(error.details["received"])
-            except Unreachable:
+            except (InProgress, Unreachable):  # a part that was cut off may be held for a while on the other side
                 failures += 1
                 if failures > TRIES:
                     raise
                 time.sleep(min(10.0, 0.2 * 2**failures))
                 at = _received(call, upload["id"], at)
+            except WrongState as error:
+                if "received" not in error.details:
+                    raise
+                at = int(error.details["received"])
             if progress:
                 progress(at, size)
 

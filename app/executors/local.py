@@ -22,6 +22,7 @@ import psutil
 
 from app.executors.base import ATTEMPT_VARIABLE, DeviceReading, Look, ProcessState
 from app.executors.devices import read_devices, visible_devices
+from app.private import private_folder
 from app.settings import child_environment, visible_gpus
 
 KILL_WAIT_S = 5.0
@@ -47,7 +48,7 @@ class LocalExecutor:
         self, attempt_id: str, command: list[str], token: str, log: Path, device: str | None, reserved_bytes: int
     ) -> dict[str, Any]:
         """Start a process; its output goes to `log`."""
-        log.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(log.parent)
         environment = {**child_environment(), **visible_devices(device), ATTEMPT_VARIABLE: attempt_id}
         with log.open("ab") as output:
             child = subprocess.Popen(

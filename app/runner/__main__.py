@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.runner.documents import PRIVATE
 from app.runner.link import RETRY_S, Link, Refused
 from app.runner.parent import end_with_parent
 from app.runner.spool import Spool, spool_path
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None, work: Work = run) -> int:
     args = parser.parse_args(argv)
     if args.end_with_parent:
         end_with_parent()
+    os.umask(PRIVATE)
     spool = Spool(spool_path(args.output, args.epoch))
     link = Link(args.url, args.attempt, sys.stdin.readline().strip(), spool, args.epoch)
     signal.signal(signal.SIGTERM, lambda *_: stop(link))

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.runner.documents import Answer, serve
 from s2a_core.datasets import open_dataset
+from s2a_core.datasets.access import DataAccess, limited_to
 from s2a_core.datasets.archive import unpack
 from s2a_core.datasets.folder import IMAGE_SUFFIXES
 from s2a_core.errors import BadDataset
@@ -33,15 +34,19 @@ MAGIC = (
 
 
 def work(order: dict[str, Any]) -> Answer:
-    """Validate a dataset. order: {kind, source, folder, name}; folder: where an upload's images are put."""
+    """Validate a dataset. order: {kind, source, folder, name, sha256, data_access}.
+
+    folder: where an upload's images are put. sha256: of what was sent, None where the sender did not say.
+    """
     root, sha256 = str(order["source"]), None
     try:
         if order["kind"] == "upload":
-            source, sha256 = _images_of(Path(order["source"]), Path(order["folder"]))
+            source, sha256 = _images_of(Path(order["source"]), Path(order["folder"]), order.get("sha256"))
             root = str(source)
         else:
             source = order["source"]
-        found = open_dataset(source)
+        with limited_to(DataAccess.from_json(order["data_access"])):
+            found = open_dataset(source)
     except BadDataset as error:
         return {"status": "refused", "reason": _reason(order, root, error)}
     if order["kind"] == "upload":
@@ -55,7 +60,7 @@ def work(order: dict[str, Any]) -> Answer:
     return {"status": "ready", "summary": summary, "num_bytes": num_bytes, "sha256": sha256}
 
 
-def _images_of(archive: Path, folder: Path) -> tuple[Path, str | None]:
+def _images_of(archive: Path, folder: Path, wanted: str | None) -> tuple[Path, str | None]:
     """(folder/images with the archive's images, the archive's SHA-256).
 
     Every other file is dropped, dangerous ones refuse the whole. Goes on where a child that was killed stopped; when
@@ -69,6 +74,8 @@ def _images_of(archive: Path, folder: Path) -> tuple[Path, str | None]:
         raise BadDataset("archive", ["its files are gone from the service: upload it again"])
     with archive.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if wanted not in (None, sha256):
+        raise BadDataset("archive", [f"arrived with SHA-256 {sha256}, was sent with {wanted}: upload it again"])
     shutil.rmtree(folder / "unpacking", ignore_errors=True)
     shutil.rmtree(images, ignore_errors=True)
     named = folder / f"archive{_suffix(archive)}"

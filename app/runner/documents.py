@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,14 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from app.runner.parent import end_with_parent
-from s2a_core.errors import InfeasibleBudget, S2AError
+from s2a_core.datasets.access import DataAccess
+from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
 
 Answer = dict[str, Any]
+PRIVATE = 0o077  # what this makes is for the service's own user
 
 
 def reason_of(error: S2AError, details: dict[str, Any] | None = None) -> Answer:
     """An error as the API's `reason`."""
     return {"code": error.code, "message": error.message, "details": error.details if details is None else details}
+
+
+def require_weights(access: DataAccess, weights: object) -> None:
+    """Raises InvalidInput for a weights file that leads out of what may be read, by links made since it was named."""
+    if isinstance(weights, str) and weights.startswith("/") and not access.allows(weights):
+        raise InvalidInput("the weights file lies outside the directories that may be read")
 
 
 def serve(work: Callable[[dict[str, Any]], Answer], failed: str, argv: list[str] | None = None) -> int:
@@ -32,6 +41,7 @@ def serve(work: Callable[[dict[str, Any]], Answer], failed: str, argv: list[str]
     args = parser.parse_args(argv)
     if args.parent is not None:
         end_with_parent(args.parent)
+    os.umask(PRIVATE)
     order = json.loads(sys.stdin.read())
     try:
         answer = work(order)

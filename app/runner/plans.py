@@ -8,7 +8,8 @@ from typing import Any
 
 import psutil
 
-from app.runner.documents import Answer, reason_of, serve
+from app.runner.documents import Answer, reason_of, require_weights, serve
+from s2a_core.datasets.access import DataAccess, limited_to
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planner import Planner
 from s2a_core.planning import Plan
@@ -19,8 +20,17 @@ CHECK_S = 120.0  # the longest that the real steps of a plan may be expected to 
 
 
 def work(order: dict[str, Any]) -> Answer:
-    """Plan one request over the adapters and precisions it leaves open. order: {request, profiles: their directory}."""
-    planner = Planner(request_of(order["request"]), Path(order["profiles"]))
+    """Plan one request over the adapters and precisions it leaves open.
+
+    order: {request, profiles: their directory, data_access}.
+    """
+    access = DataAccess.from_json(order["data_access"])
+    require_weights(access, order["request"].get("weights"))
+    with limited_to(access):
+        return _planned(Planner(request_of(order["request"]), Path(order["profiles"])))
+
+
+def _planned(planner: Planner) -> Answer:
     try:
         made = _checked(planner, planner.plan())
     except InfeasibleBudget as error:

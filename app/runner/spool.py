@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from app.private import private_folder
+
 LAST_WORD = "last_word"  # how the attempt ended; the service applies it once
 KEPT = 50_000  # records that may wait in memory for a full disk before their payloads are thinned
 DURABLE = ("phase", "plan", "epoch", "checkpoint", "warning", LAST_WORD)  # synced as they are written
@@ -58,7 +60,7 @@ class Spool:
 
     def _open(self) -> int:
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self.path.parent)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         return self._file
 

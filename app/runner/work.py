@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.runner.documents import require_weights
 from app.runner.link import Link, Refused
 from app.runner.reservation import DEVICE, device_use, give_back, limit_device
+from s2a_core.datasets.access import DataAccess, limited_to
 from s2a_core.errors import OutOfMemory, S2AError, StaleProfile
 from s2a_core.requests import request_of
 from s2a_core.train.types import PauseTraining
@@ -56,14 +58,20 @@ def run(link: Link, output: Path) -> Ended:
         limit_device(link.reserved_bytes)
         link.device_use = device_use
         wanted = options(job, output)
+        access = DataAccess.from_json(job["data_access"])
+        require_weights(access, wanted.get("weights"))
+
+        def train(wanted: dict[str, Any]) -> Any:
+            with limited_to(access):
+                return pipeline.run(request_of(wanted), lambda event: tell(link, output, plain(event)))
+
         try:
-            report = pipeline.run(request_of(wanted), lambda event: tell(link, output, plain(event)))
+            report = train(wanted)
         except StaleProfile:
             if not wanted["resume"]:
                 raise
             # The plan of the first attempt is not one of this device: begin again with a plan that is.
-            again = {**wanted, "plan": None, "resume": False}
-            report = pipeline.run(request_of(again), lambda event: tell(link, output, plain(event)))
+            report = train({**wanted, "plan": None, "resume": False})
         return succeeded(link, output, plain(report))
     except (Refused, TimeoutError, PauseTraining):
         raise

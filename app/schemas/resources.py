@@ -55,11 +55,12 @@ class ProfileOut(BaseModel):
 
 
 class UploadSource(Request):
-    """A zip or tar of images that is sent in parts. size: of the whole, in bytes."""
+    """A zip or tar of images that is sent in parts. size: of the whole, in bytes. sha256: what has to arrive."""
 
     kind: Literal["upload"]
     size: int = Field(ge=1, le=MAX_BYTES)
     filename: str = Field("", max_length=255)
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
 
 
 class NamedSource(Request):

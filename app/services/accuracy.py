@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.models import PredictionPair
+from app.services.keys import Caller
 from app.store import accuracy
 from app.store.database import Database
 
@@ -61,16 +62,18 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 
 
 class AccuracyService:
-    """The pairs of every team: they name no data, only models."""
+    """The pairs of the caller's team, for an admin of every team: what others train is theirs to tell."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def summary(self, device: str | None, model: str | None, limit: int, after: str | None) -> dict[str, Any]:
+    def summary(
+        self, caller: Caller, device: str | None, model: str | None, limit: int, after: str | None
+    ) -> dict[str, Any]:
         """The distribution, by device and by adapter too, and a page of the pairs, newest first."""
         with self.database.reading() as session:
-            pairs = accuracy.pairs(session, device, model, NEWEST)
-            page, following = accuracy.listed(session, device, model, limit, after)
+            pairs = accuracy.pairs(session, caller.visible_team, device, model, NEWEST)
+            page, following = accuracy.listed(session, caller.visible_team, device, model, limit, after)
             groups = {
                 name: {
                     value: distribution([error_of(pair) for pair in pairs if getattr(pair, name) == value])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -15,6 +14,8 @@ from app.services import children
 from app.services.datasets import DatasetWorkQueue
 from app.services.idempotency import IdempotencyService
 from app.services.plans import PlanWorkQueue
+from app.services.sealing import Sealer
+from app.services.sources import data_access
 from app.services.uploads import UploadService
 from app.services.webhooks import DeliveryWorker
 from app.settings import Settings, visible_gpus
@@ -48,15 +49,18 @@ class Background:
     def __init__(self, database: Database, settings: Settings, uploads: UploadService) -> None:
         self.settings = settings
         self._stop = threading.Event()
-        self._webhooks = DeliveryWorker(database, allow_private=settings.allow_private_webhooks)
+        self._webhooks = DeliveryWorker(
+            database, Sealer(settings.data_dir), allow_private=settings.allow_private_webhooks
+        )
         self._uploads, self._idempotency = uploads, IdempotencyService(database)
         self._cleaned = 0.0
-        profiles = (settings.data_dir / "profiles").resolve()
         kinds = {reading.kind for reading in read_devices("", 0, visible_gpus())}
         plans, datasets = PlanWorkQueue(database, kinds), DatasetWorkQueue(database, settings.data_dir)
         self._work: dict[str, Callable[[], bool]] = {
-            "plans": lambda: self.one(plans, "app.runner.plans", settings.plan_timeout_s, _plan_order(profiles)),
-            "datasets": lambda: self.one(datasets, "app.runner.datasets", settings.dataset_timeout_s, lambda x: x),
+            "plans": lambda: self.one(plans, "app.runner.plans", settings.plan_timeout_s, self._plan_order),
+            "datasets": lambda: self.one(
+                datasets, "app.runner.datasets", settings.dataset_timeout_s, self._dataset_order
+            ),
             "errands": self._errands,
         }
         self._threads = [
@@ -114,6 +118,10 @@ class Background:
             self._idempotency.expire()
         return self._webhooks.deliver() > 0
 
+    def _plan_order(self, request: dict[str, Any]) -> dict[str, Any]:
+        team_id, profiles = request.pop("team_id"), (self.settings.data_dir / "profiles").resolve()
+        access = data_access(self.settings, team_id, request.get("data"), request.get("weights"))
+        return {"request": request, "profiles": str(profiles), "data_access": access}
 
-def _plan_order(profiles: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda request: {"request": request, "profiles": str(profiles)}
+    def _dataset_order(self, order: dict[str, Any]) -> dict[str, Any]:
+        return {**order, "data_access": data_access(self.settings, order["team_id"], order["source"], order["folder"])}

@@ -123,7 +123,8 @@ class DatasetService:
                 raise WrongState(f"dataset {dataset_id} is used by {', '.join(users[:5])}", details={"jobs": users})
             upload = datasets.upload_of(session, dataset_id)
             if upload is not None:
-                upload_file(self.data_dir, upload.id).unlink(missing_ok=True)
+                for suffix in (".part", ".lock"):
+                    upload_file(self.data_dir, upload.id).with_suffix(suffix).unlink(missing_ok=True)
             datasets.end_upload(session, dataset_id)
             datasets.remove(session, dataset)
             audit.record(session, caller.team_id, caller.key_id, "dataset.removed", dataset_id)
@@ -181,6 +182,7 @@ class DatasetWorkQueue:
             kind = dataset.source["kind"]
             source = str(folder / "upload") if kind == "upload" else dataset.source["source"]
             order = {"kind": kind, "source": source, "folder": str(folder), "name": dataset.name}
+            order |= {"team_id": dataset.team_id, "sha256": dataset.source.get("sha256")}
             return dataset.id, order
 
     def keep(self, dataset_id: str) -> None:

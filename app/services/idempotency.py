@@ -33,37 +33,35 @@ class IdempotencyService:
         if key is None:
             return act(), False
         body_hash = hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
-        known = self._begin(caller.team_id, key, body_hash)
-        if known is not None:
-            return known, True
-        try:
+        with self.database.together() as session:  # the key, what was made and the answer: all of them or none
+            known = self._begin(session, caller.team_id, key, body_hash)
+            if known is not None:
+                return known, True
             answer = act()
-        except BaseException:
-            with self.database.transaction() as session:
-                idempotency.forget(session, caller.team_id, key)
-            raise
-        with self.database.transaction() as session:
             idempotency.finish(session, caller.team_id, key, status, answer)
         return answer, False
 
-    def _begin(self, team_id: str, key: str, body_hash: str) -> dict[str, Any] | None:
-        with self.database.transaction() as session:
-            if idempotency.begin(session, team_id, key, body_hash):
-                return None
-            now = time.time()
-            under_way = InProgress(f"the request with the Idempotency-Key {key!r} is being served: send it again later")
-            found = idempotency.find(session, team_id, key)
-            if found is None:  # it has failed since
-                raise under_way
-            if found.created_at > now - LIFETIME_S:
-                if found.body_hash != body_hash:
-                    raise KeyReused(f"the Idempotency-Key {key!r} came with another request before")
-                if found.response is not None:
-                    return dict(found.response)
-                if found.created_at > now - ABANDONED_S:
-                    raise under_way
-            idempotency.begin_again(found, body_hash)
+    @staticmethod
+    def _begin(session: Any, team_id: str, key: str, body_hash: str) -> dict[str, Any] | None:
+        if idempotency.begin(session, team_id, key, body_hash):
             return None
+        now = time.time()
+        under_way = InProgress(
+            f"the request with the Idempotency-Key {key!r} is being served: send it again later",
+            details={"retry_after_s": 1},
+        )
+        found = idempotency.find(session, team_id, key)
+        if found is None:  # it has failed since
+            raise under_way
+        if found.created_at > now - LIFETIME_S:
+            if found.body_hash != body_hash:
+                raise KeyReused(f"the Idempotency-Key {key!r} came with another request before")
+            if found.response is not None:
+                return dict(found.response)
+            if found.created_at > now - ABANDONED_S:
+                raise under_way
+        idempotency.begin_again(found, body_hash)
+        return None
 
     def expire(self) -> None:
         """Forget old answers."""

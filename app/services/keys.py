@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from app.errors import NotAllowed, NotAuthorized, NotFound
+from app.errors import NotAllowed, NotAuthorized, NotFound, WrongState
 from app.models import ApiKey
 from app.store import audit, keys
 from app.store.database import Database
@@ -115,6 +115,8 @@ class KeyService:
         """A first admin key when there is none at all."""
         with self.database.transaction() as session:
             if keys.count(session):
+                if not keys.valid_admins(session, time.time()):
+                    log.warning("no admin key is valid", remedy="s2a keys create --offline --scope admin --team TEAM")
                 return None
             keys.team(session, "admin")  # of servers that start together the others wait here for the first one's key
             if keys.count(session):
@@ -175,12 +177,17 @@ class KeyService:
             return {"items": [document(key, team) for key, team in found], "next": following}
 
     def revoke(self, caller: Caller, key_id: str) -> None:
-        """Make a key useless; admins only, but everybody their own."""
+        """Make a key useless; admins only, but everybody their own. WrongState for the last admin's key."""
         if key_id != caller.key_id:
             require_admin(caller)
         with self.database.transaction() as session:
-            if not keys.revoke(session, key_id):
-                raise NotFound(f"no key {key_id}")
+            admins = keys.valid_admins(session, time.time())
+            key = keys.find(session, key_id)
+            if key is None:
+                raise NotFound(f"no key {key_id[:100]}")
+            if admins == [key_id]:
+                raise WrongState(f"{key_id} is the last valid admin key: make another one first, or nobody could")
+            keys.revoke(session, key)
             audit.record(session, caller.team_id, caller.key_id, "key.revoked", key_id)
 
 

@@ -113,13 +113,13 @@ class PlanWorkQueue:
         self.database, self.kinds = database, kinds
 
     def take(self) -> tuple[str, dict[str, Any]] | None:
-        """(id, request) of a plan that is now this worker's."""
+        """(id, request with its team) of a plan that is now this worker's."""
         with self.database.transaction() as session:
             plan = plans.claim(session, LEASE_S, self.kinds)
             if plan is None:
                 return None
             plan.reason = {"code": "planning", "message": "is being profiled and solved", "details": {}}
-            request = dict(plan.request)
+            request = {**plan.request, "team_id": plan.team_id}
             request["data"] = request.pop("source", None) or request.get("data")
             return plan.id, request
 

@@ -12,11 +12,13 @@ from typing import Any
 from app.errors import NotAuthorized, NotFound, StaleAttempt
 from app.executors.judgement import Fault
 from app.models.tables import Attempt, AttemptState, Job, JobStatus
+from app.private import private_folder
 from app.runner.spool import LAST_WORD, read_spool, spool_path
 from app.services.culprits import culprits
 from app.services.jobs import job_folder
 from app.services.keys import digest
 from app.services.outcomes import brief, pair_of
+from app.services.sources import data_access
 from app.settings import Settings
 from app.store import accuracy, attempts, jobs
 from app.store.database import Database
@@ -70,6 +72,9 @@ class RunService:
                 "job_id": job.id,
                 "epoch": attempt.epoch,
                 "request": {**job.request, "budget_bytes": budget},
+                "data_access": data_access(
+                    self.settings, job.team_id, job.request.get("data"), job.request.get("weights")
+                ),
                 "reserved_bytes": attempt.reserved_bytes,
                 "missed_bytes": missed,
                 "resume": attempt.epoch > 1,
@@ -155,7 +160,7 @@ class RunService:
         with self.database.transaction() as session:
             job, _ = self._current(session, attempt_id, token, epoch)
             folder = job_folder(self.data_dir, job.id) / "artifacts"
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         return folder / f".{name}.{secrets.token_hex(4)}.part"
 
     def artifact(

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 import time
 from pathlib import Path
 
 from app.errors import NotAllowed, NotAuthorized
+from app.private import kept_secret
 from app.services.keys import Caller, KeyService
 from app.store import sessions
 
@@ -80,18 +80,5 @@ class SessionService:
         return hmac.new(self._key(), f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()
 
     def _key(self) -> bytes:
-        if not self._secret:
-            part = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
-            if not self._path.exists():
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(secrets.token_bytes(32))
-                try:
-                    os.link(part, self._path)  # of two processes that start together, the first one's secret holds
-                except FileExistsError:
-                    pass
-                finally:
-                    part.unlink()
-            self._secret = self._path.read_bytes()
+        self._secret = self._secret or kept_secret(self._path, lambda: secrets.token_bytes(32))
         return self._secret

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from app.errors import NotAllowed
 from app.services.keys import Caller
+from app.settings import Settings
 from app.text import refusal
 from s2a_core.errors import InvalidInput
 
@@ -71,3 +73,16 @@ def allowed_path(text: str, caller: Caller, roots: Sequence[Path]) -> Path:
         return resolved
     named = ", ".join(str(root) for root in roots) or "none is allowed: S2A_DATA_ROOTS is empty"
     raise NotAllowed(f"{text[:200]!r} lies outside the directories that keys may name ({named})")
+
+
+def data_access(settings: Settings, team_id: str, *named: object) -> dict[str, Any]:
+    """What a child or a runner may read for a team: the roots, what was named by its path, and a cache of the team's.
+
+    What one team fetched from a hub is never served to another: it may have been shown to that one only.
+    """
+    paths = [name for name in named if isinstance(name, str) and name.startswith("/")]
+    return {
+        "roots": [*(str(root.resolve()) for root in settings.data_roots), *paths],
+        "cache": str((settings.data_dir / "cache" / "data" / team_id).resolve()),
+        "uses_hub_token": settings.share_hub_token,
+    }

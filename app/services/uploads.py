@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
@@ -9,16 +10,69 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import anyio
+from anyio import CancelScope, move_on_after, to_thread
 
-from app.errors import NotFound, TooLarge, WrongState
+from app.errors import InProgress, NotFound, TooLarge, WrongState
 from app.models import DatasetStatus, Upload
+from app.private import private_folder
 from app.services.datasets import dataset_folder, upload_document, upload_file
 from app.services.keys import Caller, require
 from app.settings import Settings
 from app.store import datasets
 from app.store.database import Database
 from s2a_core.sizes import format_bytes
+
+
+class OneWriter:
+    """Held by the one request, of all servers on this data directory, that writes an upload; it ends with its process.
+
+    Raises InProgress where another one holds it. The lock has a file of its own: the upload's moves to its dataset.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._handle = path, -1
+
+    def __enter__(self) -> None:
+        private_folder(self.path.parent)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            message = "another part of this upload is being received: ask for `received` and send from there"
+            raise InProgress(message, details={"retry_after_s": 2}) from error
+        self._handle = handle
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
+
+
+async def timely(chunks: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
+    """The chunks; a sender that says nothing for so long has gone, and what arrived of its part is kept."""
+    while True:
+        chunk = None
+        with move_on_after(idle_s):
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
+
+
+def write_whole(handle: int, content: bytes, at: int) -> None:
+    """Write all of it: a disk that is nearly full takes a part and says so by a number only."""
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(handle, rest, at)
+        rest, at = rest[written:], at + written
+
+
+def stored(handle: int, num_bytes: int) -> None:
+    """Close a file once its first `num_bytes` are on the disk and are all there is of it."""
+    try:
+        os.ftruncate(handle, num_bytes)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 class UploadService:
@@ -41,26 +95,26 @@ class UploadService:
         and TooLarge when it is longer than what is missing.
         """
         require(caller, "write")
-        upload = await anyio.to_thread.run_sync(self._begin, caller, upload_id, offset)
-        path = upload_file(self.data_dir, upload.id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if offset and not path.exists():
-            await anyio.to_thread.run_sync(self._take_back, upload, path)
-        at, is_too_long = offset, False
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            os.ftruncate(handle, offset)
-            async for chunk in chunks:
-                is_too_long = at + len(chunk) > upload.size
-                if is_too_long:
-                    break
-                await anyio.to_thread.run_sync(os.pwrite, handle, chunk, at)
-                at += len(chunk)
-        finally:
-            os.close(handle)
-            with anyio.CancelScope(shield=True):
-                received = offset if is_too_long else at
-                done = await anyio.to_thread.run_sync(self._received, upload.id, offset, received)
+        path = upload_file(self.data_dir, (await to_thread.run_sync(self._begin, caller, upload_id, None)).id)
+        with OneWriter(path.with_suffix(".lock")):
+            upload = await to_thread.run_sync(self._begin, caller, upload_id, offset)
+            if offset and not path.exists():
+                await to_thread.run_sync(self._take_back, upload, path)
+            at, is_too_long = offset, False
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.ftruncate(handle, offset)
+                async for chunk in timely(chunks, self.settings.upload_idle_s):
+                    is_too_long = at + len(chunk) > upload.size
+                    if is_too_long:
+                        break
+                    await to_thread.run_sync(write_whole, handle, chunk, at)
+                    at += len(chunk)
+            finally:
+                with CancelScope(shield=True):
+                    received = offset if is_too_long else at
+                    await to_thread.run_sync(stored, handle, received)
+                    done = await to_thread.run_sync(self._received, upload.id, offset, received)
         if is_too_long:
             missing = upload.size - offset
             raise TooLarge(
@@ -68,12 +122,12 @@ class UploadService:
             )
         return done
 
-    def _begin(self, caller: Caller, upload_id: str, offset: int) -> Upload:
+    def _begin(self, caller: Caller, upload_id: str, offset: int | None) -> Upload:
         with self.database.reading() as session:
             upload = self._find(session, caller, upload_id)
-            if offset != upload.received:
+            if offset not in (None, upload.received):
                 raise WrongState(
-                    f"the part begins at {offset:,}, the upload ends at {upload.received:,}: send from there",
+                    f"the part begins at {offset}, the upload ends at {upload.received:,}: send from there",
                     details={"received": upload.received},
                 )
             return upload
@@ -105,8 +159,13 @@ class UploadService:
             path, folder = upload_file(self.data_dir, upload_id), dataset_folder(self.data_dir, upload.dataset_id)
             dataset = datasets.find(session, upload.dataset_id, None)
             assert dataset is not None
-            folder.mkdir(parents=True, exist_ok=True)
+            if path.stat().st_size != upload.size:
+                raise WrongState(
+                    f"{path.stat().st_size:,} of {upload.size:,} bytes are on the disk: begin the upload again"
+                )
+            private_folder(folder)
             path.replace(folder / "upload")
+            path.with_suffix(".lock").unlink(missing_ok=True)
             dataset.status, dataset.num_bytes = DatasetStatus.VALIDATING, upload.size
             dataset.reason = {"code": "validating", "message": "waits for its files to be looked at", "details": {}}
             datasets.end_upload(session, upload.dataset_id)
@@ -131,7 +190,8 @@ class UploadService:
         datasets.end_upload(session, upload.dataset_id)
         if dataset is not None:
             datasets.remove(session, dataset)
-        upload_file(self.data_dir, upload.id).unlink(missing_ok=True)
+        for suffix in (".part", ".lock"):
+            upload_file(self.data_dir, upload.id).with_suffix(suffix).unlink(missing_ok=True)
         shutil.rmtree(dataset_folder(self.data_dir, upload.dataset_id), ignore_errors=True)
 
     @staticmethod

@@ -20,6 +20,7 @@ from app.errors import NotFound
 from app.models import Event, Job, Webhook, WebhookDelivery
 from app.services import addresses
 from app.services.keys import Caller, require
+from app.services.sealing import PREFIX, SealBroken, Sealer
 from app.store import audit, webhooks
 from app.store.database import Database
 from s2a_core.errors import InvalidInput
@@ -73,21 +74,26 @@ def body_of(event: Event, job: Job) -> bytes:
 class WebhookService:
     """A webhook of another team is NotFound."""
 
-    def __init__(self, database: Database, *, allow_private: bool) -> None:
-        self.database, self.allow_private = database, allow_private
+    def __init__(self, database: Database, sealer: Sealer, *, allow_private: bool) -> None:
+        self.database, self.sealer, self.allow_private = database, sealer, allow_private
+
+    def seal(self) -> None:
+        """Seal the secrets that versions before this stored in clear."""
+        with self.database.transaction() as session:
+            for webhook in webhooks.unsealed(session, PREFIX):
+                webhook.secret = self.sealer.seal(webhook.secret)
 
     def create(self, caller: Caller, url: str, events: list[str]) -> dict[str, Any]:
         """A webhook with its secret. Raises InvalidInput for an address that may not be reached."""
         require(caller, "write")
         _, host, port = addresses.parse(url)
         addresses.resolve(host, port, allow_private=self.allow_private)
+        secret = secrets.token_hex(24)
+        hook = Webhook(team_id=caller.team_id, url=url, secret=self.sealer.seal(secret), events=sorted(set(events)))
         with self.database.transaction() as session:
-            made = webhooks.add(
-                session,
-                Webhook(team_id=caller.team_id, url=url, secret=secrets.token_hex(24), events=sorted(set(events))),
-            )
+            made = webhooks.add(session, hook)
             audit.record(session, caller.team_id, caller.key_id, "webhook.created", made.id, {"url": url})
-            return {**document(made), "secret": made.secret}
+            return {**document(made), "secret": secret}
 
     def listed(self, caller: Caller, limit: int, after: str | None) -> dict[str, Any]:
         """A page of webhooks."""
@@ -141,9 +147,14 @@ class DeliveryWorker:
     """
 
     def __init__(
-        self, database: Database, *, allow_private: bool, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        database: Database,
+        sealer: Sealer,
+        *,
+        allow_private: bool,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.database, self.allow_private, self.transport = database, allow_private, transport
+        self.database, self.sealer, self.allow_private, self.transport = database, sealer, allow_private, transport
         self._trusted = httpx.create_ssl_context(trust_env=False)
         self._threads = ThreadPoolExecutor(PARALLEL, thread_name_prefix="webhook-delivery")
         self._tries: dict[str, Future[None]] = {}  # by webhook
@@ -181,7 +192,8 @@ class DeliveryWorker:
         try:
             scheme, host, port = addresses.parse(delivery.url)
             address = addresses.resolve(host, port, allow_private=self.allow_private)
-        except InvalidInput as error:
+            secret = self.sealer.open(delivery.secret)
+        except (InvalidInput, SealBroken) as error:
             return None, error.message
         at = int(time.time())
         # Connecting to the address that was checked, not to the name: a name may answer differently the second time.
@@ -193,7 +205,7 @@ class DeliveryWorker:
             "User-Agent": "s2a-webhook",
             "S2A-Event": delivery.kind,
             "S2A-Delivery": str(delivery.delivery_id),
-            "S2A-Signature": sign(delivery.secret, at, delivery.body),
+            "S2A-Signature": sign(secret, at, delivery.body),
         }
         try:
             return asyncio.run(self._post(pinned, delivery.body, headers, host)), None

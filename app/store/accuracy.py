@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.models import PredictionPair
+from app.models import Job, PredictionPair
 from app.store.pages import latest_first
 
 
@@ -14,16 +14,20 @@ def add(session: Session, pair: PredictionPair) -> None:
     session.add(pair)
 
 
-def pairs(session: Session, device: str | None, model: str | None, limit: int) -> list[PredictionPair]:
+def pairs(
+    session: Session, team_id: str | None, device: str | None, model: str | None, limit: int
+) -> list[PredictionPair]:
     """The newest pairs."""
-    return listed(session, device, model, limit, None)[0]
+    return listed(session, team_id, device, model, limit, None)[0]
 
 
 def listed(
-    session: Session, device: str | None, model: str | None, limit: int, after: str | None
+    session: Session, team_id: str | None, device: str | None, model: str | None, limit: int, after: str | None
 ) -> tuple[list[PredictionPair], str | None]:
-    """(pairs, newest first; the cursor of the next page)."""
+    """(pairs of a team's jobs, of everybody's if None, newest first; the cursor of the next page)."""
     wanted = select(PredictionPair)
+    if team_id is not None:
+        wanted = wanted.where(PredictionPair.source.in_(select(Job.id).where(Job.team_id == team_id)))
     if device is not None:
         wanted = wanted.where(PredictionPair.device == device)
     if model is not None:

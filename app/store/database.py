@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.models import EndedSession
+from app.private import private_file
 from app.store.transactions import begin_immediately
 from app.text import dumps
 
@@ -38,20 +40,43 @@ class Database:
         if is_sqlite:
             event.listen(self.engine, "connect", _prepare)
             begin_immediately(self.engine)
+            file = make_url(url).database
+            if file and file != ":memory:" and Path(file).parent.is_dir():
+                private_file(Path(file))  # its log and its index take the same mode
+        self._joined: ContextVar[Session | None] = ContextVar("joined", default=None)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._readers = sessionmaker(self.engine.execution_options(s2a_reads=True), expire_on_commit=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session that commits once, at the end."""
+        """A session that commits once, at the end; within `together`, that of the whole."""
+        joined = self._joined.get()
+        if joined is not None:
+            yield joined
+            joined.flush()
+            return
         with self._sessions.begin() as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that changes nothing and waits for no writer."""
+        """A session that changes nothing and waits for no writer; within `together`, that of the whole."""
+        joined = self._joined.get()
+        if joined is not None:
+            yield joined
+            return
         with self._readers() as session:
             yield session
+
+    @contextmanager
+    def together(self) -> Iterator[Session]:
+        """One transaction for everything that is done within, by whoever: all of it is kept, or nothing."""
+        with self.transaction() as session:
+            token = self._joined.set(session)
+            try:
+                yield session
+            finally:
+                self._joined.reset(token)
 
     def check(self) -> None:
         """Raises what a change would be refused with at this moment; changes nothing."""

@@ -34,11 +34,6 @@ def finish(session: Session, team_id: str, key: str, status: int, response: dict
         found.status, found.response = status, response
 
 
-def forget(session: Session, team_id: str, key: str) -> None:
-    """A request that failed may be sent again."""
-    session.execute(delete(IdempotencyKey).where(IdempotencyKey.team_id == team_id, IdempotencyKey.key == key))
-
-
 def expire(session: Session, before: float) -> None:
     """Forget what is older than a time."""
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))

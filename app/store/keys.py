@@ -73,13 +73,16 @@ def used(session: Session, key_id: str, at: float) -> None:
     session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=at))
 
 
-def revoke(session: Session, key_id: str) -> bool:
-    """Make a key useless; False when there is none."""
-    key = find(session, key_id)
-    if key is None:
-        return False
+def valid_admins(session: Session, now: float) -> list[str]:
+    """Ids of admins' keys that are neither revoked nor expired; nobody revokes one until this transaction ends."""
+    is_valid = (ApiKey.revoked_at.is_(None), ApiKey.expires_at.is_(None) | (ApiKey.expires_at > now))
+    found = session.scalars(select(ApiKey).where(*is_valid).order_by(ApiKey.id).with_for_update())
+    return [key.id for key in found if "admin" in key.scopes]
+
+
+def revoke(session: Session, key: ApiKey) -> None:
+    """Make a key useless."""
     key.revoked_at = time.time()
-    return True
 
 
 def team_name(session: Session, team_id: str) -> str:

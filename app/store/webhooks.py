@@ -37,6 +37,11 @@ def listed(session: Session, team_id: str | None, limit: int, after: str | None)
     return by_id(session, Webhook, wanted, limit, after)
 
 
+def unsealed(session: Session, prefix: str) -> list[Webhook]:
+    """Webhooks whose secret does not begin with the prefix of sealed ones."""
+    return list(session.scalars(select(Webhook).where(Webhook.secret.not_like(f"{prefix}%")).with_for_update()))
+
+
 def remove(session: Session, webhook: Webhook) -> None:
     """Forget a webhook and its log."""
     session.execute(delete(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook.id))

@@ -65,7 +65,7 @@ def queue_page(request: Request, wired: Wired, found: Guest) -> Response:
 @router.get("/accuracy")
 def accuracy_page(request: Request, wired: Wired, found: SignedIn, after: str | None = None) -> Response:
     """How good predictions were."""
-    return page(request, "accuracy.html", summary=wired.accuracy.summary(None, None, 50, after))
+    return page(request, "accuracy.html", summary=wired.accuracy.summary(found.caller, None, None, 50, after))
 
 
 @router.get("/keys")

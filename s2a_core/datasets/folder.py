@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s2a_core.datasets.access import data_access
 from s2a_core.datasets.images import is_image_file
 from s2a_core.datasets.split_names import TRAIN_WORDS, look_alike, rank, split_role
 from s2a_core.datasets.types import Sample
+from s2a_core.errors import BadDataset
 from s2a_core.names import distinct, printable
 
 IMAGE_SUFFIXES = frozenset(
@@ -218,9 +220,16 @@ def _descend(directory: Path) -> Path:
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
-    """Visible entries sorted by name."""
+    """Visible entries sorted by name. Raises BadDataset for links out of what this process may read."""
     with os.scandir(directory) as found:
-        return sorted((e for e in found if not _is_hidden(e.name)), key=lambda entry: entry.name)
+        entries = sorted((e for e in found if not _is_hidden(e.name)), key=lambda entry: entry.name)
+    access = data_access()
+    if access.is_limited:
+        outside = [e.name for e in entries if e.is_symlink() and not access.allows(e.path)]
+        if outside:
+            why = "is a link out of the directories that may be read: copy what it leads to"
+            raise BadDataset(str(directory), [f"{printable(name)}: {why}" for name in outside])
+    return entries
 
 
 def is_directory(entry: os.DirEntry[str]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from s2a_core.datasets.access import data_access
 from s2a_core.datasets.images import is_wide
 from s2a_core.errors import BadDataset
 from s2a_core.names import distinct
@@ -35,8 +36,13 @@ def hugging_face_folder(name: str, cache: Path) -> Path:
         raise BadDataset(
             name, ["reading Hugging Face datasets needs the `datasets` package: pip install 's2a[hub]'"]
         ) from error
+    if Path(name).exists():  # the library would read that, whosever it is, and never ask the hub
+        raise BadDataset(name, ["where s2a runs lies a directory of this name: name it by its path, or run elsewhere"])
+    access = data_access()
+    own: dict[str, Any] = {"cache_dir": str(access.cache / "hf")} if access.cache else {}
+    own |= {} if access.uses_hub_token else {"token": False}
     try:
-        loaded: Mapping[str, Any] = datasets.load_dataset(name)
+        loaded: Mapping[str, Any] = datasets.load_dataset(name, **own)
     except Exception as error:  # network, access, scripts, formats: the library raises many types
         raise BadDataset(name, [_unreachable("Hugging Face", error)]) from error
     parts: dict[str, _Part] = {}
@@ -180,7 +186,11 @@ def _write(name: str, parts: Mapping[str, _Part], classes: list[str], final: Pat
         if num_unlabelled:
             remark = f"{num_unlabelled} row(s) without a label are not used\n"
             (target / _REMARKS).write_text(remark, encoding="utf-8")
-        target.rename(final)
+        try:
+            target.rename(final)
+        except OSError:  # another process was first
+            if not final.is_dir():
+                raise
     finally:
         shutil.rmtree(target, ignore_errors=True)
     return final

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from s2a_core.datasets.access import data_access
 from s2a_core.datasets.archive import ARCHIVE_SUFFIXES, is_archive, unpack
 from s2a_core.datasets.digits import digits_samples
 from s2a_core.datasets.folder import Listing, list_folder
@@ -35,7 +36,7 @@ def open_dataset(
     if not 0 < val_fraction < 1:
         raise InvalidInput(f"val_fraction must lie between 0 and 1, not {val_fraction}")
     start = time.perf_counter()
-    kind, listing = _list_source(str(source), cache or Path.home() / ".cache" / "s2a" / "datasets")
+    kind, listing = _list_source(str(source), _cache(cache))
     samples = [*listing.train, *(listing.val or [])]
     found = inspect_samples(samples)
     problems = [*listing.problems, *found.problems]
@@ -75,17 +76,29 @@ def open_dataset(
 
 def num_training_images(source: str | Path, val_fraction: float = 0.2, cache: Path | None = None) -> int:
     """About how many images `open_dataset` would train on, by their names alone. Raises BadDataset."""
-    _, listing = _list_source(str(source), cache or Path.home() / ".cache" / "s2a" / "datasets")
+    _, listing = _list_source(str(source), _cache(cache))
     share = 1.0 if listing.val is not None else 1 - val_fraction
     return round(share * len(listing.train))
 
 
+def _cache(given: Path | None) -> Path:
+    return given or data_access().cache or Path.home() / ".cache" / "s2a" / "datasets"
+
+
 def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
-    """(kind of source, files found)."""
-    path = Path(source).expanduser()
-    if path.is_dir():
+    """(kind of source, files found). A name with a prefix is never a path."""
+    prefix, _, name = source.partition(":")
+    if prefix in ("hf", "hfds") and name:
+        return "hugging face", _listed(hugging_face_folder(name, cache))
+    if prefix in ("torchvision", "tv", "torch") and name:
+        return "torchvision", _listed(torchvision_folder(name, cache))
+    access, path = data_access(), Path(source).expanduser()
+    may_be_path = path.is_absolute() or not access.is_limited  # nobody else's name is looked up where we happen to run
+    if may_be_path and path.exists() and not access.allows(path):
+        raise BadDataset(source, ["lies outside the directories that may be read"])
+    if may_be_path and path.is_dir():
         return "directory", list_folder(path)
-    if path.is_file():
+    if may_be_path and path.is_file():
         if not is_archive(path):
             raise BadDataset(
                 source, [f"is a file, but neither a directory nor an archive ({', '.join(ARCHIVE_SUFFIXES)})"]
@@ -94,11 +107,6 @@ def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
     if source == "digits":
         samples, classes = digits_samples()
         return "built-in", Listing(Path(), classes, samples)
-    prefix, _, name = source.partition(":")
-    if prefix in ("hf", "hfds") and name:
-        return "hugging face", _listed(hugging_face_folder(name, cache))
-    if prefix in ("torchvision", "tv", "torch") and name:
-        return "torchvision", _listed(torchvision_folder(name, cache))
     for timm_prefix, kind in (("torch/", "torchvision"), ("hfds/", "hugging face")):
         if source.startswith(timm_prefix):
             fetch = torchvision_folder if kind == "torchvision" else hugging_face_folder

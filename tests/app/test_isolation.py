@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.models import Checkpoint, Metric
+from app.models import Checkpoint, Metric, PredictionPair
 from app.queue.scheduler import Scheduler
 from app.services.jobs import job_folder
 from app.store import jobs
@@ -41,6 +41,8 @@ def theirs(service: TestClient) -> dict[str, str]:
         "webhook_id": _webhook(service, headers),
         "name": "plan.json",
         "secret": key["key"],
+        "model": "their_model",
+        "adapter": "their_adapter",
     }
     state = service.app.state  # type: ignore[attr-defined]
     folder = job_folder(state.services.results.data_dir, job) / "artifacts"
@@ -49,6 +51,8 @@ def theirs(service: TestClient) -> dict[str, str]:
     with state.database.transaction() as session:
         jobs.put_artifact(session, job, "plan.json", 2, "0" * 64)
         session.add(Checkpoint(job_id=job, attempt_epoch=1, step=3, path="p", num_bytes=1, sha256="0" * 64))
+        pair = {"model": "their_model", "adapter": "their_adapter", "device": "cpu", "precision": "fp32", "source": job}
+        session.add(PredictionPair(predicted_bytes=100, measured_bytes=101, **pair))
         session.add(Metric(job_id=job, name="step.loss", step=1, value=0.5))
     return ids
 
@@ -101,6 +105,15 @@ def test_no_list_holds_another_teams_things(service: TestClient, theirs: dict[st
         assert answer.status_code in (200, 403), path
         found = [name for name, value in theirs.items() if name != "name" and value in answer.text]
         assert not found, f"{path} tells {found}"
+
+
+def test_how_good_predictions_were_is_told_to_whose_jobs_they_were(service: TestClient, theirs: dict[str, str]) -> None:
+    other = {"Authorization": f"Bearer {service.post('/v1/keys', json={'team': 'b'}).json()['key']}"}
+    own = {"Authorization": f"Bearer {theirs['secret']}"}
+    for params in ({}, {"model": "their_model"}):
+        assert service.get("/v1/accuracy", params=params, headers=other).json()["distribution"] == {"count": 0}
+        for headers in (own, {}):
+            assert service.get("/v1/accuracy", params=params, headers=headers).json()["distribution"]["count"] == 1
 
 
 def test_a_job_cannot_be_made_from_another_teams_plan_or_dataset(service: TestClient, theirs: dict[str, str]) -> None:

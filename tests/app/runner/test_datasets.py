@@ -24,8 +24,35 @@ def archive(path: Path) -> None:
         file.writestr("top/README.txt", "hello")
 
 
-def order(folder: Path) -> dict[str, str]:
-    return {"kind": "upload", "source": str(folder / "upload"), "folder": str(folder), "name": "photos"}
+def order(folder: Path, **changes: object) -> dict[str, object]:
+    access = {"roots": [str(folder)], "cache": str(folder / "cache"), "uses_hub_token": False}
+    upload = {"kind": "upload", "source": str(folder / "upload"), "folder": str(folder), "name": "photos"}
+    return {**upload, "data_access": access, **changes}
+
+
+def test_an_archive_that_is_not_the_one_that_was_sent_is_refused(tmp_path: Path) -> None:
+    archive(tmp_path / "upload")
+    answer = work(order(tmp_path, sha256="0" * 64))
+    assert answer["status"] == "refused"
+    assert "was sent with 000" in answer["reason"]["message"]
+
+
+@pytest.mark.parametrize("link", ["class", "file", "whole"])
+def test_links_out_of_what_a_team_may_read_are_refused(tmp_path: Path, link: str) -> None:
+    archive(tmp_path / "upload")
+    work(order(tmp_path))
+    photos, secrets = tmp_path / "photos", tmp_path / "secrets"
+    (tmp_path / "images" / "top").rename(photos)
+    secrets.mkdir()
+    outside = photos / "b" if link == "class" else photos / "b" / "1.png" if link == "file" else photos
+    outside.rename(secrets / "there")
+    outside.symlink_to(secrets / "there")
+    access = {"roots": [str(photos)], "cache": str(tmp_path / "cache"), "uses_hub_token": False}
+    answer = work(order(tmp_path, kind="path", source=str(photos), data_access=access))
+    assert answer["status"] == "refused"
+    assert "secrets" not in json.dumps(answer)
+    inside = work(order(tmp_path, kind="path", source=str(photos)))
+    assert inside["status"] == "ready"
 
 
 def test_an_archive_without_a_name_becomes_a_folder_of_images(tmp_path: Path) -> None:
@@ -73,5 +100,5 @@ def test_an_upload_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_a_named_source(tmp_path: Path) -> None:
-    answer = work({"kind": "hub", "source": "digits", "folder": str(tmp_path), "name": "digits"})
+    answer = work(order(tmp_path, kind="hub", source="digits"))
     assert (answer["status"], answer["summary"]["num_classes"]) == ("ready", 10)

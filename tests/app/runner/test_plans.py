@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 def order(folder: Path, budget: int, precision: str | None = "fp32") -> dict[str, Any]:
     request = {"model": "s2a_tiny", "num_classes": 4, "budget_bytes": budget, "batch_size": 4, "adapter": "head"}
-    return {"request": {**request, "precision": precision}, "profiles": str(folder)}
+    access = {"roots": [], "cache": str(folder / "cache"), "uses_hub_token": False}
+    return {"request": {**request, "precision": precision}, "profiles": str(folder), "data_access": access}
 
 
 def test_ready_then_infeasible_from_the_same_profile(tmp_path: Path) -> None:

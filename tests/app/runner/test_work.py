@@ -28,7 +28,8 @@ class PretendLink:
     """Hands out one request and keeps what it is told."""
 
     def __init__(self, request: dict[str, Any], **job: Any) -> None:
-        self.job = {"request": request, "resume": False, **job}
+        access = {"roots": [], "cache": "cache", "uses_hub_token": False}
+        self.job = {"request": request, "resume": False, "data_access": access, **job}
         self.said: list[dict[str, Any]] = []
         self.uploaded: list[str] = []
         self.is_training = self.is_stopping = self.is_pausing = False

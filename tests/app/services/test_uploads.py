@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio import to_thread
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from app.models import Upload
+from app.services.keys import Caller
 from app.store import datasets
 
 
@@ -64,3 +69,61 @@ def test_an_upload_that_nobody_goes_on_with_is_dropped(service: TestClient, uplo
         session.execute(update(Upload).values(expires_at=time.time() - 1))
     assert state.services.uploads.expire() == 1
     assert service.get(upload["dataset"]).status_code == 404
+
+
+async def parts(*given: bytes, then: Any = None) -> AsyncIterator[bytes]:
+    for part in given:
+        yield part
+    if then is not None:
+        await then()
+
+
+def receive(service: TestClient, upload: dict[str, Any], offset: int, chunks: AsyncIterator[bytes]) -> Any:
+    state = service.app.state  # type: ignore[attr-defined]
+    anybody = Caller("team", frozenset({"admin"}))
+    return state.services.uploads.receive(anybody, upload["url"].rsplit("/", 1)[1], offset, chunks)
+
+
+def test_a_second_sender_of_a_part_waits_for_the_first(
+    service: TestClient, upload: dict[str, Any], tmp_path: Path
+) -> None:
+    """It connects while the first one's part is half there, and is cut off at once: nothing of the first is lost."""
+    seen: list[Any] = []
+
+    async def connect() -> None:
+        seen.append(await to_thread.run_sync(lambda: send(service, upload, 0, b"")))
+
+    async def first() -> AsyncIterator[bytes]:
+        yield b"01234"
+        await connect()
+        yield b"56789"
+
+    async def run() -> Any:
+        return await receive(service, upload, 0, first())
+
+    assert anyio.run(run)["received"] == 10
+    assert (seen[0].status_code, seen[0].json()["code"]) == (409, "in_progress")
+    assert int(seen[0].headers["retry-after"]) >= 1
+    folder = tmp_path / "datasets" / upload["dataset"].rsplit("/", 1)[-1]
+    assert (folder / "upload").read_bytes() == b"0123456789"
+    assert not list((tmp_path / "uploads").iterdir())
+
+
+def test_a_sender_that_falls_silent_makes_room_for_its_next_try(service: TestClient, upload: dict[str, Any]) -> None:
+    service.app.state.services.uploads.settings.upload_idle_s = 0.05  # type: ignore[attr-defined]
+
+    async def run() -> Any:
+        return await receive(service, upload, 0, parts(b"012", then=anyio.sleep_forever))
+
+    assert anyio.run(run)["received"] == 3
+    assert send(service, upload, 3, b"3456789").json()["received"] == 10
+
+
+def test_a_disk_that_takes_a_part_of_a_write_only(
+    service: TestClient, upload: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda handle, content, at: write(handle, content[:2], at))
+    assert send(service, upload, 0, b"0123456789").json()["received"] == 10
+    folder = tmp_path / "datasets" / upload["dataset"].rsplit("/", 1)[-1]
+    assert (folder / "upload").read_bytes() == b"0123456789"

@@ -40,7 +40,9 @@ def worker(service: TestClient, answers: list[int], sent: list[httpx.Request]) -
 
 def worker_to(service: TestClient, answer: Callable[[httpx.Request], Any] | None) -> DeliveryWorker:
     transport = httpx.MockTransport(answer) if answer else None
-    return DeliveryWorker(service.app.state.database, allow_private=False, transport=transport)  # type: ignore[attr-defined]
+    return DeliveryWorker(
+        service.app.state.database, service.app.state.services.webhooks.sealer, allow_private=False, transport=transport
+    )  # type: ignore[attr-defined]
 
 
 def test_an_event_is_sent_signed_to_the_address_that_was_checked(

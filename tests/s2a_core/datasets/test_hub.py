@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from s2a_core.datasets import open_dataset
+from s2a_core.datasets.access import DataAccess, limited_to
 from s2a_core.datasets.hub import hugging_face_folder, torchvision_folder, torchvision_names
 from s2a_core.errors import BadDataset
 
@@ -26,7 +27,8 @@ class Rows(list[dict[str, Any]]):
 def fake_library(result: Any) -> ModuleType:
     module = ModuleType("datasets")
 
-    def load_dataset(name: str) -> Any:
+    def load_dataset(name: str, **asked: Any) -> Any:
+        module.asked = asked  # type: ignore[attr-defined]
         if isinstance(result, Exception):
             raise result
         return result
@@ -155,3 +157,47 @@ def test_the_names_we_promise_are_torchvisions() -> None:
     from torchvision import datasets
 
     assert torchvision_names() <= {name.lower() for name in vars(datasets)}
+
+
+@pytest.mark.parametrize("source", ["hf:var/datasets", "var/datasets", "hfds/var/datasets"])
+def test_a_local_directory_is_never_taken_for_the_hubs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """The library would read it, and it may hold what other people have uploaded."""
+    (tmp_path / "var" / "datasets" / "secret").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "datasets", fake_library({"train": rows(6, 32)}))
+    with (
+        limited_to(DataAccess(roots=(), cache=tmp_path / "cache")),
+        pytest.raises(BadDataset, match=r"of this name|no such file"),
+    ):
+        open_dataset(source)
+
+
+def test_names_are_not_looked_up_in_the_working_directory_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("digits", "private"):
+        for number in range(4):
+            folder = tmp_path / name / "ab"[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (number, 0, 0)).save(folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    assert open_dataset("digits").report.num_train + open_dataset("digits").report.num_val == 4
+    with limited_to(DataAccess(roots=(), cache=tmp_path / "cache")):
+        assert open_dataset("digits").report.kind == "built-in"
+        with pytest.raises(BadDataset):
+            open_dataset("private")
+
+
+def test_what_one_team_fetched_is_not_another_teams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = fake_library({"train": rows(6, 32)})
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    with limited_to(DataAccess(roots=(), cache=tmp_path / "a", uses_hub_token=True)):
+        open_dataset("hf:someone/pets")
+    assert library.asked == {"cache_dir": str(tmp_path / "a" / "hf")}
+    monkeypatch.setitem(sys.modules, "datasets", fake_library(PermissionError("gated")))
+    with limited_to(DataAccess(roots=(), cache=tmp_path / "b", uses_hub_token=False)):
+        with pytest.raises(BadDataset, match="gated"):
+            open_dataset("hf:someone/pets")
+    assert sys.modules["datasets"].asked["token"] is False
