@@ -12,9 +12,8 @@ def make_key(db: str | None, team: str, scopes: list[str], name: str) -> dict[st
     """A new key, written into the database of the settings or of `db`. Raises InvalidInput where there is none."""
     from pydantic import ValidationError
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
 
-    from app.cli.service import DATABASES, read_settings
+    from app.cli.server import DATABASES, database_errors, read_settings
     from app.schemas.operations import KeyRequest
     from app.services.keys import KeyService
     from app.store.database import Database
@@ -25,7 +24,7 @@ def make_key(db: str | None, team: str, scopes: list[str], name: str) -> dict[st
         first = error.errors()[0]
         raise InvalidInput(f"{first['loc'][0]}: {first['msg']}") from error
     where = db or read_settings().url
-    try:
+    with database_errors():
         place = make_url(where)
         if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
             raise InvalidInput(f"no database {place.database}: `s2a serve` makes it, with a first key; {DATABASES}")
@@ -34,6 +33,3 @@ def make_key(db: str | None, team: str, scopes: list[str], name: str) -> dict[st
             return KeyService(database).issue(None, asked.team, asked.scopes, asked.name)
         finally:
             database.close()
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        cause = " ".join(str(getattr(error, "orig", error)).split())
-        raise InvalidInput(f"no key could be written into the database: {cause}; {DATABASES}") from error
