@@ -59,7 +59,8 @@ def evaluate(model: nn.Module, split: ImageSplit, plan: Plan, num_classes: int) 
 def _predictions(model: nn.Module, split: ImageSplit, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
     """(logits in fp32 [B, classes], labels [B]) of micro-batches."""
     model.eval()
+    session = compress(model, plan)
     for x, y in batches(split, split_evenly(range(len(split)), plan.micro_batch), torch.device(plan.device)):
-        with precision(plan), compress(model, plan):
+        with precision(plan), session:
             logits = model(x).float()
         yield logits, y

@@ -85,7 +85,7 @@ class _Run:
         self.best, self.best_epoch = -1.0, 0
         self.best_state: dict[str, Tensor] = {}
         self.best_judged: Evaluation | None = None  # of the best epoch, if that was in this process
-        self.saved_at = time.perf_counter()
+        self.saved_at, self.session = time.perf_counter(), compress(model, plan)  # entered in every micro-batch
         self.identity = run_identity(plan, dataclasses.asdict(config), dataset.report.fingerprint)
 
     def go(self) -> TrainResult:
@@ -221,21 +221,21 @@ class _Run:
     ) -> tuple[float, int]:
         """Forward and backward of a step's micro-batches. Returns (mean loss, right answers)."""
         training_mode(self.model, self.resting)
-        loss_sum, right = 0.0, 0
+        sums: list[Tensor] = []  # on the device: read once, after the last kernel of the step
         for _ in range(num_parts):
             x, y = next(micro_batches)
             if len(y) == 1 < self.plan.micro_batch:  # the last part
                 rest_batch_norms(self.model)
-            with precision(self.plan), compress(self.model, self.plan):
+            with precision(self.plan), self.session:
                 logits = self.model(x)
             loss = functional.cross_entropy(logits.float(), y, label_smoothing=self.config.label_smoothing)
             (loss * (len(y) / size)).backward()
             if self.config.label_smoothing:  # told as in validation: without smoothing
                 loss = functional.cross_entropy(logits.detach().float(), y)
-            loss_sum += float(loss.detach()) * len(y)
-            right += int((logits.detach().argmax(-1) == y).sum())
+            sums.append(torch.stack([loss.detach().double() * len(y), (logits.detach().argmax(-1) == y).sum()]))
             del logits, loss, x, y
-        return loss_sum / size, right
+        loss_sum, hits = torch.stack(sums).sum(0).tolist()
+        return loss_sum / size, int(hits)
 
     def _update(self) -> None:
         """The optimizer's step, and the average's."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import triton
 import triton.language as tl
@@ -139,7 +141,13 @@ def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool
 
 def mask_bwd(dy: Tensor, payload: Tensor, name: str, params: tuple[float, ...] = ()) -> Tensor:
     """dy times the exact slope, in dy's dtype."""
-    return _scaled(dy, payload, 1, torch.tensor(slopes(name, params), device=dy.device))
+    return _scaled(dy, payload, 1, _slopes(name, params, dy.device))
+
+
+@functools.lru_cache(maxsize=256)
+def _slopes(name: str, params: tuple[float, ...], device: torch.device) -> Tensor:
+    """On the device once: a copy in every backward would wait for all kernels before it."""
+    return torch.tensor(slopes(name, params), device=device)
 
 
 def _scaled(dy: Tensor, payload: Tensor, bits: int, levels: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -40,4 +41,22 @@ def test_an_autograd_function_of_the_models_own_passes_the_gradient_on() -> None
         y = model(x)
     assert_close(y, expected, rel=1e-6)
     assert_close(torch.autograd.grad(y.pow(2).sum(), x)[0], gradient, rel=1e-6)
+    assert torch.autograd.Function.apply == stock
+
+
+def test_sessions_that_overlap_in_two_threads_leave_autograd_as_it_was() -> None:
+    stock = torch.autograd.Function.apply
+    policy, opened, closed = StoragePolicy(sites={"any": Storage.B4}), threading.Event(), threading.Event()
+
+    def second() -> None:
+        with compress(nn.Sequential(nn.LayerNorm(4)), policy):
+            opened.set()
+            assert closed.wait(30)
+
+    thread = threading.Thread(target=second)
+    with compress(nn.Sequential(nn.LayerNorm(4)), policy):
+        thread.start()
+        assert opened.wait(30)
+    closed.set()
+    thread.join()
     assert torch.autograd.Function.apply == stock

@@ -168,3 +168,36 @@ def test_codes_are_gone_after_backward_although_the_session_is_not() -> None:
         del y
     gradients = sum(p.grad.untyped_storage().nbytes() for p in model.parameters() if p.grad is not None)
     assert meter.end_bytes < gradients + 4096
+
+
+def test_a_session_entered_in_every_step_trains_as_one_made_for_each() -> None:
+    losses = []
+    for is_shared in (True, False):
+        model, x = small_vit(1), torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        policy = uniform_policy(discover(model, x), 4, recompute=True, chunk_samples=2)
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+        session = compress(model, policy)
+        for _ in range(20):
+            with session if is_shared else compress(model, policy):
+                loss = model(x).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert losses[:20] == pytest.approx(losses[20:], rel=1e-6)
+
+
+def test_entering_a_session_again_walks_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = small_vit(1), torch.randn(2, 3, 64, 64)
+    session = compress(model, uniform_policy(discover(model, x), 4, recompute=True))
+    with session:
+        model(x)
+    for name in ("named_modules", "named_parameters", "register_forward_hook", "register_forward_pre_hook"):
+        monkeypatch.setattr(nn.Module, name, lambda *_, **__: pytest.fail("the model is walked"))
+    with session:
+        model(x)
+
+
+def test_a_ledger_is_kept_only_where_it_was_asked_for() -> None:
+    with pytest.raises(InvalidInput, match="ledger=True"):
+        _ = compress(small_vit(1), StoragePolicy()).ledger

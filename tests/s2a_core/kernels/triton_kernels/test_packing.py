@@ -13,3 +13,15 @@ def test_the_bytes_are_those_of_the_reference(bits: int, numel: int, device: tor
     packed = packing.pack(codes.to(device), bits)
     assert torch.equal(packed.cpu(), reference.pack(codes, bits))
     assert torch.equal(packing.unpack(packed, bits, numel).cpu(), codes)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_one_program_of_a_tensor_beyond_2_to_the_31_bits_stores_its_codes(bits: int, device: torch.device) -> None:
+    numel, some = 2**31 // 8, 8 * packing.GROUPS
+    codes = torch.randint(0, 2**bits, (some,), dtype=torch.uint8).to(device)
+    packed, back = torch.zeros(some, dtype=torch.uint8).to(device), torch.zeros_like(codes)
+    is_wide = packing.is_wide(numel)
+    packing._pack_kernel[(1,)](codes, packed, numel, bits, packing.GROUPS, is_wide)
+    assert torch.equal(packed[: some * bits // 8].cpu(), reference.pack(codes.cpu(), bits))
+    packing._unpack_kernel[(1,)](packed, back, numel, bits, some, is_wide)
+    assert torch.equal(back, codes)
