@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
+from s2a_core.libraries import QUIET as QUIET
+from s2a_core.libraries import quiet_libraries as quiet_libraries
 
-# torch's profiler, whose memory events measure peaks, logs every start and stop as if a person had to know.
-QUIET = {"KINETO_LOG_LEVEL": "99"}
 # Jobs share processors. A thread that waits for another spins, by default for so long that it takes the processor from
 # the thread it waits for: beside two trainings on two cores `s2a train s2a_tiny` made 1 to 15 images a second, with
 # this 17. Alone it made 57 to 70 with this and 55 to 85 without, so commands leave the default.
 SHARING = {"GOMP_SPINCOUNT": "3000"}
-
-
-def quiet_libraries() -> None:
-    """Ask libraries for errors only; what the user has set stays. Has to run before torch is imported."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)

@@ -13,6 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from s2a_core.device import device_memory, reset_peak
 from s2a_core.device import is_out_of_memory as is_out_of_memory
+from s2a_core.libraries import quiet_libraries
 
 _autograd: Any = torch._C._autograd  # type: ignore[attr-defined]
 
@@ -75,6 +76,7 @@ class PeakMeter:
             reset_peak(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
             return self
+        quiet_libraries()
         config = ProfilerConfig(ProfilerState.KINETO, False, True, False, False, False, _ExperimentalConfig())
         _autograd._prepare_profiler(config, {ProfilerActivity.CPU})
         _autograd._enable_profiler(config, {ProfilerActivity.CPU}, {RecordScope.USER_SCOPE})

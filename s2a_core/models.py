@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_data_config
 from torch import nn
 
+from s2a_core import network
 from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
 from s2a_core.fields import nearest
 from s2a_core.image_sizes import own_size, size_arguments
@@ -54,12 +55,22 @@ def load_model(
         options["num_classes"] = num_classes
     arguments = size_arguments(name, image_size)
     is_pretrained = weights == "pretrained"
+    is_hub_there = True
     try:
-        model = timm.create_model(name, pretrained=is_pretrained, **arguments, **options)
+        if is_pretrained:
+            with network.hub() as is_hub_there:
+                model = timm.create_model(name, pretrained=True, **arguments, **options)
+        else:
+            model = timm.create_model(name, pretrained=False, **arguments, **options)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         if is_pretrained and "size mismatch" in str(error):
             raise _not_resampled(name, "timm's weights", image_size) from error
+        if not is_hub_there:
+            raise InvalidInput(
+                f"no network: huggingface.co does not answer, so timm's weights of {name} cannot be had "
+                f"({reason}): check the network, give --weights FILE, or --weights none to begin with random ones"
+            ) from error
         if is_pretrained:
             raise InvalidInput(
                 f"timm's weights of {name} cannot be had ({reason}): check the network, give --weights FILE, "

@@ -148,7 +148,7 @@ def test_no_file_has_a_vague_name() -> None:
 
 
 # Our settings; what libraries read as they load; cuBLAS's workspaces, for which PyTorch has no other door.
-READS_ENVIRONMENT = ("app/settings.py", "app/libraries.py", "s2a_core/device/libraries.py")
+READS_ENVIRONMENT = ("app/settings.py", "s2a_core/libraries.py", "s2a_core/device/libraries.py")
 
 
 def test_nothing_prints_or_reads_the_environment_outside_the_settings() -> None:

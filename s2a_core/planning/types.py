@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from s2a_core.profiling.types import Profile
+from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy
 
 VERSION = 1
@@ -101,6 +103,16 @@ class Plan:
     measured_gradient_error: float | None = None
     feasible: bool = True
     version: int = field(default=VERSION)
+
+    def __repr__(self) -> str:
+        """One line; `to_json` has everything."""
+        p, widths = self.predicted, Counter(map(str, self.sites.values()))
+        storages = ", ".join(f"{count} {storage}" for storage, count in widths.most_common())
+        return (
+            f"Plan({self.model} with {self.adapter} within {format_bytes(self.budget_bytes)}: peak "
+            f"{format_bytes(p.peak_bytes)}, gradient error {p.gradient_error:.2g}, {self.micro_batch} x "
+            f"{self.accumulation} images in {self.precision} on {self.device}; sites: {storages})"
+        )
 
     @property
     def policy(self) -> StoragePolicy:

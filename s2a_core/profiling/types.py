@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, Storage
 
 VERSION = 10
@@ -171,6 +172,15 @@ class Profile:
     step_overhead_ms: float = 0.0
     tables: tuple[FittedTable, ...] = ()
     version: int = VERSION
+
+    def __repr__(self) -> str:
+        """One line; `to_json` has everything."""
+        held = format_bytes(self.activation_bytes_per_sample)
+        return (
+            f"Profile({self.model} with {self.adapter or 'no adapter'} at {self.image_size} px, {self.precision} on "
+            f"{self.device}: {len(self.sites)} sites, weights {format_bytes(self.params_bytes)}, {held} a sample held "
+            f"exactly; {self.fingerprint})"
+        )
 
     @property
     def activation_bytes_per_sample(self) -> int:

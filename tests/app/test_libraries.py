@@ -12,8 +12,6 @@ from app.libraries import QUIET, SHARING, quiet_libraries
 from app.settings import child_environment
 
 PROFILE = """
-from app.libraries import quiet_libraries
-quiet_libraries()
 import torch
 from s2a_core.meter import PeakMeter
 with PeakMeter() as meter:

@@ -31,3 +31,12 @@ def test_the_policy_is_what_the_plan_says() -> None:
     made = plan(transformer(1), 200_000, batch_size=4)
     assert dict(made.policy.sites) == dict(made.sites)
     assert made.policy.chunk_samples == made.chunk_samples
+
+
+def test_plans_and_profiles_are_a_line_in_a_notebook() -> None:
+    profile = transformer(12)
+    made = plan(profile, 40 * 2**20, 4)
+    for shown, words in ((repr(profile), ("sites", "a sample")), (repr(made), ("within 40 MiB", "gradient error"))):
+        assert len(shown) < 400
+        assert "\n" not in shown
+        assert all(word in shown for word in words)
