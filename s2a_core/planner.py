@@ -146,7 +146,7 @@ class Planner:
         """What a run of this request takes beyond the steps of a profile's model."""
         path = pairs_of(self.request)
         errors = [] if path is None else [pair.error for pair in recorded(path) if pair.device == profile.device]
-        return overhead_of(profile.device, profile.state_bytes, self._has_average, errors)
+        return overhead_of(profile.device, profile.state_bytes, self._has_average, errors, profile.device_parts)
 
     @property
     def _has_average(self) -> bool:
@@ -203,9 +203,9 @@ class Planner:
         return measured
 
     def _measure(self, prepared: Prepared) -> Profile:
-        from s2a_core.profiling import profile
+        from s2a_core.profiling import profile_within
 
-        return profile(
+        return profile_within(
             prepared.model,
             prepared.image_size,
             profile_samples(prepared.model),

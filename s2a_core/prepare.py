@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.compression import prepare_frozen_weights
 from s2a_core.datasets import ImageDataset, open_dataset
-from s2a_core.errors import InvalidInput
+from s2a_core.device import open_device, release_cached
 from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model
 from s2a_core.profiling.fingerprint import fingerprint
@@ -46,23 +47,23 @@ class Prepared:
         """Training images as the network sees them, spread over the data: ([N, 3, H, W], [N]); noise without data."""
         if self.dataset is None:
             size = self.image_size
-            images = torch.randn(CALIBRATION_IMAGES, 3, size, size, device=self.device)
+            images = torch.randn(CALIBRATION_IMAGES, 3, size, size)
             classes = int(getattr(self.model, "num_classes", 0) or NUM_CLASSES)
-            return images, torch.arange(CALIBRATION_IMAGES, device=self.device) % classes
+            return images, torch.arange(CALIBRATION_IMAGES) % classes
         transform = evaluation_transform(data_config(self.model, self.image_size))
         split = self.dataset.train.with_transform(transform)
         last = len(split) - 1
         pairs = [split[round(i * last / max(1, CALIBRATION_IMAGES - 1))] for i in range(CALIBRATION_IMAGES)]
-        images = torch.stack([image for image, _ in pairs]).to(self.device)
-        return images, torch.tensor([label for _, label in pairs], device=self.device)
+        images = torch.stack([image for image, _ in pairs])
+        return images, torch.tensor([label for _, label in pairs])
 
 
 def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepared:
     """Load the data, unless it is there, and the model, and add the adapter. Raises before anything is measured."""
     spec = AdapterSpec.parse(request.adapter)
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": device})
+    open_device(device, request.budget_bytes)
+    release_cached(device)  # what a model before this one left
     start_native(torch.device(device).type)  # the compiler works while data and model are read
     if dataset is None and request.data:
         dataset = open_dataset(request.data, seed=request.seed)
@@ -70,7 +71,11 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
     torch.manual_seed(request.seed)
     model = load_model(request.model, request.weights, num_classes, request.image_size)
     image_size = request.image_size or int(data_config(model)["image_size"])
-    model = add_adapters(model, spec, image_size).to(device)
+    model = add_adapters(model, spec, image_size)
+    precision = request.precision or ("bf16" if device.startswith("cuda") else "fp32")
+    if device.startswith("cuda") and precision == "bf16":
+        prepare_frozen_weights(model, "bf16")  # on the host: the device never sees the wide ones
+    model = model.to(device)
     return Prepared(
         model,
         request.model,
@@ -78,6 +83,6 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
         spec=cast(AdapterSpec, model.s2a_adapter),
         dataset=dataset,
         image_size=image_size,
-        precision=request.precision or ("bf16" if device.startswith("cuda") else "fp32"),
+        precision=precision,
         device=device,
     )

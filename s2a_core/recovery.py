@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from s2a_core.datasets import ImageDataset
+from s2a_core.device import is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory
-from s2a_core.meter import is_out_of_memory
 from s2a_core.planning.types import Plan
 from s2a_core.sizes import format_bytes
 from s2a_core.train import TrainConfig, TrainResult
@@ -44,12 +44,11 @@ def train_within(
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0]
+            reason, memory = str(error).splitlines()[0], memory_at_failure(error, plan.device)
         # Outside of the handler the error's frames are gone, and with them the step's tensors but for gradients.
         model.zero_grad(set_to_none=True)
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_cached(plan.device)
         if tried == MAX_PLANS:
             break
         margin += int(TIGHTER_SHARE * plan.budget_bytes)
@@ -64,5 +63,5 @@ def train_within(
     raise OutOfMemory(
         f"the device ran out of memory in {tried} plans, the last with {format_bytes(margin)} of the budget kept free: "
         f"{reason}; something else may use the device, or the budget is more than it has",
-        details={"budget_bytes": plan.budget_bytes, "margin_bytes": margin, "plans": tried},
+        details={"budget_bytes": plan.budget_bytes, "margin_bytes": margin, "plans": tried, "memory": memory.to_json()},
     )

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from s2a_core.adapters.apply import trained_state
 from s2a_core.compression import compress, prepare_frozen_weights
+from s2a_core.device import device_memory, is_out_of_memory, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.kernels import fit_table
-from s2a_core.meter import PeakMeter, is_out_of_memory
+from s2a_core.meter import PeakMeter
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.smooth import Smooth
-from s2a_core.planning.overhead import AVERAGE, BEST_STATE
+from s2a_core.planning.overhead import AVERAGE, BEST_STATE, SLACK
 from s2a_core.planning.pairs import PeakPair, record
 from s2a_core.planning.peak import Peak
 from s2a_core.planning.replan import Replanner
@@ -33,6 +34,8 @@ from s2a_core.profiling.types import Profile
 from s2a_core.train.mode import resting_modules, training_mode
 
 MAX_ROUNDS = 3
+PROMISED_CODE_BYTES = 2 * 2**20  # kernels of the loop that two steps do not run: accuracies, mistakes, averages
+MARGIN, WORKING = "margin", "working"
 MOST_COMPARED = 8  # images of the exact step and of the plan's
 UNKNOWN_EXCESS = 0.1  # of the budget: what a plan that ran out of memory is taken to need above it
 _Result = TypeVar("_Result")
@@ -68,18 +71,20 @@ def verify(
     for tried in range(1, MAX_ROUNDS + 1):
         failure: OutOfMemory | None = None
         try:
-            measured = _within_memory(partial(measured_peak, model, plan, images, labels))
+            measured = _within_memory(partial(measured_peak, model, plan, images, labels), plan.device)
         except OutOfMemory as error:
             measured, failure = int((1 + UNKNOWN_EXCESS) * plan.budget_bytes), error
         if pairs is not None and failure is None:
             record(pairs, PeakPair.of(plan, measured))
         if measured <= plan.budget_bytes:
-            ready = _with_measured(plan, measured)
+            compared: float | None = None
             if replanner is not None:
                 step = partial(measured_gradient_error, model, plan, replanner.profile, images, labels)
                 with suppress(OutOfMemory):
-                    compared = _within_memory(step)
-                    ready = replace(ready, measured_gradient_error=compared)
+                    compared = _within_memory(step, plan.device)
+            # After the comparison, which a process on CUDA holds memory for as well.
+            ready = _with_measured(plan, measured, _promised(plan, measured, model))
+            ready = replace(ready, measured_gradient_error=compared)
             return VerifiedPlan(ready, measured, plan.predicted.peak_bytes, tried)
         if replanner is None:
             raise failure or PlanMissed(plan.budget_bytes, measured)
@@ -104,21 +109,33 @@ def verify(
     )
 
 
-def _with_measured(plan: Plan, measured: int) -> Plan:
-    """The plan with its measured peak, and promising that much where it had promised less."""
-    more = max(measured - plan.predicted.peak_bytes, 0)
+def _promised(plan: Plan, measured: int, model: nn.Module) -> int:
+    """What a plan promises once it ran: what was measured, where that is more. On CUDA, where only real steps show what
+    the allocator reserves: what was measured and a little code, and at least what the process has held so far.
+    """
+    memory = device_memory(next(model.parameters()).device)
+    if memory is None:
+        return max(plan.predicted.peak_bytes, measured)
+    return min(max(measured + PROMISED_CODE_BYTES, memory.peak_bytes()), plan.budget_bytes)
+
+
+def _with_measured(plan: Plan, measured: int, promised: int) -> Plan:
+    """The plan with its measured peak and what it promises; the difference is in the parts that were only believed."""
     parts = dict(plan.predicted.breakdown)
-    if more:
-        parts["margin"] = parts.get("margin", 0) + more
-    predicted = replace(plan.predicted, peak_bytes=plan.predicted.peak_bytes + more, breakdown=parts)
+    more = promised - plan.predicted.peak_bytes
+    for name in (SLACK, MARGIN, WORKING) if more < 0 else (SLACK if SLACK in parts else MARGIN,):
+        change = max(more, -parts.get(name, 0))
+        parts[name], more = parts.get(name, 0) + change, more - change
+    predicted = replace(plan.predicted, peak_bytes=promised - more, breakdown=parts)
     return replace(plan, measured_peak_bytes=measured, predicted=predicted)
 
 
 def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) -> int:
     """Bytes alive at the worst moment of two training steps and one evaluation step, everything included.
 
-    CPU: live tensor bytes. CUDA: allocated bytes, without what the allocator reserves beyond them and the context.
+    CPU: live tensor bytes. CUDA: all that the process holds of the device, reserved segments and context included.
     """
+    release_cached(next(model.parameters()).device)
     x, y = _micro_batch(images, labels, plan.micro_batch, next(model.parameters()).device)
     _fit_tables(plan)
     prepare_frozen_weights(model, plan.frozen_weights)
@@ -145,7 +162,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) 
             with torch.no_grad(), _autocast(plan, x), compress(model, plan):
                 model(x)
         del optimizer, copies
-    return base + meter.peak_bytes
+    return meter.device_bytes or base + meter.peak_bytes
 
 
 def measured_gradient_error(
@@ -170,7 +187,7 @@ def measured_gradient_error(
         return relative_error(gradient(model), exact)
 
 
-def _within_memory(step: Callable[[], _Result]) -> _Result:
+def _within_memory(step: Callable[[], _Result], device: str) -> _Result:
     """A step's result. Raises OutOfMemory, after the step's tensors are given back."""
     try:
         return step()
@@ -180,8 +197,7 @@ def _within_memory(step: Callable[[], _Result]) -> _Result:
         reason = str(error).splitlines()[0]
     # Outside of the handler the error's frames are gone, and with them the step's tensors.
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_cached(torch.device(device))
     raise OutOfMemory(
         f"the device ran out of memory in real steps of the plan: {reason}; something else may use the device, or the "
         "budget is more than it has"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 
@@ -56,8 +57,12 @@ class MemoryAtFailure:
     total_bytes: int | None = None
     users: Mapping[int, int] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields, pids as text."""
+        return {**asdict(self), "users": {str(pid): size for pid, size in self.users.items()}}
 
-def memory_at_failure(error: BaseException, device: torch.device | str, budget_bytes: int) -> MemoryAtFailure:
+
+def memory_at_failure(error: BaseException, device: torch.device | str) -> MemoryAtFailure:
     """What is known where an allocation just failed. Call it before any cache is emptied, and before frames go."""
     import os
 
@@ -66,8 +71,8 @@ def memory_at_failure(error: BaseException, device: torch.device | str, budget_b
 
     asked, memory = asked_bytes(str(error)), device_memory(device)
     if memory is None:
-        return MemoryAtFailure(0, asked, budget_bytes, None)
+        return MemoryAtFailure(0, asked, 0, None)
     users = {pid: size for pid, size in nvml.bytes_by_process(memory.uuid).items() if pid != os.getpid()}
     used = nvml.used_bytes(memory.uuid)
     free = None if used is None else memory.total_bytes - used
-    return MemoryAtFailure(memory.held_bytes(), asked, budget_bytes, free, memory.total_bytes, users)
+    return MemoryAtFailure(memory.held_bytes(), asked, memory.budget_bytes, free, memory.total_bytes, users)

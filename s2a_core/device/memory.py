@@ -37,6 +37,7 @@ class DeviceMemory:
     context_bytes: int
     is_listed: bool
     workspaces_bytes: int = 0
+    allocated_workspaces_bytes: int = 0
     budget_bytes: int = 0
     _outside: int = 0
     _peak_reserved: int = field(default=0, repr=False)
@@ -70,6 +71,10 @@ class DeviceMemory:
         room = self.budget_bytes - self.outside_bytes() - CODE_BYTES
         share = min(max(room, 0) / self.total_bytes, 1.0)
         torch.cuda.set_per_process_memory_fraction(share, self.device)
+
+    def parts(self) -> dict[str, int]:
+        """What is held beside a run's tensors, by name: the context with kernels' code, and workspaces it allocated."""
+        return {"context": self.outside_bytes(), "workspaces": self.allocated_workspaces_bytes}
 
     @property
     def least_budget_bytes(self) -> int:
@@ -146,8 +151,9 @@ def _opened(device: torch.device) -> DeviceMemory:
     release_cached(device)
     if not memory.is_listed:
         # Neighbours come and go, so what code takes later is not read off the device: it is counted in advance.
-        memory._outside = context + CODE_BYTES
+        memory._outside = context + 4 * CODE_BYTES
     memory.workspaces_bytes = memory.held_bytes() - context
+    memory.allocated_workspaces_bytes = torch.cuda.memory_allocated(device)
     return memory
 
 
@@ -158,6 +164,7 @@ def reset_peak(device: torch.device) -> tuple[int, int]:
     reserved = int(stats["reserved_bytes"]["all"]["peak"]) if stats else 0
     if memory is not None:
         memory.note_reserved(reserved)
+        memory.limit()
     torch.cuda.reset_peak_memory_stats(device)
     return int(stats["allocated_bytes"]["all"]["peak"]) if stats else 0, reserved
 

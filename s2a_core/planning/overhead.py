@@ -9,6 +9,10 @@ from math import ceil
 from s2a_core.planning.margin import SHARE_OF_MOVING, error_share
 
 AVERAGE, BEST_STATE = "average", "best_state"
+CONTEXT, WORKSPACES, SLACK = "context", "workspaces", "slack"
+# What a capped allocator with growing segments needs above the bytes alive: partly used 2 MiB pages, and what blocks
+# that move with every step leave between them. Of the grid in docs/device: 2 % and 12 MiB cover its worst run.
+SLACK_SHARE, SLACK_BYTES = 0.02, 12 * 2**20
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,17 @@ class Overhead:
         return replace(self, margin_bytes=margin_bytes)
 
 
+@dataclass(frozen=True)
+class DeviceOverhead(Overhead):
+    """Of a CUDA device. parts: also its `context`, with the code of kernels, and the libraries' `workspaces`."""
+
+    def slack(self, always: int, moving: int) -> dict[str, int]:
+        """With what PyTorch's allocator reserves beyond the bytes alive."""
+        outside = sum(self.parts.get(name, 0) for name in (CONTEXT, WORKSPACES))
+        reserved = ceil(SLACK_SHARE * (always - outside + moving)) + SLACK_BYTES
+        return {**super().slack(always, moving), SLACK: reserved}
+
+
 class Stated(Overhead):
     """The parts a plan states, as they are: nothing depends on what is alive any more."""
 
@@ -62,6 +77,15 @@ def run_parts(device: str, state_bytes: int, has_average: bool) -> dict[str, int
     return parts | ({BEST_STATE: state_bytes} if device == "cpu" else {})
 
 
-def overhead_of(device: str, state_bytes: int, has_average: bool, errors: Sequence[float] = ()) -> Overhead:
-    """Of a run on a device. errors: measured / predicted - 1 of earlier plans on it."""
-    return Overhead(run_parts(device, state_bytes, has_average), error_share(errors))
+def overhead_of(
+    device: str,
+    state_bytes: int,
+    has_average: bool,
+    errors: Sequence[float] = (),
+    device_parts: Mapping[str, int] | None = None,
+) -> Overhead:
+    """Of a run on a device. errors: measured / predicted - 1 of earlier plans on it; device_parts: of a profile."""
+    parts = run_parts(device, state_bytes, has_average)
+    if device_parts:
+        return DeviceOverhead({**parts, **device_parts}, error_share(errors))
+    return Overhead(parts, error_share(errors))

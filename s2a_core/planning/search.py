@@ -69,7 +69,7 @@ def plan(
     if objective not in ("accuracy", "speed", "balanced"):
         raise InvalidInput(f"the objective is accuracy, speed or balanced, not {objective!r}")
     search = _Search(profile, batch_size, objective, overhead)
-    smallest = search.smallest()
+    smallest = max(search.smallest(), profile.least_budget_bytes)
     is_accepted = overhead.margin_bytes > 0 or budget_bytes >= smallest  # what is kept free was found missing since
     best = search.best(budget_bytes) if is_accepted else None
     if best is None:

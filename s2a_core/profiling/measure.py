@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters.apply import trained_state
 from s2a_core.compression import SiteSpec, discover
-from s2a_core.device import is_device_failure, is_out_of_memory
-from s2a_core.errors import InvalidInput, OutOfMemory
+from s2a_core.device import device_memory, is_device_failure, is_out_of_memory, memory_at_failure, release_cached
+from s2a_core.device.memory import CODE_BYTES
+from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
 from s2a_core.models import has_batch_norm
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
@@ -64,7 +66,8 @@ def profile(
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad and p.is_floating_point())
     num_trained = sum(p.numel() for p in trained)
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
-    with _memory_told(image_size), unchanged(model):
+    release_cached(device)
+    with _out_of_memory_reported(image_size, device), unchanged(model):
         training_mode(model, resting_modules(model, adapter))
         specs = _sites(model, x, precision, image_size)
         tables = fitted_tables(model, x, precision) if calibration is not None else ()
@@ -73,6 +76,7 @@ def profile(
         measuring.ways()
         measuring.sites(sensitivity_s, refine_s)
         evaluation = measuring.evaluation()
+    memory = device_memory(device)
     return Profile(
         model=name,
         adapter=adapter,
@@ -99,6 +103,42 @@ def profile(
         chunk_gain_ms=measuring.chunk_gain_ms,
         step_overhead_ms=measuring.overhead_s * 1e3,
         tables=tables,
+        device_parts={} if memory is None else memory.parts(),
+        least_budget_bytes=0 if memory is None else memory.peak_bytes() + CODE_BYTES,
+    )
+
+
+def profile_within(
+    model: nn.Module,
+    image_size: int,
+    batch_size: int,
+    precision: str,
+    calibration: tuple[Tensor, Tensor] | None = None,
+    **options: Any,
+) -> Profile:
+    """`profile` with as few samples as the device's budget takes, from `batch_size` down.
+
+    Raises InfeasibleBudget where not even those fit.
+    """
+    device = next(model.parameters()).device
+    fewest = FEWEST_WITH_BATCH_NORM if has_batch_norm(model) else 2
+    for samples in range(max(batch_size, fewest), fewest - 1, -1):
+        try:
+            return profile(model, image_size, samples, precision, calibration, **options)
+        except OutOfMemory as error:
+            memory = device_memory(device)
+            if memory is None or not memory.budget_bytes:
+                raise
+            failure = error
+        model.zero_grad(set_to_none=True)
+        release_cached(device)
+    needed = memory.budget_bytes + max(int(failure.details["asked_bytes"]), CODE_BYTES)
+    raise InfeasibleBudget(
+        budget_bytes=memory.budget_bytes,
+        min_feasible_budget_bytes=needed,
+        binding=f"profiling {fewest} images",
+        binding_bytes=int(failure.details["held_bytes"]),
+        details=failure.details,
     )
 
 
@@ -118,16 +158,18 @@ def _sites(model: nn.Module, x: Tensor, precision: str, image_size: int) -> tupl
 
 
 @contextmanager
-def _memory_told(image_size: int) -> Iterator[None]:
-    """Raises OutOfMemory for torch's own error."""
+def _out_of_memory_reported(image_size: int, device: torch.device) -> Iterator[None]:
+    """Raises OutOfMemory for torch's own error, with the numbers of that moment."""
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
+        memory = memory_at_failure(error, device)
         raise OutOfMemory(
             f"the device ran out of memory while the model was profiled on images of {image_size} pixels: free memory "
-            f"on it, or use a smaller image size or model ({str(error).splitlines()[0]})"
+            f"on it, or use a smaller image size or model ({str(error).splitlines()[0]})",
+            details=memory.to_json(),
         ) from error
 
 

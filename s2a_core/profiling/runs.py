@@ -104,8 +104,8 @@ def evaluation_peak(model: nn.Module, x: Tensor, precision: str, policy: Storage
 
 
 def gradient(model: nn.Module) -> Tensor:
-    """All trainable gradients as one vector."""
-    return torch.cat([p.grad.detach().flatten().float() for p in model.parameters() if p.grad is not None])
+    """All trainable gradients as one vector, in the machine's memory: a device's is the budget."""
+    return torch.cat([p.grad.detach().flatten().float().cpu() for p in model.parameters() if p.grad is not None])
 
 
 def relative_error(actual: Tensor, exact: Tensor) -> float:

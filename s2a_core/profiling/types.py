@@ -144,6 +144,8 @@ class Profile:
     chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
     chunk_gain_ms: way of running ("region", "block") -> milliseconds per sample it saves where all of them are used.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
+    device_parts: of a CUDA device, what is held beside tensors: `context`, with kernels' code, and `workspaces`;
+    least_budget_bytes: what profiling itself took of such a device, so that no run gets by with less.
     """
 
     model: str
@@ -171,6 +173,8 @@ class Profile:
     chunk_gain_ms: dict[str, float] = field(default_factory=dict)
     step_overhead_ms: float = 0.0
     tables: tuple[FittedTable, ...] = ()
+    device_parts: dict[str, int] = field(default_factory=dict)
+    least_budget_bytes: int = 0
     version: int = VERSION
 
     def __repr__(self) -> str:

@@ -21,9 +21,10 @@ from s2a_core.adapters import trained_state_dict
 from s2a_core.adapters.head import head_parameters
 from s2a_core.compression import compress
 from s2a_core.datasets import ImageDataset
+from s2a_core.device import device_memory, is_out_of_memory, release_cached
 from s2a_core.errors import Diverged
 from s2a_core.kernels import enable_native
-from s2a_core.meter import PeakMeter, is_out_of_memory, live_bytes
+from s2a_core.meter import PeakMeter, live_bytes
 from s2a_core.models import data_config
 from s2a_core.planning.types import Plan
 from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, run_identity, save_checkpoint
@@ -90,6 +91,7 @@ class _Run:
 
     def go(self) -> TrainResult:
         """Every epoch, then the result."""
+        release_cached(self.device)
         start, config = time.perf_counter(), self.config
         random.seed(config.seed)
         np.random.seed(config.seed)
@@ -104,6 +106,8 @@ class _Run:
         final = float(self.history[-1]["val_accuracy"])
         self.model.load_state_dict(self.best_state, strict=False)
         judged = self.best_judged or self._evaluate()
+        if (memory := device_memory(self.device)) is not None:  # steps that were not metered count as well
+            self.peak = self.levels["device"] = max(self.peak, memory.peak_bytes())
         head = head_parameters(self.model)
         return TrainResult(
             accuracy=self.best,
@@ -278,13 +282,16 @@ class _Run:
             before += sum(tensor.nbytes for tensor in self.best_state.values())
         with PeakMeter(self.device) as meter:
             yield
-        if before + meter.peak_bytes > self.peak:
-            self.peak = before + meter.peak_bytes
+        allocated = before + meter.peak_bytes
+        memory = device_memory(self.device)
+        self.peak = max(self.peak, allocated if memory is None else memory.peak_bytes())
         if meter.timeline and self.model.training:
             self.timeline = [(at, before + size) for at, size in meter.timeline]
-        self.levels = {"allocated" if self.device.type == "cuda" else "live": self.peak}
-        if meter.reserved_bytes:
-            self.levels |= {"reserved": meter.reserved_bytes, "device": meter.device_bytes}
+        if memory is None:
+            self.levels = {"live": self.peak}
+        else:
+            now = {"allocated": allocated, "reserved": meter.reserved_bytes, "device": self.peak}
+            self.levels = {name: max(size, self.levels.get(name, 0)) for name, size in now.items()}
 
     def _save(self, generators: dict[str, Any] | None = None) -> None:
         records = [self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms]
