@@ -5,6 +5,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 WORKERS ?= 2
+# A bare GPU machine has PyTorch in its own Python, not in .venv.
+GPU_PYTHON ?= $(if $(wildcard $(PY)),$(PY),python3)
 # One thread per test process: two processes on two cores, the same timings everywhere.
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg PYTHONFAULTHANDLER=1
 
@@ -51,10 +53,8 @@ bench: $(STAMP) ## measure s2a beside its competitors; writes docs/bench and the
 bench-full: $(STAMP) ## the same with more models, batches and repeats (an hour or two)
 	@OMP_NUM_THREADS=$$(nproc) KINETO_LOG_LEVEL=99 $(PY) -m benchmarks --full
 
-gpu-check: $(STAMP) ## on a CUDA machine: the gpu tests, then the memory and time table into docs/bench/gpu.json
-	@$(PY) -m benchmarks.gpu --require-device
-	@$(PY) -m pytest -m gpu -q
-	@$(PY) -m benchmarks.gpu
+gpu-check: ## on a CUDA machine: ten minutes of checks into var/gpu-check, with whatever Python is there (GPU_PYTHON=...)
+	@$(GPU_PYTHON) scripts/gpu_check.py var/gpu-check
 
 accuracy: $(STAMP) ## train every adapter, exact and compressed, on real photos (hours; resumable) into docs/accuracy
 	@OMP_NUM_THREADS=$$(nproc) $(PY) scripts/accuracy.py

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.gpu`: memory and step time on a CUDA device into one result file.
+"""`python -m benchmarks.gpu`: ViT-B/16 by PyTorch's own allocator, one contestant a process: memory, launches, time.
 
-Not run on a GPU by whoever wrote it; without one it says so and measures nothing.
+On a CUDA device, or with --double on one without silicon (tests/fakegpu), where bytes are true and times are left out.
 """
 
 from __future__ import annotations
@@ -8,80 +8,162 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
+from torch import nn
 
-from benchmarks import measure, suite
-from benchmarks.contestants import DoesNotApply
-from benchmarks.results import provenance
+from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.compression import compress, prepare_frozen_weights
+from s2a_core.device import open_device, release_cached
+from s2a_core.planning import Plan
+from s2a_core.profiling import profile
+from s2a_core.sizes import MIB
 
 log = logging.getLogger("benchmarks.gpu")
-CASE = suite.Case("vit_base_patch16_224", "bf16", batches=(32, 64))
-SHOWN = ("full fine-tuning", "bias", "bias + checkpointing", "head only (linear probe)", "LoRA r8 (peft)")
+MODEL, BATCH, CLASSES, STEPS = "vit_base_patch16_224", 64, 100, 3
+Step = Callable[[torch.Tensor, torch.Tensor], None]
 
 
-def table(device: str, case: suite.Case, repeats: int) -> list[dict[str, Any]]:
-    """Allocated, reserved and step time of each contestant at the larger batch, whole process, weights included."""
-    model, _ = suite.create(case, {}, "cpu")
-    batch = case.batches[1]
-    x, y = measure.images(batch, case.image_size, suite.CLASSES, suite.DTYPES[case.precision], device)
-    rows = []
-    for contestant in suite.CONTESTANTS:
-        if contestant.name not in SHOWN and contestant.kind != "s2a":
-            continue
-        torch.cuda.empty_cache()
-        before = torch.cuda.memory_allocated()
-        try:
-            runner = measure.ready(contestant, model.to(device), x)
-        except DoesNotApply:
-            continue
-        model.to("cpu")
-        for _ in range(3):
-            runner.step(x, y)
-        torch.cuda.reset_peak_memory_stats()
-        times = sorted(measure.seconds(runner, x, y) * 1e3 for _ in range(repeats))
-        rows.append(
-            {
-                "contestant": contestant.name,
-                "batch": batch,
-                "allocated_bytes": torch.cuda.max_memory_allocated() - before + x.numel() * x.element_size(),
-                "reserved_bytes": torch.cuda.max_memory_reserved(),
-                "step_ms": times[len(times) // 2],
-            }
-        )
-        log.info("%s", rows[-1])
-        del runner
-    return rows
+def contestants() -> dict[str, Callable[[], tuple[nn.Module, Plan | None]]]:
+    """Name -> what makes the model, ready on the host, and the plan it trains under."""
+    return {
+        "full": lambda: (_model().requires_grad_(True), None),
+        "LoRA r4 on qkv": lambda: (_lora(_model()), None),
+        "bias + checkpointing": lambda: (_bias(_checkpointed(_model())), None),
+        "LoRA r4 on qkv + checkpointing": lambda: (_lora(_checkpointed(_model())), None),
+        "s2a bias, 4-bit blocks": _ours,
+    }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0, also without a device, unless --require-device; then 2."""
+def measure(name: str, batch: int, has_times: bool) -> dict[str, Any]:
+    """Three steps of AdamW at `batch` images, bf16 autocast: bytes allocated, reserved and held, and milliseconds."""
+    memory = open_device("cuda")
+    assert memory is not None
+    model, plan = contestants()[name]()
+    model = model.to("cuda").train()
+    if plan is None and name.startswith("s2a"):
+        plan = _plan_of_blocks(model)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    x = torch.randn(batch, 3, 224, 224).cuda()
+    y = (torch.arange(batch) % CLASSES).cuda()
+    release_cached("cuda")
+    torch.cuda.reset_peak_memory_stats()
+    times = []
+    for _ in range(STEPS):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        with torch.autocast("cuda", torch.bfloat16):
+            if plan is None:
+                loss = nn.functional.cross_entropy(model(x).float(), y)
+            else:
+                with compress(model, plan):
+                    loss = nn.functional.cross_entropy(model(x).float(), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        del loss
+        torch.cuda.synchronize()
+        times.append((time.perf_counter() - began) * 1e3)
+    row = {
+        "contestant": name,
+        "batch": batch,
+        "allocated_bytes": torch.cuda.max_memory_allocated(),
+        "reserved_bytes": torch.cuda.max_memory_reserved(),
+        "held_bytes": memory.outside_bytes() + torch.cuda.max_memory_reserved(),
+        "context_bytes": memory.outside_bytes(),
+    }
+    return row | ({"step_ms": min(times[1:])} if has_times else {})
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The table of the README."""
+    lines = ["| | allocated | reserved | beyond the context |", "|---|--:|--:|--:|"]
+    for row in rows:
+        beyond = row["held_bytes"] - row["context_bytes"]
+        sizes = [row["allocated_bytes"], row["reserved_bytes"], beyond]
+        lines.append(f"| {row['contestant']} | " + " | ".join(f"{size / MIB:,.0f} MiB" for size in sizes) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _model() -> nn.Module:
+    model: nn.Module = timm.create_model(MODEL, num_classes=CLASSES)
+    return model.requires_grad_(False)
+
+
+def _checkpointed(model: nn.Module) -> nn.Module:
+    model.set_grad_checkpointing(True)  # type: ignore[operator]
+    return model
+
+
+def _bias(model: nn.Module) -> nn.Module:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith("bias") or name.startswith("head"))
+    return model
+
+
+def _lora(model: nn.Module) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    wrapped: nn.Module = get_peft_model(model, LoraConfig(r=4, target_modules=["qkv"], modules_to_save=["head"]))
+    return wrapped
+
+
+def _ours() -> tuple[nn.Module, Plan | None]:
+    model = add_adapters(_model(), AdapterSpec(kinds=("bias",)))
+    prepare_frozen_weights(model, "bf16")
+    return model, None
+
+
+def _plan_of_blocks(model: nn.Module) -> Plan:
+    """Every block at 4 bits, one sample a chunk, the batch in one go."""
+    measured = profile(model, 224, 2, "bf16", name=MODEL, adapter="bias", has_baselines=False, sensitivity_s=0)
+    return Plan.uniform(measured, bits=4, batch_size=BATCH, recompute=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0, 2 without a device."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--require-device", action="store_true", help="only check that a CUDA device is there")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--output", type=Path, default=Path("docs/bench/gpu.json"))
-    args = parser.parse_args(argv)
-    if not torch.cuda.is_available():
-        log.error(
-            "gpu-check: there is no GPU here (torch.cuda.is_available() is False), so nothing was measured and no GPU "
-            "test ran. Run it on a machine with a CUDA device and its driver."
-        )
-        return 2 if args.require_device else 0
-    if args.require_device:
-        log.info("gpu-check: %s", torch.cuda.get_device_name())
+    parser.add_argument("--contestant", choices=contestants(), help="measure this one here and print its row")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--double", action="store_true", help="on a device without silicon")
+    parser.add_argument("--output", type=Path, default=Path("docs/device/vit_base.json"))
+    options = parser.parse_args(argv)
+    if options.contestant:
+        row = measure(options.contestant, options.batch, has_times=not options.double)
+        sys.stdout.write(json.dumps(row) + "\n")
         return 0
-    result = {
-        **provenance("make gpu-check", torch.cuda.get_device_name(), torch.get_num_threads()),
-        "case": {"model": CASE.model, "precision": CASE.precision, "image_size": CASE.image_size},
-        "rows": table("cuda", CASE, args.repeats),
-    }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=1) + "\n")
-    log.info("wrote %s", args.output)
+    environment = dict(os.environ)
+    if options.double:
+        from tests.fakegpu.double import FakeDevices
+
+        environment |= FakeDevices(device_mib=81920, capability=80).environment()
+    elif not torch.cuda.is_available():
+        log.error("benchmarks.gpu: torch.cuda.is_available() is False here; --double measures bytes without a GPU")
+        return 2
+    rows = []
+    for name in contestants():
+        command = [sys.executable, "-m", "benchmarks.gpu", "--contestant", name, "--batch", str(options.batch)]
+        command += ["--double"] if options.double else []
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
+        if done.returncode:
+            log.error("%s: %s", name, done.stderr[-2000:])
+            return 1
+        rows.append(json.loads(done.stdout))
+        log.info("%s", rows[-1])
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    device = "a device without silicon (tests/fakegpu)" if options.double else torch.cuda.get_device_name()
+    document = {"model": MODEL, "device": device, "torch": torch.__version__, "rows": rows}
+    options.output.write_text(json.dumps(document, indent=1) + "\n")
+    options.output.with_suffix(".md").write_text(markdown(rows))
     return 0
 
 

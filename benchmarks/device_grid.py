@@ -1,0 +1,168 @@
+"""`python -m benchmarks.device_grid`: trainings on CUDA devices without silicon, promised beside held.
+
+Every case is a process of its own: `run` on generated images, within a budget that is roomy, halfway or the smallest
+that the roomy plan names, and 2 % below that, which must be refused. The device's own count is the truth. Resumable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from s2a_core.sizes import MIB
+from tests.fakegpu.build import missing
+from tests.fakegpu.double import CONTEXTS_MIB, FakeDevices
+
+log = logging.getLogger("benchmarks.device_grid")
+MODELS = (
+    "vit_base_patch16_224", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "convnext_tiny", "resnet50",
+    "resnet18", "mobilenetv2_100", "mobilenetv3_large_100", "efficientnet_b0", "mobilevit_s", "coatnet_0_rw_224",
+    "mixer_s16_224", "regnety_008",
+)  # fmt: skip
+ADAPTERS = ("bias", "auto", "lora", "full")
+ROOMY, HALFWAY, SMALLEST, BELOW = "roomy", "halfway", "smallest", "2 % below"
+BATCH_SIZE, ROOMY_MIB, TIMEOUT_S = 32, 8192, 1800.0
+REFUSED = ("infeasible_budget",)
+
+CASE = """
+import json, sys
+from pathlib import Path
+from s2a_core import pipeline
+from s2a_core.errors import S2AError
+
+model, adapter, budget, data, output, batch = sys.argv[1:]
+request = pipeline.RunRequest(
+    model, data=data, budget_bytes=int(budget), output=Path(output), weights="none", adapter=adapter, device="cuda",
+    epochs=1, batch_size=int(batch),
+)
+try:
+    report = pipeline.run(request)
+    plan = json.loads((Path(output) / "plan.json").read_text())
+    answer = {
+        "status": "trained", "adapter_used": plan["adapter"], "micro_batch": plan["micro_batch"],
+        "predicted_bytes": plan["predicted"]["peak_bytes"], "measured_bytes": report["measured_peak_bytes"],
+        "smallest_bytes": plan["min_feasible_budget_bytes"], "breakdown": plan["predicted"]["breakdown"],
+    }
+except S2AError as error:
+    smallest = error.details.get("min_feasible_budget_bytes")
+    answer = {"status": error.code, "message": error.message, "smallest_bytes": smallest}
+print(json.dumps(answer))
+"""
+
+
+def run_case(model: str, adapter: str, context_mib: int, budget_name: str, budget_bytes: int) -> dict[str, Any]:
+    """One training; the row with what the device counted."""
+    with tempfile.TemporaryDirectory(prefix="device-grid-") as folder:
+        devices = FakeDevices(device_mib=16384, context_mib=context_mib, directory=Path(folder))
+        data = _images(Path(folder) / "images")
+        outcome = devices.python(
+            CASE, model, adapter, str(budget_bytes), data, Path(folder) / "out", str(BATCH_SIZE), timeout_s=TIMEOUT_S
+        )
+    row = {"model": model, "adapter": adapter, "context_mib": context_mib, "budget": budget_name}
+    if outcome.returncode:
+        return {**row, "budget_bytes": budget_bytes, "status": "crashed", "message": outcome.stderr[-2000:]}
+    return {**row, "budget_bytes": budget_bytes, **outcome.document, "held_bytes": outcome.use.peak_bytes}
+
+
+def cases_of(model: str, adapter: str, context_mib: int, known: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """(name, bytes) of the budgets, each as soon as the rows it follows from are there. known: name -> row."""
+    yield ROOMY, ROOMY_MIB * MIB
+    roomy = known[ROOMY]
+    smallest = roomy.get("smallest_bytes")
+    if roomy["status"] == "trained" and smallest:
+        yield HALFWAY, (smallest + min(roomy["predicted_bytes"], roomy["budget_bytes"])) // 2
+        yield SMALLEST, smallest
+        yield BELOW, int(0.98 * smallest)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows and their summary as Markdown."""
+    trained = [row for row in rows if row["status"] == "trained"]
+    lines = [
+        "# Budgets on CUDA, on devices without silicon",
+        "",
+        "Written by `python -m benchmarks.device_grid`. Nothing here ran on a GPU: PyTorch's own caching allocator, "
+        "every CUDA path of Python and Triton's compiler ran over a driver that only counts (`tests/fakegpu`). `held` "
+        "is the most that the process held of the device at any moment of its life, by that driver's count; `promised` is "
+        f"the verified plan's. One epoch of 16 images, batches of {BATCH_SIZE}, bf16, kernels of 64 KiB.",
+        "",
+    ]
+    if trained:
+        errors = sorted(abs(row["held_bytes"] / row["predicted_bytes"] - 1) for row in trained)
+        over = sum(row["held_bytes"] > row["budget_bytes"] for row in trained)
+        under = sum(row["held_bytes"] > row["predicted_bytes"] for row in trained)
+        lowest = [row for row in rows if row["budget"] == SMALLEST]
+        below = [row for row in rows if row["budget"] == BELOW]
+        lines += [
+            f"{len(trained)} trainings of {len({row['model'] for row in rows})} models: {over} held more than the "
+            f"budget, {under} more than was promised. |held / promised - 1|: median {statistics.median(errors):.2%}, "
+            f"worst {errors[-1]:.2%}. Of {len(lowest)} smallest budgets "
+            f"{sum(r['status'] == 'trained' for r in lowest)} trained; "
+            f"of {len(below)} that are 2 % smaller {sum(r['status'] in REFUSED for r in below)} were refused.",
+            "",
+        ]
+    lines += [
+        "| model | adapter | context | budget | MiB | promised | held | ended |",
+        "|---|---|--:|---|--:|--:|--:|---|",
+    ]
+    for row in rows:
+        sizes = [f"{row[key] / MIB:,.0f}" if row.get(key) else "" for key in ("predicted_bytes", "held_bytes")]
+        lines.append(
+            f"| {row['model']} | {row.get('adapter_used') or row['adapter']} | {row['context_mib']} | {row['budget']} "
+            f"| {row['budget_bytes'] / MIB:,.0f} | {sizes[0]} | {sizes[1]} | {row['status'].replace('_', ' ')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _images(folder: Path) -> Path:
+    for split, count in (("train", 8), ("val", 4)):
+        for number, name in enumerate(("dark", "light")):
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for index in range(count):
+                Image.new("RGB", (64, 64), (60 + 120 * number, 10 * index, 90)).save(place / f"{index}.png")
+    return folder
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0 when every case that was wanted is in the file, 2 where the double cannot be built."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.device_grid", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("docs/device/results.jsonl"))
+    parser.add_argument("--table", type=Path, default=Path("docs/device/README.md"))
+    parser.add_argument("--models", nargs="*", default=MODELS)
+    parser.add_argument("--adapters", nargs="*", default=ADAPTERS)
+    parser.add_argument("--contexts", nargs="*", type=int, default=CONTEXTS_MIB)
+    options = parser.parse_args(argv)
+    if reason := missing():
+        log.error(reason)
+        return 2
+    rows = [json.loads(line) for line in options.output.read_text().splitlines()] if options.output.exists() else []
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    for model, adapter, context in itertools.product(options.models, options.adapters, options.contexts):
+        key = {"model": model, "adapter": adapter, "context_mib": context}
+        known = {row["budget"]: row for row in rows if key.items() <= row.items()}
+        for name, budget_bytes in cases_of(model, adapter, context, known):
+            if name in known:
+                continue
+            known[name] = run_case(model, adapter, context, name, budget_bytes)
+            rows.append(known[name])
+            log.info("%s", known[name])
+            with options.output.open("a") as file:
+                file.write(json.dumps(known[name]) + "\n")
+            options.table.write_text(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""The grid of budgets on devices without silicon asks for the right cases and sums them up as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.device_grid import BELOW, HALFWAY, ROOMY, SMALLEST, cases_of, table
+
+MIB = 2**20
+TRAINED = {
+    "model": "a", "adapter": "bias", "context_mib": 256, "budget": ROOMY, "budget_bytes": 900 * MIB,
+    "status": "trained", "predicted_bytes": 800 * MIB, "held_bytes": 792 * MIB, "smallest_bytes": 600 * MIB,
+}  # fmt: skip
+
+
+def test_budgets_follow_from_the_roomy_run() -> None:
+    known: dict[str, Any] = {ROOMY: TRAINED}
+    budgets = dict(cases_of("a", "bias", 256, known))
+    assert budgets[HALFWAY] == 700 * MIB
+    assert budgets[SMALLEST] == 600 * MIB
+    assert budgets[BELOW] == int(588 * MIB)
+
+
+def test_a_model_that_did_not_train_has_no_smaller_budgets() -> None:
+    known: dict[str, Any] = {ROOMY: {**TRAINED, "status": "out_of_memory"}}
+    assert [name for name, _ in cases_of("a", "bias", 256, known)] == [ROOMY]
+
+
+def test_the_summary_counts_what_was_held_above_the_budget_and_above_the_promise() -> None:
+    over = {**TRAINED, "budget": SMALLEST, "held_bytes": 950 * MIB}
+    refused = {**TRAINED, "budget": BELOW, "status": "infeasible_budget"}
+    text = table([TRAINED, over, refused])
+    assert "2 trainings of 1 models: 1 held more than the budget, 1 more than was promised" in text
+    assert "Of 1 smallest budgets 1 trained; of 1 that are 2 % smaller 1 were refused." in text
+    assert "median 9.88%, worst 18.75%" in text
