@@ -93,8 +93,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "",
         "Written by `python -m benchmarks.device_grid`. Nothing here ran on a GPU: PyTorch's own caching allocator, "
         "every CUDA path of Python and Triton's compiler ran over a driver that only counts (`tests/fakegpu`). `held` "
-        "is the most that the process held of the device at any moment of its life, by that driver's count; `promised` is "
-        f"the verified plan's. One epoch of 16 images, batches of {BATCH_SIZE}, bf16, kernels of 64 KiB.",
+        "is the most that the process held of the device at any moment of its life, by that driver's count; `promised` "
+        f"is the verified plan's. One epoch of 16 images, batches of {BATCH_SIZE}, bf16, kernels of 64 KiB.",
         "",
     ]
     if trained:

@@ -108,6 +108,15 @@ class PeakMeter:
             self.timeline.append(((at_ns - begin) / 1e6, now))
         self.end_bytes = now
 
+    def levels(self, before_bytes: int) -> dict[str, int]:
+        """Peaks in bytes: `live`; on a CUDA device that was opened `allocated`, `reserved`, and `device`, all that the
+        process held of it so far. before_bytes: alive at entry.
+        """
+        live, memory = before_bytes + self.peak_bytes, device_memory(self.device)
+        if memory is None:
+            return {"live": live}
+        return {"allocated": live, "reserved": self.reserved_bytes, "device": memory.peak_bytes()}
+
 
 def live_bytes(*owners: nn.Module | torch.optim.Optimizer) -> int:
     """Bytes of the parameters, gradients, buffers and optimizer state that are alive, each storage once."""

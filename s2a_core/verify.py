@@ -77,7 +77,7 @@ def verify(
         if pairs is not None and failure is None:
             record(pairs, PeakPair.of(plan, measured))
         if measured <= plan.budget_bytes:
-            compared: float | None = None
+            compared = plan.measured_gradient_error
             if replanner is not None:
                 step = partial(measured_gradient_error, model, plan, replanner.profile, images, labels)
                 with suppress(OutOfMemory):

@@ -282,16 +282,11 @@ class _Run:
             before += sum(tensor.nbytes for tensor in self.best_state.values())
         with PeakMeter(self.device) as meter:
             yield
-        allocated = before + meter.peak_bytes
-        memory = device_memory(self.device)
-        self.peak = max(self.peak, allocated if memory is None else memory.peak_bytes())
+        levels = meter.levels(before)
+        self.levels = {name: max(size, self.levels.get(name, 0)) for name, size in levels.items()}
+        self.peak = max(self.peak, *levels.values())
         if meter.timeline and self.model.training:
             self.timeline = [(at, before + size) for at, size in meter.timeline]
-        if memory is None:
-            self.levels = {"live": self.peak}
-        else:
-            now = {"allocated": allocated, "reserved": meter.reserved_bytes, "device": self.peak}
-            self.levels = {name: max(size, self.levels.get(name, 0)) for name, size in now.items()}
 
     def _save(self, generators: dict[str, Any] | None = None) -> None:
         records = [self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms]
