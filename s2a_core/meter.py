@@ -74,6 +74,9 @@ class PeakMeter:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             reset_peak(self.device)
+            memory = device_memory(self.device)
+            if memory is not None:
+                memory.limit()  # code that was loaded since counts in the cap
             self._before = torch.cuda.memory_allocated(self.device)
             return self
         quiet_libraries()

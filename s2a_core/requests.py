@@ -15,6 +15,7 @@ from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FALLBACKS, FULL
 from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InvalidInput
 from s2a_core.fields import asked, check_all, require_known, rules_of
+from s2a_core.sizes import BUDGET_MEANS
 
 if TYPE_CHECKING:
     from s2a_core.planning.types import Plan
@@ -47,7 +48,7 @@ class RunRequest:
         minimum=1, maximum=1000, metavar="SOURCE", is_planned=True,
     )  # fmt: skip
     budget_bytes: int = asked(
-        int, 0, "Memory the job may use: 4GiB, 4096MiB, 4g, 4GB or bytes.",
+        int, 0, f"Memory the job may use: 4GiB, 4096MiB, 4g, 4GB or bytes. {BUDGET_MEANS}",
         minimum=0, maximum=2**60, spoken="budget", unsaid="the plan's", metavar="SIZE", is_planned=True,
     )  # fmt: skip
     num_classes: int | None = asked(

@@ -6,6 +6,11 @@ import re
 from math import ceil
 
 MIB = 2**20
+# What every door says a budget is, and nothing else.
+BUDGET_MEANS = (
+    "On CUDA that is all the process holds of the device, as nvidia-smi shows it, its context included; on a CPU the "
+    "tensors alive."
+)
 _UNITS = {
     "": 1,
     "B": 1,

@@ -164,7 +164,6 @@ def reset_peak(device: torch.device) -> tuple[int, int]:
     reserved = int(stats["reserved_bytes"]["all"]["peak"]) if stats else 0
     if memory is not None:
         memory.note_reserved(reserved)
-        memory.limit()
     torch.cuda.reset_peak_memory_stats(device)
     return int(stats["allocated_bytes"]["all"]["peak"]) if stats else 0, reserved
 
