@@ -1,0 +1,66 @@
+"""Whole runs on devices without silicon stay inside their budget at every moment, on the device that was named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.fakegpu.double import FakeDevices
+
+pytestmark = [pytest.mark.fakegpu, pytest.mark.slow, pytest.mark.timeout(900)]
+MIB = 2**20
+Devices = Callable[..., FakeDevices]
+
+TRAINS = """
+import json, sys
+from pathlib import Path
+from s2a_core import pipeline
+data, output, device, budget = sys.argv[1:]
+request = pipeline.RunRequest(
+    "s2a_tiny", data=data, output=Path(output), device=device, budget_bytes=int(budget), adapter="bias", epochs=1,
+    batch_size=8,
+)
+report = pipeline.run(request)
+plan = json.loads((Path(output) / "plan.json").read_text())
+print(json.dumps([plan["predicted"], report["measured_peak_bytes"], report["within_budget"]]))
+"""
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for split in ("train", "val"):
+        for number, name in enumerate(("dark", "light")):
+            place = tmp_path / "images" / split / name
+            place.mkdir(parents=True)
+            for index in range(4):
+                Image.new("RGB", (32, 32), (60 + 120 * number, 20 * index, 90)).save(place / f"{index}.png")
+    return tmp_path / "images"
+
+
+def test_a_run_on_the_second_device_stays_inside_its_budget_and_holds_nothing_of_the_first(
+    fake_devices: Devices, images: Path, tmp_path: Path
+) -> None:
+    budget_bytes = 520 * MIB
+    devices = fake_devices(num_devices=2, context_mib=426)
+    outcome = devices.python(TRAINS, images, tmp_path / "out", "cuda:1", str(budget_bytes))
+    assert outcome.returncode == 0, outcome.stderr
+    predicted, measured, is_within = outcome.document
+    assert [use.device for use in outcome.uses] == [1]
+    held = outcome.use.peak_bytes
+    assert is_within
+    assert held <= measured <= budget_bytes
+    assert held <= predicted["peak_bytes"] <= 1.03 * held
+    assert sum(predicted["breakdown"].values()) == predicted["peak_bytes"]
+    assert predicted["breakdown"]["context"] >= 426 * MIB
+
+
+def test_a_run_below_the_context_is_refused_before_anything_is_loaded(
+    fake_devices: Devices, images: Path, tmp_path: Path
+) -> None:
+    devices = fake_devices(context_mib=616)
+    outcome = devices.python(TRAINS, images, tmp_path / "out", "cuda", str(600 * MIB))
+    assert "InfeasibleBudget: nothing fits 600 MiB" in outcome.stderr
+    assert "the largest part is the CUDA context (616 MiB)" in outcome.stderr
