@@ -103,7 +103,6 @@ class _Run:
             self._save()
         while self.epoch <= config.epochs and not self._is_stopped_early():
             self._epoch()
-        final = float(self.history[-1]["val_accuracy"])
         self.model.load_state_dict(self.best_state, strict=False)
         judged = self.best_judged or self._evaluate()
         if (memory := device_memory(self.device)) is not None:  # steps that were not metered count as well
@@ -111,7 +110,7 @@ class _Run:
         head = head_parameters(self.model)
         return TrainResult(
             accuracy=self.best,
-            final_accuracy=final,
+            final_accuracy=float(self.history[-1]["val_accuracy"]),
             best_epoch=self.best_epoch,
             epochs=len(self.history),
             history=tuple(self.history),
@@ -264,10 +263,9 @@ class _Run:
             raise
 
     def _is_stopped_early(self) -> bool:
-        patience = self.config.patience
         evaluated = [row for row in self.history if not math.isnan(row["val_accuracy"])]
         since = sum(row["epoch"] > self.best_epoch for row in evaluated)
-        return patience is not None and bool(evaluated) and since >= patience
+        return self.config.patience is not None and bool(evaluated) and since >= self.config.patience
 
     @contextlib.contextmanager
     def _metered(self, wanted: bool) -> Iterator[None]:
