@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -128,6 +127,15 @@ def _plan_of_blocks(model: nn.Module) -> Plan:
     return Plan.uniform(measured, bits=4, batch_size=BATCH, recompute=True)
 
 
+def _run(command: Sequence[str], is_on_double: bool) -> Any:
+    """What the command printed and how it ended."""
+    if not is_on_double:
+        return subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    from tests.fakegpu.double import FakeDevices
+
+    return FakeDevices(device_mib=81920, capability=80).run(command, timeout_s=1800)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0, 2 without a device."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
@@ -141,19 +149,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = measure(options.contestant, options.batch, has_times=not options.double)
         sys.stdout.write(json.dumps(row) + "\n")
         return 0
-    environment = dict(os.environ)
-    if options.double:
-        from tests.fakegpu.double import FakeDevices
-
-        environment |= FakeDevices(device_mib=81920, capability=80).environment()
-    elif not torch.cuda.is_available():
+    if not options.double and not torch.cuda.is_available():
         log.error("benchmarks.gpu: torch.cuda.is_available() is False here; --double measures bytes without a GPU")
         return 2
     rows = []
     for name in contestants():
         command = [sys.executable, "-m", "benchmarks.gpu", "--contestant", name, "--batch", str(options.batch)]
         command += ["--double"] if options.double else []
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
+        done = _run(command, options.double)
         if done.returncode:
             log.error("%s: %s", name, done.stderr[-2000:])
             return 1
