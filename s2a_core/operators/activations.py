@@ -61,6 +61,11 @@ def _tanh_gelu(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def _logsigmoid(x: Tensor) -> Tensor:
+    """sigmoid(-x)."""
+    return torch.sigmoid(-x)
+
+
 GELU = Smooth(
     "gelu",
     F.gelu,
@@ -77,3 +82,4 @@ SIGMOID = Smooth(
 TANH = Smooth("tanh", torch.tanh, Tensor.tanh, F.tanh, function=torch.tanh, derivative=_tanh)
 ELU = Smooth("elu", F.elu, function=F.elu, derivative=_elu)
 SOFTPLUS = Smooth("softplus", F.softplus, function=F.softplus, derivative=torch.sigmoid)
+LOGSIGMOID = Smooth("logsigmoid", F.logsigmoid, function=F.logsigmoid, derivative=_logsigmoid)
