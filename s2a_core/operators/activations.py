@@ -83,3 +83,4 @@ TANH = Smooth("tanh", torch.tanh, Tensor.tanh, F.tanh, function=torch.tanh, deri
 ELU = Smooth("elu", F.elu, function=F.elu, derivative=_elu)
 SOFTPLUS = Smooth("softplus", F.softplus, function=F.softplus, derivative=torch.sigmoid)
 LOGSIGMOID = Smooth("logsigmoid", F.logsigmoid, function=F.logsigmoid, derivative=_logsigmoid)
+CELU = Smooth("celu", F.celu, torch.celu, function=F.celu, derivative=_elu)
