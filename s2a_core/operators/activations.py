@@ -66,6 +66,15 @@ def _logsigmoid(x: Tensor) -> Tensor:
     return torch.sigmoid(-x)
 
 
+# Klambauer et al. 2017, equation 2; as torch has them
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+def _selu(x: Tensor) -> Tensor:
+    """scale above 0, scale * alpha * exp(x) below."""
+    return _SELU_SCALE * torch.where(x > 0.0, 1.0, _SELU_ALPHA * torch.exp(x.clamp_max(0.0)))
+
+
 GELU = Smooth(
     "gelu",
     F.gelu,
@@ -84,3 +93,4 @@ ELU = Smooth("elu", F.elu, function=F.elu, derivative=_elu)
 SOFTPLUS = Smooth("softplus", F.softplus, function=F.softplus, derivative=torch.sigmoid)
 LOGSIGMOID = Smooth("logsigmoid", F.logsigmoid, function=F.logsigmoid, derivative=_logsigmoid)
 CELU = Smooth("celu", F.celu, torch.celu, function=F.celu, derivative=_elu)
+SELU = Smooth("selu", F.selu, torch.selu, function=F.selu, derivative=_selu)

@@ -80,6 +80,7 @@ OPERATORS: dict[str, Callable[[], nn.Module | Callable[[Tensor], Tensor]]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
     "softplus": nn.Softplus,
+    "selu": nn.SELU,
     "celu": nn.CELU,
     "logsigmoid": nn.LogSigmoid,
     "relu": nn.ReLU,
