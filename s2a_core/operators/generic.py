@@ -97,6 +97,7 @@ MUL = Elementwise(
     "mul", torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__,
     spellings=("__mul__", "__rmul__", "__imul__", "mul_", "multiply"),
 )  # fmt: skip
+GLU = Hooked("glu", F.glu)  # its gradient is linear in one half of its input and smooth in the other
 SOFTMAX = Hooked("softmax", F.softmax, torch.softmax, Tensor.softmax)
 NORMALIZE = Hooked("normalize", F.normalize)
 GROUP_NORM = GroupNorm("group_norm", F.group_norm)

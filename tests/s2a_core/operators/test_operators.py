@@ -89,6 +89,7 @@ OPERATORS: dict[str, Callable[[], nn.Module | Callable[[Tensor], Tensor]]] = {
     "hardtanh": lambda: nn.Hardtanh(-0.5, 0.8),
     "hardsigmoid": nn.Hardsigmoid,
     "leaky_relu": lambda: nn.LeakyReLU(0.2),
+    "glu": lambda: nn.GLU(1),
     "group_norm": lambda: nn.GroupNorm(4, 16),
     "batch_norm in training": lambda: nn.BatchNorm2d(16),
     "batch_norm, frozen": lambda: nn.BatchNorm2d(16).eval(),
