@@ -58,6 +58,14 @@ class MapAttention(nn.Module):
         return ((3 * scores).softmax(-1) @ tokens).transpose(1, 2).reshape(x.shape)
 
 
+class BatchedProduct(nn.Module):
+    """torch.bmm of a map with itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2)
+        return (torch.bmm(torch.bmm(tokens, tokens.transpose(1, 2)), tokens) / tokens.shape[-1]).reshape(x.shape)
+
+
 class OverChannels(nn.Module):
     """A norm of the last dimension, over the channels of a map."""
 
@@ -98,6 +106,7 @@ OPERATORS: dict[str, Callable[[], nn.Module | Callable[[Tensor], Tensor]]] = {
     "swiglu and layer scale": Gated,
     "squeeze and excite": SqueezeExcite,
     "attention by matmul": MapAttention,
+    "bmm": BatchedProduct,
     "max_pool2d": lambda: nn.MaxPool2d(3, 2, 1),
     "avg_pool2d": lambda: nn.AvgPool2d(2),
     "adaptive_avg_pool2d": lambda: nn.AdaptiveAvgPool2d(3),
