@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters.apply import trained_state
+from s2a_core.batches import Samples, forward, loss_of, repeated, sample_bytes
 from s2a_core.compression import compress, prepare_frozen_weights
 from s2a_core.device import device_memory, is_out_of_memory, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
@@ -54,15 +55,16 @@ class VerifiedPlan:
 def verify(
     model: nn.Module,
     plan: Plan,
-    images: Tensor,
-    labels: Tensor,
+    images: Tensor | Samples,
+    labels: Tensor | Samples,
     replanner: Replanner | None = None,
     pairs: Path | None = None,
 ) -> VerifiedPlan:
     """Measures the plan's peak in two steps and an evaluation; with a replanner, plans again while it misses.
 
     A plan that runs out of memory has missed as well. Given a replanner, the plan's gradient error is measured too.
-    images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]. The model is left as it
+    images: [N, 3, H, W] on any device, repeated where fewer than a micro-batch; labels [N]; of other models the two
+    Samples of s2a_core.batches.samples_of_pair((inputs, targets), loss). The model is left as it
     was, but for frozen weights the plan narrows. pairs: JSON lines that every (predicted, measured) peak is added to.
     Raises InfeasibleBudget when three rounds do not fit, PlanMissed when the plan does not and there is no replanner,
     and OutOfMemory in place of both when that is how the last plan missed.
@@ -130,7 +132,7 @@ def _with_measured(plan: Plan, measured: int, promised: int) -> Plan:
     return replace(plan, measured_peak_bytes=measured, predicted=predicted)
 
 
-def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) -> int:
+def measured_peak(model: nn.Module, plan: Plan, images: Tensor | Samples, labels: Tensor | Samples) -> int:
     """Bytes alive at the worst moment of two training steps and one evaluation step, everything included.
 
     CPU: live tensor bytes. CUDA: all that the process holds of the device, reserved segments and context included.
@@ -147,26 +149,26 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor, labels: Tensor) 
             t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())
         }
         copies = run_copies(model, plan)
-        base = sum(owned.values()) + x.untyped_storage().nbytes() + sum(tensor.nbytes for tensor in copies)
+        base = sum(owned.values()) + sample_bytes(x) * len(x) + sum(tensor.nbytes for tensor in copies)
         with PeakMeter(x.device) as meter:
             for _ in range(2):
                 optimizer.zero_grad(set_to_none=True)
                 for _ in range(min(plan.accumulation, 2)):
                     with _autocast(plan, x), compress(model, plan):
-                        loss = nn.functional.cross_entropy(model(x).float(), y)
+                        loss = loss_of(forward(model, x), y)
                     loss.backward()
                     del loss
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             model.eval()
             with torch.no_grad(), _autocast(plan, x), compress(model, plan):
-                model(x)
+                forward(model, x)
         del optimizer, copies
     return meter.device_bytes or base + meter.peak_bytes
 
 
 def measured_gradient_error(
-    model: nn.Module, plan: Plan, profile: Profile, images: Tensor, labels: Tensor
+    model: nn.Module, plan: Plan, profile: Profile, images: Tensor | Samples, labels: Tensor | Samples
 ) -> float | None:
     """Relative L2 error of the plan's trainable gradient against the exact one, of the same images and random numbers.
 
@@ -210,7 +212,7 @@ def run_copies(model: nn.Module, plan: Plan) -> list[Tensor]:
     return [tensor.detach().clone() for _ in kept for tensor in trained_state(model).values()]
 
 
-def _autocast(plan: Plan, x: Tensor) -> torch.autocast:
+def _autocast(plan: Plan, x: Tensor | Samples) -> torch.autocast:
     return torch.autocast(x.device.type, torch.bfloat16, enabled=plan.precision == "bf16")
 
 
@@ -223,7 +225,7 @@ def _fit_tables(plan: Plan) -> None:
                 fit_table(curve, storage.bits)
 
 
-def _micro_batch(images: Tensor, labels: Tensor, samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    repeats = -(-samples // max(len(images), 1))
-    x, y = images.repeat(repeats, 1, 1, 1)[:samples].clone(), labels.repeat(repeats)[:samples].clone()
-    return x.to(device), y.to(device)
+def _micro_batch(
+    inputs: Tensor | Samples, targets: Tensor | Samples, samples: int, device: torch.device
+) -> tuple[Tensor | Samples, Tensor | Samples]:
+    return repeated(inputs, samples).to(device), repeated(targets, samples).to(device)

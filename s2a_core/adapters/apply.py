@@ -14,6 +14,8 @@ from s2a_core.adapters.head import ATTRIBUTE, FOUND
 from s2a_core.adapters.kind import Options
 from s2a_core.adapters.lora import lora_layers
 from s2a_core.adapters.spec import AUTO_OR_FULL, FULL, AdapterSpec
+from s2a_core.batches import Samples, samples_of
+from s2a_core.errors import InvalidInput
 from s2a_core.models import data_config, has_batch_norm
 
 AUTO_RANK = 4
@@ -31,11 +33,14 @@ def add_adapters(
 ) -> nn.Module:
     """Freeze `model`, in place, but for the adapters of `spec` and the head; returns it.
 
-    The outputs stay those of the pretrained model. head: names of modules, None for no head, or "auto" (see
-    head_modules). Parameters and bytes held for backward: see the kinds in s2a_core.adapters.kinds.
-    Measured accuracies: s2a_core.adapters.spec. Raises BadAdapter where the model has no place for an adapter.
+    The outputs stay those of the pretrained model. Parameters and bytes held for backward: see the kinds in
+    s2a_core.adapters.kinds; measured accuracies: s2a_core.adapters.spec.
+    head: names of modules, None for no head, or "auto" (see head_modules). example: inputs of one or more samples (a
+    tensor, a tuple of arguments or a dict of named ones) where the model is not given images of image_size pixels; only
+    adapters that are placed by a forward pass ask for it.
+    Raises BadAdapter where the model has no place for an adapter.
     """
-    backbone = _backbone(model, image_size, head)
+    backbone = _backbone(model, image_size, head, example)
     if spec.is_auto:
         spec = _auto(backbone, spec)
     for name, parameter in model.named_parameters():
@@ -95,9 +100,27 @@ def _auto(backbone: Backbone, spec: AdapterSpec) -> AdapterSpec:
     return dataclasses.replace(spec, kinds=("bias", "norm", *added), rank=rank, reduction=reduction)
 
 
-def _backbone(model: nn.Module, image_size: int | None, head: str | Sequence[str] | None = FOUND) -> Backbone:
-    def image() -> Tensor:
-        size, parameter = image_size or int(data_config(model)["image_size"]), next(model.parameters())
+def _backbone(
+    model: nn.Module, image_size: int | None, head: str | Sequence[str] | None = FOUND, example: Any = None
+) -> Backbone:
+    def inputs() -> Tensor | Samples:
+        parameter = next(model.parameters())
+        if example is not None:
+            return samples_of(example)[:1].to(parameter.device)
+        size = image_size or _own_size(model)
         return torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
 
-    return Backbone(model, image, head)
+    return Backbone(model, inputs, head)
+
+
+def _own_size(model: nn.Module) -> int:
+    """Pixels a side of the images a model is made for, as timm or transformers note it. Raises InvalidInput."""
+    if hasattr(model, "pretrained_cfg"):
+        return int(data_config(model)["image_size"])
+    size = getattr(getattr(model, "config", None), "image_size", None)
+    if not isinstance(size, int):
+        raise InvalidInput(
+            "these adapters are placed by a forward pass, and this model does not say what it takes: give "
+            "add_adapters(..., example=inputs), or image_size for a model of images [B, 3, H, W]"
+        )
+    return size

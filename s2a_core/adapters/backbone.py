@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from s2a_core.adapters.blocks import Place, called, places
 from s2a_core.adapters.head import FOUND, head_modules, parameter_names
 from s2a_core.adapters.mlps import Span, mlps
+from s2a_core.batches import Samples
 from s2a_core.errors import BadAdapter
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
@@ -21,7 +21,9 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm
 class Backbone:
     """The model that a kind attaches to. inputs: makes what one forward pass takes; asked only where one is needed."""
 
-    def __init__(self, model: nn.Module, inputs: Callable[[], Any], head: str | Sequence[str] | None = FOUND) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: Callable[[], Tensor | Samples], head: str | Sequence[str] | None = FOUND
+    ) -> None:
         self.model, self._inputs = model, inputs
         self.head_modules = head_modules(model, head)
         self.head_parameters = parameter_names(model, self.head_modules)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s2a_core.batches import Samples, forward, shapes
 from s2a_core.errors import InvalidInput
 
 LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
@@ -58,7 +59,7 @@ class Place:
     channels_first: bool
 
 
-def places(model: nn.Module, inputs: Tensor) -> list[Place]:
+def places(model: nn.Module, inputs: Tensor | Samples) -> list[Place]:
     """The repeated blocks in the order they run, those only that take and give tokens or maps of samples.
 
     inputs: of one sample. Raises InvalidInput for inputs that the model refuses.
@@ -81,7 +82,7 @@ def places(model: nn.Module, inputs: Tensor) -> list[Place]:
     return found
 
 
-def called(model: nn.Module, modules: Iterable[nn.Module], inputs: Tensor) -> set[nn.Module]:
+def called(model: nn.Module, modules: Iterable[nn.Module], inputs: Tensor | Samples) -> set[nn.Module]:
     """The modules that a forward pass calls; of others the model reads the weights alone, as BEiT does of its qkv.
 
     inputs: of one sample. Raises InvalidInput for inputs that the model refuses.
@@ -93,15 +94,18 @@ def called(model: nn.Module, modules: Iterable[nn.Module], inputs: Tensor) -> se
 
 @torch.no_grad()
 def run_hooked(
-    model: nn.Module, modules: Iterable[nn.Module], note: Callable[[nn.Module, Any, Any], None], inputs: Tensor
+    model: nn.Module,
+    modules: Iterable[nn.Module],
+    note: Callable[[nn.Module, Any, Any], None],
+    inputs: Tensor | Samples,
 ) -> None:
     """One sample through the model in evaluation mode; `note` is called after each of the modules."""
     hooks = [module.register_forward_hook(note) for module in modules]
     was_training = model.training
     try:
-        model.eval()(inputs)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise InvalidInput(f"the model refuses inputs of shape {list(inputs.shape)}: {error}") from error
+        forward(model.eval(), inputs)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        raise InvalidInput(f"the model refuses inputs of shape {shapes(inputs)}: {error}") from error
     finally:
         model.train(was_training)
         for hook in hooks:

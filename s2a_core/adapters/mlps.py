@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from s2a_core.adapters.blocks import repeated_blocks, run_hooked
+from s2a_core.batches import Samples
 
 REACH = 4  # layers between the two at most: gates, squeeze and excite
 
@@ -39,7 +40,7 @@ class _Call(NamedTuple):
         return self.in_shape[axis], self.out_shape[axis]
 
 
-def mlps(model: nn.Module, inputs: Tensor) -> list[Span]:
+def mlps(model: nn.Module, inputs: Tensor | Samples) -> list[Span]:
     """The MLPs inside the repeated blocks, in the order they run; of gated ones the layer nearest to the end is first.
 
     inputs: of one sample. Raises InvalidInput for inputs that the model refuses.
@@ -61,7 +62,7 @@ def _is_mlp(wide: _Call, narrow: _Call) -> bool:
     return is_pair and wide.block == narrow.block and wide.in_shape == narrow.out_shape and wide.is_map == narrow.is_map
 
 
-def _calls(model: nn.Module, inputs: Tensor) -> list[_Call]:
+def _calls(model: nn.Module, inputs: Tensor | Samples) -> list[_Call]:
     """Calls of linear layers and 1 x 1 convolutions inside the repeated blocks; none of layers called twice."""
     names = {module: name for name, module in model.named_modules()}
     layers = {

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s2a_core.batches import Samples, forward
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.record import SiteList, SiteSpec
 from s2a_core.compression.regions import BLOCK, REGION
@@ -97,8 +98,8 @@ def _only_tensor(args: tuple[Any, ...]) -> bool:
     return not any(isinstance(a, Tensor) and a.requires_grad for a in args[1:])
 
 
-def discover(model: nn.Module, x: Tensor, precision: str = "fp32") -> tuple[SiteSpec, ...]:
-    """Sites of a model in forward order, with the region and block each belongs to. x: [B, 3, H, W].
+def discover(model: nn.Module, x: Tensor | Samples, precision: str = "fp32") -> tuple[SiteSpec, ...]:
+    """Sites of a model in forward order, with the region and block each belongs to. x: images [B, 3, H, W], or samples.
 
     precision: `bf16` runs under autocast. A region or block stands before the sites inside it.
     """
@@ -111,7 +112,7 @@ def discover(model: nn.Module, x: Tensor, precision: str = "fp32") -> tuple[Site
             handles.append(module.register_forward_pre_hook(lambda m, a, n=name: survey.enter(m, n, a)))
             handles.append(module.register_forward_hook(lambda m, a, out, n=name: survey.leave(n, out)))
         try:
-            model(x)
+            forward(model, x)
         finally:
             for handle in handles:
                 handle.remove()

@@ -8,6 +8,7 @@ model, and keeps the class token of a final norm from holding every other token 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,11 @@ def evaluated(tree: Any) -> Any:
     if isinstance(tree, list):
         return [evaluated(item) for item in tree]
     if isinstance(tree, dict):
-        return {key: evaluated(item) for key, item in tree.items()}
+        items = {key: evaluated(item) for key, item in tree.items()}
+        if any(items[key] is not item for key, item in tree.items()):
+            tree = copy.copy(tree)  # of its own class: outputs of transformers are dicts with attributes
+            for key, item in items.items():
+                tree[key] = item
     return tree
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from s2a_core.adapters.backbone import Backbone
 from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.lora import lora_layers, without_lora
+from s2a_core.batches import Samples, sample_bytes
 from s2a_core.profiling.estimate import estimated_peak, shapes_of
 from s2a_core.profiling.runs import run_step
 from s2a_core.profiling.timeline import line, two_batches, upper_lines
@@ -23,14 +24,16 @@ ESTIMATED_BATCHES = (4, 8)
 LORA_RANK = 8
 
 
-def measure_baselines(model: nn.Module, x: Tensor, y: Tensor, precision: str) -> tuple[BaselineCost, ...]:
+def measure_baselines(
+    model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str
+) -> tuple[BaselineCost, ...]:
     """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out.
 
     model: LoRA of its own is not part of the others. On CUDA nothing is run: these are there to compare with, and would
     take more of the device than what is planned.
     """
-    if x.is_cuda:
-        return tuple(_estimated(model, x, precision))
+    if x.device.type == "cuda":
+        return tuple(_estimated(model, x, precision)) if isinstance(x, Tensor) else ()
     small, large = two_batches(len(x))
     found = []
     for name, build in _BUILDERS.items():
@@ -56,27 +59,27 @@ def _estimated(model: nn.Module, x: Tensor, precision: str) -> Iterator[Baseline
         yield _cost(name, other, x, [line(ESTIMATED_BATCHES, peaks)])
 
 
-def _cost(name: str, model: nn.Module, x: Tensor, lines: Sequence[tuple[int, int]]) -> BaselineCost:
+def _cost(name: str, model: nn.Module, x: Tensor | Samples, lines: Sequence[tuple[int, int]]) -> BaselineCost:
     """lines: (fixed, per sample) of the moving bytes, the steepest first."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     weights = sum(p.numel() * p.element_size() for p in (*model.parameters(), *model.buffers()))
-    always, image = weights + OPTIMIZER_BYTES * trained, x[0].numel() * 4
+    always, image = weights + OPTIMIZER_BYTES * trained, sample_bytes(x)
     raised = [(fixed + always, slope + image) for fixed, slope in lines]
     return BaselineCost(name, *raised[0], always + GRADIENT_BYTES * trained, tuple(raised[1:]))
 
 
-def _full(model: nn.Module, sample: Tensor) -> nn.Module | None:
+def _full(model: nn.Module, sample: Tensor | Samples) -> nn.Module | None:
     return model.requires_grad_(True)
 
 
-def _bias(model: nn.Module, sample: Tensor) -> nn.Module | None:
+def _bias(model: nn.Module, sample: Tensor | Samples) -> nn.Module | None:
     head = head_parameters(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.endswith("bias") or name in head)
     return model
 
 
-def _bias_checkpointed(model: nn.Module, sample: Tensor) -> nn.Module | None:
+def _bias_checkpointed(model: nn.Module, sample: Tensor | Samples) -> nn.Module | None:
     enable = getattr(model, "set_grad_checkpointing", None)
     if enable is None:
         return None
@@ -87,7 +90,7 @@ def _bias_checkpointed(model: nn.Module, sample: Tensor) -> nn.Module | None:
     return _bias(model, sample)
 
 
-def _lora(model: nn.Module, sample: Tensor) -> nn.Module | None:
+def _lora(model: nn.Module, sample: Tensor | Samples) -> nn.Module | None:
     """Stock LoRA on the linear layers outside the head, known by their type: names end alike in unlike modules."""
     from peft import LoraConfig, get_peft_model
 
@@ -104,7 +107,7 @@ def _lora(model: nn.Module, sample: Tensor) -> nn.Module | None:
     return wrapped
 
 
-_BUILDERS: dict[str, Callable[[nn.Module, Tensor], nn.Module | None]] = {
+_BUILDERS: dict[str, Callable[[nn.Module, Tensor | Samples], nn.Module | None]] = {
     "full": _full,
     "lora": _lora,
     "bias": _bias,

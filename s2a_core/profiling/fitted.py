@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from s2a_core.batches import Samples, forward
 from s2a_core.compression import Session
 from s2a_core.compression.record import Histograms
 from s2a_core.kernels import Histogram, fit_table
@@ -16,7 +17,7 @@ FEWEST_VALUES = 10_000  # a histogram of fewer, as of a gate after a mean, says 
 DECIMALS = 6
 
 
-def fitted_tables(model: nn.Module, x: Tensor, precision: str) -> tuple[FittedTable, ...]:
+def fitted_tables(model: nn.Module, x: Tensor | Samples, precision: str) -> tuple[FittedTable, ...]:
     """Tables of 1 to 4 bits of every smooth activation that keeps something in one forward pass. x: [B, 3, H, W].
 
     The same model and images give the same tables. precision: `bf16` runs under autocast.
@@ -31,9 +32,9 @@ def fitted_tables(model: nn.Module, x: Tensor, precision: str) -> tuple[FittedTa
     return tuple(found)
 
 
-def _histograms(model: nn.Module, x: Tensor, precision: str) -> dict[str, tuple[Curve, Histogram]]:
+def _histograms(model: nn.Module, x: Tensor | Samples, precision: str) -> dict[str, tuple[Curve, Histogram]]:
     histograms = Histograms()
     session = Session(model, StoragePolicy(), recorders=(histograms,))
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
-        model(x)
+        forward(model, x)
     return histograms.of_sites

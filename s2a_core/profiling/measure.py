@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters.apply import trained_state
+from s2a_core.batches import Loss, Samples, repeated, sample_bytes, samples_of_pair, shapes
 from s2a_core.compression import SiteSpec, discover
 from s2a_core.device import device_memory, is_device_failure, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.device.memory import CODE_BYTES
@@ -35,6 +36,8 @@ def profile(
     precision: str = "fp32",
     calibration: tuple[Tensor, Tensor] | None = None,
     *,
+    example: tuple[Any, Any] | None = None,
+    loss: Loss | None = None,
     name: str = "",
     adapter: str = "",
     has_baselines: bool = True,
@@ -47,6 +50,9 @@ def profile(
     batch_size: samples of the larger of the two measured batches, at least 2; with BatchNorm 3 are measured instead.
     calibration: images [N, 3, H, W] and labels [N], to which derivative tables are fitted, repeated where fewer than
     the batch; noise and universal tables without.
+    example, loss: for any other model: (inputs, targets) and the loss of what the model returns and the targets, a
+    scalar that is a mean over samples. inputs: a tensor, a tuple of arguments or a dict of named ones; targets: any
+    (see s2a_core.batches.Samples). Repeated where they are fewer than the batch.
     sensitivity_s: seconds for the errors, more widths where they allow it; 0 takes nominal ones and only bytes.
     refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
     profile is of these only.
@@ -61,8 +67,10 @@ def profile(
         raise InvalidInput("this model has no trainable parameters: add adapters before profiling")
     device = trained[0].device
     samples = max(batch_size, FEWEST_WITH_BATCH_NORM) if has_batch_norm(model) else batch_size
-    x, y = _batch(model, image_size, samples, calibration, device)
-    mark = fingerprint(model, name, adapter, image_size, precision, str(device), has_weights)
+    x, y = _batch(model, image_size, samples, calibration, device, example, loss)
+    is_calibrated = calibration is not None or example is not None
+    of_inputs = f"{name} {shapes(x[:1])}" if isinstance(x, Samples) else name
+    mark = fingerprint(model, of_inputs, adapter, image_size, precision, str(device), has_weights)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad and p.is_floating_point())
     num_trained = sum(p.numel() for p in trained)
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
@@ -70,7 +78,7 @@ def profile(
     with _out_of_memory_reported(image_size, device), unchanged(model):
         training_mode(model, resting_modules(model, adapter))
         specs = _sites(model, x, precision, image_size)
-        tables = fitted_tables(model, x, precision) if calibration is not None else ()
+        tables = fitted_tables(model, x, precision) if is_calibrated else ()
         baselines = measure_baselines(model, x, y, precision) if has_baselines else ()
         measuring = Measuring(model, x, y, precision, specs, narrow, tables)
         measuring.ways()
@@ -88,7 +96,7 @@ def profile(
         trainable_params=num_trained,
         state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
         buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
-        input_bytes_per_sample=x[0].numel() * 4,
+        input_bytes_per_sample=sample_bytes(x),
         optimizer_bytes=_optimizer_bytes(trained),
         start=measuring.work.get(START, {}),
         evaluation=evaluation,
@@ -96,7 +104,7 @@ def profile(
         sites=tuple(measuring.site_profile(spec) for spec in measuring.specs),
         shared=measuring.shared,
         baselines=baselines,
-        calibrated_on="images of the data set" if calibration is not None else "noise",
+        calibrated_on="images of the data set" if is_calibrated else "noise",
         fingerprint=mark,
         min_micro_batch=measuring.min_micro_batch,
         chunk_samples=len(x),
@@ -148,7 +156,7 @@ def _optimizer_bytes(trained: Sequence[Tensor]) -> int:
     return 2 * (sum(sizes) if trained[0].is_cuda else max(sizes))
 
 
-def _sites(model: nn.Module, x: Tensor, precision: str, image_size: int) -> tuple[SiteSpec, ...]:
+def _sites(model: nn.Module, x: Tensor | Samples, precision: str, image_size: int) -> tuple[SiteSpec, ...]:
     try:
         return discover(model, x[:2], precision)
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -174,8 +182,14 @@ def _out_of_memory_reported(image_size: int, device: torch.device) -> Iterator[N
 
 
 def _batch(
-    model: nn.Module, size: int, samples: int, calibration: tuple[Tensor, Tensor] | None, device: torch.device
-) -> tuple[Tensor, Tensor]:
+    model: nn.Module, size: int, samples: int, calibration: tuple[Tensor, Tensor] | None, device: torch.device,
+    example: tuple[Any, Any] | None, loss: Loss | None,
+) -> tuple[Tensor | Samples, Tensor | Samples]:  # fmt: skip
+    if example is not None:
+        inputs, targets = samples_of_pair(example, loss)
+        return repeated(inputs, samples).to(device), repeated(targets, samples).to(device)
+    if loss is not None:
+        raise InvalidInput("a loss needs an example: profile(model, example=(inputs, targets), loss=loss)")
     if calibration is not None:
         images, labels = calibration
         if len(images) < samples:

@@ -11,6 +11,7 @@ from math import ceil, prod
 import torch
 from torch import Tensor, nn
 
+from s2a_core.batches import Samples, repeated
 from s2a_core.compression import SiteSpec
 from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
@@ -46,8 +47,8 @@ class Measuring:
     """Call `ways`, then `sites`; then `specs`, `work`, `shared` and `site_profile` hold what was found."""
 
     def __init__(
-        self, model: nn.Module, x: Tensor, y: Tensor, precision: str, specs: Sequence[SiteSpec], frozen: FrozenWeights,
-        tables: tuple[FittedTable, ...] = (),
+        self, model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str, specs: Sequence[SiteSpec],
+        frozen: FrozenWeights, tables: tuple[FittedTable, ...] = (),
     ) -> None:  # fmt: skip
         self.model, self.x, self.y, self.precision, self.frozen, self.tables = model, x, y, precision, frozen, tables
         self.specs = tuple(specs)
@@ -196,7 +197,7 @@ class Measuring:
             if way != "codes":
                 policy = self._policy(sites)
                 small, large = self.batches
-                twice = torch.cat([self.x, self.x])
+                twice = repeated(self.x, 2 * len(self.x))
                 if way == "exact":  # the first pass of a new batch size may hold what libraries prepare once
                     evaluation_peak(self.model, twice, self.precision, policy)
                 peaks = [

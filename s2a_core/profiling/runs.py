@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from s2a_core.batches import Samples, forward, loss_of
 from s2a_core.compression import compress
 from s2a_core.compression.watch import Watcher
 from s2a_core.meter import PeakMeter
@@ -38,8 +39,12 @@ class Step:
         return sum(self.bytes.values())
 
 
-def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, precision: str, is_metered: bool) -> Step:
-    """Forward and backward of images x [B, 3, H, W] and labels y [B]; gradients replace those the parameters hold.
+def run_step(
+    model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, policy: StoragePolicy, precision: str, is_metered: bool
+) -> Step:
+    """Forward and backward of images x [B, 3, H, W] and labels y [B], or of samples with their loss.
+
+    Gradients replace those the parameters hold.
 
     A metered step begins without gradients, as the first micro-batch of a step does, and counts them.
     The same random numbers are drawn each time.
@@ -56,7 +61,7 @@ def run_step(model: nn.Module, x: Tensor, y: Tensor, policy: StoragePolicy, prec
         with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
             recorders = () if watcher is None else (watcher,)
             with compress(model, policy, ledger=True, recorders=recorders) as session:
-                loss = nn.functional.cross_entropy(model(x).float(), y)
+                loss = loss_of(forward(model, x), y)
         held = session.ledger.bytes_by_site()
         del session
         loss.backward()
@@ -87,17 +92,17 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def evaluation_peak(model: nn.Module, x: Tensor, precision: str, policy: StoragePolicy | None = None) -> int:
+def evaluation_peak(model: nn.Module, x: Tensor | Samples, precision: str, policy: StoragePolicy | None = None) -> int:
     """Peak bytes of one forward pass without gradients, above parameters and input."""
     training = [m for m in model.modules() if m.training]
     model.eval()
     with PeakMeter(x.device) as meter, torch.no_grad():
         with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
             if policy is None:
-                model(x)
+                forward(model, x)
             else:
                 with compress(model, policy):
-                    model(x)
+                    forward(model, x)
     for module in training:
         module.training = True
     return meter.peak_bytes
