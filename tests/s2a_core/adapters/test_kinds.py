@@ -126,7 +126,9 @@ def test_compressed_gradients_point_where_exact_ones_do(kind: Kind, family: str)
         return torch.cat([g.flatten() for g in torch.autograd.grad(output.square().mean(), trained)])
 
     expected = gradient(model(x))
-    with compress(model, uniform_policy(discover(model, x), 8, recompute=True, chunk_samples=2)) as session:
+    with compress(
+        model, uniform_policy(discover(model, x), 8, recompute=True, chunk_samples=2), ledger=True
+    ) as session:
         coded = model(x)
     assert torch.nn.functional.cosine_similarity(gradient(coded), expected, dim=0) >= 0.9999
     if family == "vit" and kind.rates is not None and kind.name not in ("full", "side-detached"):
