@@ -51,8 +51,7 @@ class Measuring:
         frozen: FrozenWeights, tables: tuple[FittedTable, ...] = (),
     ) -> None:  # fmt: skip
         self.model, self.x, self.y, self.precision, self.frozen, self.tables = model, x, y, precision, frozen, tables
-        self.specs = tuple(specs)
-        self.batches = two_batches(len(x))
+        self.specs, self.batches = tuple(specs), two_batches(len(x))
         self.unused = {s.name: Storage.NONE for s in specs if s.op in WHOLE}
         self.work: dict[str, Work] = {}
         self.shared: tuple[SharedStorage, ...] = ()
