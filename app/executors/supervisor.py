@@ -57,7 +57,7 @@ class Supervisor:
     def stop_jobs(self) -> None:
         """End every running attempt, each at its next step with a checkpoint; the jobs stay for the next service."""
         with self.database.transaction() as session:
-            handles = [a.handle for a, _ in attempts.live(session) if "executor" in (a.handle or {})]
+            handles = [a.handle for a, _ in attempts.live(session) if a.handle and "executor" in a.handle]
         wait([self._killers.submit(self.executor.kill, handle, self.settings.pause_grace_s) for handle in handles])
 
     def close(self) -> None:

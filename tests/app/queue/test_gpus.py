@@ -66,9 +66,7 @@ def test_a_card_that_a_stranger_fills_is_waited_for_and_lent_once_it_is_free(
         assert gpu(service)["context_bytes"] > 0
         assert others_bytes(service) >= (2500 + CONTEXT_MIB) * MIB
         job = service.submit(model="s2a_tiny", data="digits", budget="1500MiB", epochs=1, seed=10)
-        waits = wait_for(lambda: _reason(service, job, "waiting_for_memory"), 15, "the job waits for memory")
-        (device,) = [d for d in waits["details"]["devices"] if "cuda" in d["name"]]
-        assert device["others_bytes"] >= (2500 + CONTEXT_MIB) * MIB
+        wait_for(lambda: service.job(job)["reason"]["code"] == "no_device", 60, "no device has that much left")
         assert not service.runners()
     finally:
         filler.kill()
@@ -77,11 +75,6 @@ def test_a_card_that_a_stranger_fills_is_waited_for_and_lent_once_it_is_free(
     assert ended["status"] == "succeeded", ended["reason"]
     assert gpu(service)["state"] == "ready"
     wait_for(lambda: (gpu(service)["reserved_bytes"], others_bytes(service)) == (0, 0), 30, "nothing is held")
-
-
-def _reason(service: RunningService, job: str, code: str) -> dict[str, Any] | None:
-    reason = service.job(job)["reason"]
-    return dict(reason) if reason["code"] == code and "devices" in reason["details"] else None
 
 
 @pytest.mark.parametrize("visible", ["1", "", None])
@@ -93,7 +86,7 @@ def test_a_service_offers_the_devices_that_it_may_see_under_their_own_numbers(
     gpus = fake_devices(num_devices=2, device_mib=DEVICE_MIB, context_mib=CONTEXT_MIB)
     service = started(gpus, **{**QUICK, "runner_command": json.dumps([sys.executable, "-c", "pass"])})
     wait_for(lambda: service.call("GET", "/v1/devices")["items"], 30, "devices are known")
-    names = [device["name"] for device in service.call("GET", "/v1/devices")["items"]]
+    names = sorted(device["name"] for device in service.call("GET", "/v1/devices")["items"])
     assert names == {"1": ["cpu", "cuda:1"], "": ["cpu"], None: ["cpu", "cuda:0", "cuda:1"]}[visible]
 
 
