@@ -97,7 +97,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.server, app.state.settings, app.state.executor = server, settings, None
     for module in ROUTERS:
         app.include_router(module.router)
-    openapi.install(app)
+    openapi.install(app, settings.root_path)
     problems.install(app, for_a_person)
     app.add_middleware(RequestMiddleware, settings=settings, observe=telemetry.observe)
     return app

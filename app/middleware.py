@@ -62,10 +62,13 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
+        root = self.settings.root_path
+        if root and (scope["path"] == root or scope["path"].startswith(f"{root}/")):  # a proxy that passes it on
+            scope["path"] = scope["path"].removeprefix(root) or "/"
+        scope.setdefault("state", {}).update(request_id=request_id, root_path=root)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, root)
         start = time.perf_counter()
         try:
             await self._serve(scope, headers, receive, answer)
@@ -125,8 +128,8 @@ def unstorable(scope: Scope) -> list[dict[str, str]]:
 class _Answer:
     """A `send` that adds the headers every answer carries and remembers the status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send, self._request_id = send, request_id
+    def __init__(self, send: Send, request_id: str, root: str) -> None:
+        self._send, self._request_id, self._root = send, request_id, root
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
@@ -134,6 +137,8 @@ class _Answer:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
+            if self._root and headers.get("location", "").startswith("/"):
+                headers["location"] = self._root + headers["location"]
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             if not headers.get("content-type", "").startswith("text/html"):

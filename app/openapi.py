@@ -32,18 +32,18 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, root_path: str = "") -> None:
     """Make `app.openapi()` answer the document; it is made once."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = build(app)
+            app.openapi_schema = build(app, root_path)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def build(app: FastAPI) -> dict[str, Any]:
+def build(app: FastAPI, root_path: str = "") -> dict[str, Any]:
     """The document of an application's routes."""
     found = get_openapi(
         title="s2a",
@@ -51,6 +51,7 @@ def build(app: FastAPI) -> dict[str, Any]:
         description=DESCRIPTION,
         routes=app.routes,
         tags=TAGS,
+        servers=[{"url": root_path}] if root_path else None,
         separate_input_output_schemas=False,
     )
     components = found.setdefault("components", {})

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.libraries import QUIET, SHARING
@@ -66,7 +67,7 @@ class Settings(BaseSettings):
     data_roots: list[Path] = []
     drain_s: int = 5
     share_hub_token: bool = False  # whether every key may fetch what this machine's Hugging Face token may
-    root_path: str = ""  # where a reverse proxy shows the service, such as /s2a
+    root_path: str = Field("", pattern="^(/[A-Za-z0-9._-]+)*$")  # where a reverse proxy shows the service: /s2a
     rate_per_s: float = 200.0
     rate_burst: int = 400
     stream_heartbeat_s: float = 15.0  # between signs of life on an event stream

@@ -53,7 +53,7 @@ def pieces_of(breakdown: Document) -> list[Piece]:
     return [Piece(PART_WORDS.get(n, n), int(breakdown[n]), colours.get(n, "c8")) for n in names]
 
 
-def device_pieces(device: Document) -> list[Piece]:
+def device_pieces(device: Document, root: str = "") -> list[Piece]:
     """What a device's memory holds: the machine's part, other processes, and every job."""
     pieces = [
         Piece(words, int(device.get(name) or 0), css)
@@ -65,7 +65,7 @@ def device_pieces(device: Document) -> list[Piece]:
     ]
     for number, job in enumerate(device.get("jobs") or []):
         name = job["name"] or job["model"] or "another team's job"
-        href = f"/jobs/{job['job_id']}" if job["job_id"] else ""
+        href = f"{root}/jobs/{job['job_id']}" if job["job_id"] else ""
         pieces.append(Piece(name, int(job["reserved_bytes"]), JOB_COLOURS[number % len(JOB_COLOURS)], href))
     return [piece for piece in pieces if piece.num_bytes > 0]
 

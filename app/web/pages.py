@@ -10,7 +10,7 @@ from app.api.dependencies import COOKIE, Wired
 from app.errors import NotAuthorized
 from app.schemas.operations import KeyRequest
 from app.web import datasets, files, jobs, plans
-from app.web.rendering import page
+from app.web.rendering import page, root_of
 from app.web.visitors import Guest, OwnForm, PageRoute, PlainForm, SignedIn, local_path, remember
 from s2a_core.errors import S2AError
 
@@ -48,7 +48,7 @@ def sign_out(request: Request, wired: Wired, fields: OwnForm) -> Response:
     """End the session, on this browser and for every copy of its cookie."""
     wired.sessions.end(request.cookies[COOKIE])
     answer = RedirectResponse("/", 303)
-    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    answer.delete_cookie(COOKIE, path=root_of(request) or "/", httponly=True, samesite="strict")
     return answer
 
 

@@ -41,8 +41,15 @@ _environment.filters |= {
 _environment.globals |= {"charts": charts, "version": __version__}
 
 
+def root_of(request: Request) -> str:
+    """The path under which a reverse proxy shows the service; empty at the top of a host."""
+    return str((request.scope.get("state") or {}).get("root_path", ""))
+
+
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A template as an answer. The visitor, if there is one, is `visitor` in it."""
     visitor = getattr(request.state, "visitor", None)
-    text = _environment.get_template(template).render(visitor=visitor, path=request.url.path, **values)
+    text = _environment.get_template(template).render(
+        visitor=visitor, path=request.url.path, root=root_of(request), **values
+    )
     return HTMLResponse(printable(text), status, headers=HEADERS)

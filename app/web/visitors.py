@@ -16,6 +16,7 @@ from app.services.keys import Caller
 from app.services.sessions import LIFETIME_S
 from app.text import refusals
 from app.web.failures import failure
+from app.web.rendering import root_of
 from s2a_core.errors import InvalidInput, S2AError
 
 Fields = dict[str, str]
@@ -64,8 +65,9 @@ Guest = Annotated[Visitor | None, Depends(guest_or_visitor)]
 async def signed_in(request: Request, found: Guest) -> Visitor:
     """The session's holder; everybody else is sent to sign in, and comes back."""
     if found is None:
-        back = request.url.path if request.method == "GET" else "/"
-        raise HTTPException(303, "sign in first", headers={"Location": f"/sign-in?next={quote(back)}"})
+        query = f"?{request.url.query}" if request.url.query else ""
+        back = f"{request.url.path}{query}" if request.method == "GET" else "/"
+        raise HTTPException(303, "sign in first", headers={"Location": f"/sign-in?next={quote(back, safe='/')}"})
     return found
 
 
@@ -102,7 +104,7 @@ def remember(answer: Response, request: Request, token: str) -> None:
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
-        path="/",
+        path=root_of(request) or "/",
     )
 
 

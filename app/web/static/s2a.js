@@ -92,7 +92,7 @@
     let isPaused = false, current = null;
 
     async function call(method, path, body, headers = {}) {
-      const answer = await fetch(path, { method, body, headers: { "X-CSRF-Token": csrf, ...headers } });
+      const answer = await fetch(document.documentElement.dataset.root + path, { method, body, headers: { "X-CSRF-Token": csrf, ...headers } });
       const document_ = await answer.json();
       if (!answer.ok) throw Object.assign(new Error(document_.title), { status: answer.status, details: document_.details });
       return document_;
