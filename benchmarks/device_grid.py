@@ -81,6 +81,8 @@ def cases_of(model: str, adapter: str, context_mib: int, known: Mapping[str, Any
     smallest = roomy.get("smallest_bytes")
     if roomy["status"] == "trained" and smallest:
         yield HALFWAY, (smallest + min(roomy["predicted_bytes"], roomy["budget_bytes"])) // 2
+        # A roomy budget takes larger workspaces; what a smaller one names has none of them.
+        smallest = known[HALFWAY].get("smallest_bytes") or smallest
         yield SMALLEST, smallest
         yield BELOW, int(0.98 * smallest)
 

@@ -42,12 +42,14 @@ def kernels(is_dry: bool) -> dict[str, Any]:
     import torch
 
     from s2a_core.kernels import backend, fit_table
+    from s2a_core.operators import CURVES
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows, channels = (2 * 197, 64) if is_dry else (64 * 197, 768)
-    table = fit_table("gelu", 2, None)
+    curve = CURVES["gelu"]
+    table = fit_table(curve, 2)
     calls: dict[str, Callable[[torch.Tensor], Any]] = {
-        "act_fwd": lambda x: backend.act_fwd(x, "gelu", table),
+        "act_fwd": lambda x: backend.act_fwd(x, curve, table),
         "mask_fwd": lambda x: backend.mask_fwd(x, "relu6"),
         "normalize": lambda x: backend.normalize(x, 1e-6),
         "quantize_channels": lambda x: backend.quantize_channels(x.view(-1, 197, channels), 4),
