@@ -14,14 +14,13 @@ from app.runner.documents import require_weights
 from app.runner.link import Link, Refused
 from app.runner.reservation import DEVICE, device_use, give_back, limit_device
 from s2a_core.datasets.access import DataAccess, limited_to
-from s2a_core.errors import OutOfMemory, S2AError, StaleProfile
+from s2a_core.errors import BudgetExceeded, OutOfMemory, S2AError, StaleProfile
 from s2a_core.requests import request_of
 from s2a_core.train.types import PauseTraining
 
 ARTIFACTS = (
     "adapter.safetensors",
     "plan.json",
-    "profile.json",
     "report.json",
     "report.html",
     "metrics.csv",
@@ -54,7 +53,7 @@ def run(link: Link, output: Path) -> Ended:
 
         job = link.request()
         if report := finished(output):  # an earlier attempt was killed while it sent what it had made
-            return succeeded(link, output, report)
+            return sent(link, output, report)
         limit_device(link.reserved_bytes)
         link.device_use = device_use
         wanted = options(job, output)
@@ -72,11 +71,13 @@ def run(link: Link, output: Path) -> Ended:
                 raise
             # The plan of the first attempt is not one of this device: begin again with a plan that is.
             report = train({**wanted, "plan": None, "resume": False})
-        return succeeded(link, output, plain(report))
+        return sent(link, output, plain(report))
     except (Refused, TimeoutError, PauseTraining):
         raise
     except (OutOfMemory, MemoryError) as error:
         return out_of_memory(error, link.reserved_bytes)
+    except BudgetExceeded as error:
+        return sent(link, output, plain(error.report))
     except S2AError as error:
         return "failed", {"code": error.code, "message": error.message, "details": plain(error.details)}, None, None
     except Exception as error:  # the job's boundary: the traceback is stored with the job
@@ -97,12 +98,15 @@ def finished(output: Path) -> dict[str, Any] | None:
         return None
 
 
-def succeeded(link: Link, output: Path, report: dict[str, Any]) -> Ended:
-    """Send what a run made; how its attempt then ends."""
+def sent(link: Link, output: Path, report: dict[str, Any]) -> Ended:
+    """Send what a run made; how its attempt then ends: one that took more than its budget is no success."""
     link.say({"type": "phase", "name": "uploading"})
     for name in ARTIFACTS:
         if (output / name).is_file():
             link.upload(output / name)
+    if report.get("within_budget") is False:
+        error = BudgetExceeded(report["budget_bytes"], report["measured_peak_bytes"], "its artifacts", report)
+        return "failed", {"code": error.code, "message": error.message, "details": error.details}, report, None
     return "succeeded", None, report, None
 
 
@@ -125,7 +129,13 @@ def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:
         wanted.pop("plan", None)  # it is for the whole budget
     if isinstance(wanted.get("plan"), Mapping):
         wanted["plan"] = Plan.from_json(wanted["plan"])
-    return wanted | {"output": output, "resume": bool(job["resume"]) and (output / CHECKPOINT).is_file()}
+    # The profiles that plans of this service are made from: jobs/JOB/ATTEMPT lies beside them.
+    profiles = output.parents[2] / "profiles"
+    return wanted | {
+        "output": output,
+        "profile_cache": profiles,
+        "resume": bool(job["resume"]) and (output / CHECKPOINT).is_file(),
+    }
 
 
 def tell(link: Link, output: Path, event: dict[str, Any]) -> None:

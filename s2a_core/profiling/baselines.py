@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -22,6 +23,8 @@ GRADIENT_BYTES = 4  # fp32
 OPTIMIZER_BYTES = 8  # AdamW's two moments
 ESTIMATED_BATCHES = (4, 8)
 LORA_RANK = 8
+LOG = logging.getLogger(__name__)
+Builder = Callable[[nn.Module, Tensor | Samples], nn.Module | None]
 
 
 def measure_baselines(
@@ -32,31 +35,43 @@ def measure_baselines(
     model: LoRA of its own is not part of the others. On CUDA nothing is run: these are there to compare with, and would
     take more of the device than what is planned.
     """
-    if x.device.type == "cuda":
-        return tuple(_estimated(model, x, precision)) if isinstance(x, Tensor) else ()
-    small, large = two_batches(len(x))
-    found = []
+    costs = []
+    if x.device.type == "cuda" and not isinstance(x, Tensor):
+        return ()
     for name, build in _BUILDERS.items():
-        other = build(without_lora(copy.deepcopy(model)), x[:1])
-        if other is None:
+        try:
+            if isinstance(x, Tensor) and x.is_cuda:
+                cost = _estimated(name, build, model, x, precision)
+            else:
+                cost = _measured(name, build, model, x, y, precision)
+        except Exception as error:  # what is shown beside a plan never stops the plan
+            LOG.warning("%s is not compared with: %s: %s", name, type(error).__name__, error)
             continue
-        other.train()
-        turns = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, True).trace.turns() for n in (small, large)]
-        found.append(_cost(name, other, x, upper_lines((small, large), turns)))
-        del other
-    return tuple(found)
+        costs += [cost] if cost is not None else []
+    return tuple(costs)
 
 
-def _estimated(model: nn.Module, x: Tensor, precision: str) -> Iterator[BaselineCost]:
+def _measured(
+    name: str, build: Builder, model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str
+) -> BaselineCost | None:
+    batches = two_batches(len(x))
+    other = build(without_lora(copy.deepcopy(model)), x[:1])
+    if other is None:
+        return None
+    other.train()
+    turns = [run_step(other, x[:n], y[:n], StoragePolicy(), precision, True).trace.turns() for n in batches]
+    return _cost(name, other, x, upper_lines(batches, turns))
+
+
+def _estimated(name: str, build: Builder, model: nn.Module, x: Tensor, precision: str) -> BaselineCost | None:
     """The same from shapes alone."""
     sample = x[:1].to("meta")
-    for name, build in _BUILDERS.items():
-        mode, other = shapes_of(model, lambda copied, build=build: build(without_lora(copied), sample))
-        if other is None:
-            continue
-        other.train()
-        peaks = [estimated_peak(mode, other, n, x, precision) for n in ESTIMATED_BATCHES]
-        yield _cost(name, other, x, [line(ESTIMATED_BATCHES, peaks)])
+    mode, other = shapes_of(model, lambda copied: build(without_lora(copied), sample))
+    if other is None:
+        return None
+    other.train()
+    peaks = [estimated_peak(mode, other, n, x, precision) for n in ESTIMATED_BATCHES]
+    return _cost(name, other, x, [line(ESTIMATED_BATCHES, peaks)])
 
 
 def _cost(name: str, model: nn.Module, x: Tensor | Samples, lines: Sequence[tuple[int, int]]) -> BaselineCost:
@@ -107,7 +122,7 @@ def _lora(model: nn.Module, sample: Tensor | Samples) -> nn.Module | None:
     return wrapped
 
 
-_BUILDERS: dict[str, Callable[[nn.Module, Tensor | Samples], nn.Module | None]] = {
+_BUILDERS: dict[str, Builder] = {
     "full": _full,
     "lora": _lora,
     "bias": _bias,

@@ -8,6 +8,8 @@ import platform
 import torch
 from torch import nn
 
+from s2a_core.kernels import backend_name, prefer_native
+
 
 def fingerprint(
     model: nn.Module,
@@ -19,11 +21,12 @@ def fingerprint(
     has_weights: bool = True,
 ) -> str:
     """Hash of name, parameters (shapes, trained or not, values of frozen ones), adapter, size, precision, device,
-    versions and the allocator. has_weights: False leaves values out, where they are random.
+    versions, the allocator and which kernels run. has_weights: False leaves values out, where they are random.
     """
     digest = hashlib.sha256()
     allocator = torch.cuda.get_allocator_backend() if device.startswith("cuda") else "cpu"
-    versions = (torch.__version__, torch.version.cuda, allocator)
+    prefer_native(torch.device(device).type)  # what steps run: native kernels, or the reference where none can be built
+    versions = (torch.__version__, torch.version.cuda, allocator, backend_name(device))
     for part in (name, adapter, image_size, precision, device_name(device), *versions):
         digest.update(f"{part}\0".encode())
     for key, parameter in model.named_parameters():

@@ -95,8 +95,10 @@ def test_a_later_attempt_goes_on_from_a_checkpoint_and_a_tightened_one_without_t
     output = tmp_path / "job" / "output"
     output.mkdir(parents=True)
     monkeypatch.setattr("s2a_core.planning.Plan.from_json", lambda document: document["plan"])
-    request = {"model": "m", "weights": "none", "adapter": "auto"}
+    request: dict[str, Any] = {"model": "m", "weights": "none", "adapter": "auto"}
     job: dict[str, Any] = {"request": {**request, "plan": {"plan": "made"}}, "resume": True}
+    profiles = output.parents[2] / "profiles"
+    request |= {"profile_cache": profiles}
     assert work.options(job, output) == {**request, "plan": "made", "output": output, "resume": False}
     (output / work.CHECKPOINT).write_bytes(b"state")
     assert work.options(job, output) == {**request, "plan": "made", "output": output, "resume": True}
