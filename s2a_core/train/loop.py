@@ -23,7 +23,7 @@ from s2a_core.compression import compress
 from s2a_core.datasets import ImageDataset
 from s2a_core.device import device_memory, is_out_of_memory, release_cached
 from s2a_core.errors import Diverged
-from s2a_core.kernels import enable_native
+from s2a_core.kernels import prefer_native
 from s2a_core.meter import PeakMeter, live_bytes
 from s2a_core.models import data_config
 from s2a_core.planning.types import Plan
@@ -52,7 +52,7 @@ def train(
     last that gave a finite one.
     """
     if plan.device == "cpu":
-        enable_native()
+        prefer_native()  # as its plan was profiled
     if not config.resume:
         drop_checkpoint(output)
     return _Run(model, dataset, plan, config, output, on_event).go()

@@ -109,8 +109,8 @@ def test_a_checkpoint_of_another_model_is_told_from_the_plan_beside_it(request_o
 
 def test_a_cnn_trains_all_weights_where_they_fit_and_the_modules_of_auto_below(tmp_path: Path) -> None:
     request = RunRequest(
-        "test_resnet", "digits", 2**28, tmp_path / "out", weights="none", image_size=32, batch_size=256, epochs=1,
-        precision="fp32", profile_cache=tmp_path / "profiles",
+        "test_resnet", "digits", 2**28, output=tmp_path / "out", weights="none", image_size=32, batch_size=256,
+        epochs=1, precision="fp32", profile_cache=tmp_path / "profiles",
     )  # fmt: skip
     report = pipeline.run(request)
     assert (report["adapter"]["kinds"], report["within_budget"]) == (["full"], True)
@@ -137,8 +137,8 @@ def test_a_run_that_fails_in_its_report_is_reported_without_training_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = RunRequest(
-        "s2a_tiny", "digits", 2**28, tmp_path / "out", adapter="bias", batch_size=256, epochs=1, precision="fp32",
-        profile_cache=tmp_path / "profiles",
+        "s2a_tiny", "digits", 2**28, output=tmp_path / "out", adapter="bias", batch_size=256, epochs=1,
+        precision="fp32", profile_cache=tmp_path / "profiles",
     )  # fmt: skip
     trained: list[Any] = []
 

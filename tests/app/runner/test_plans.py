@@ -27,7 +27,7 @@ def test_ready_then_infeasible_from_the_same_profile(tmp_path: Path) -> None:
     assert (ready["status"], ready["is_profile_known"]) == ("ready", False)
     assert ready["plan"]["predicted"]["peak_bytes"] <= 64 * 2**20
     assert 0 < ready["plan"]["measured_peak_bytes"] <= ready["plan"]["predicted"]["peak_bytes"]
-    assert [other["objective"] for other in ready["others"]] == ["balanced", "speed"]
+    assert [other["objective"] for other in ready["others"]] == ["speed", "balanced"]
     tight = work(order(tmp_path, 1000))
     assert (tight["status"], tight["is_profile_known"]) == ("infeasible", True)
     assert tight["reason"]["details"]["min_feasible_budget_bytes"] > 1000

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.profiling import baselines
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.runs import run_step
 from s2a_core.storage import StoragePolicy
@@ -37,3 +39,17 @@ def test_a_baseline_is_predicted_at_batches_where_another_moment_is_the_worst() 
     measured = run_step(model.requires_grad_(True).train(), x, y, StoragePolicy(), "fp32", True).peak_bytes
     assert full.at(16) == pytest.approx(measured + 12 * trained + x.numel() * 4, rel=0.05)
     assert full.others
+
+
+def test_what_cannot_be_compared_with_is_left_out_and_said(
+    vit: nn.Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(model: nn.Module, sample: torch.Tensor) -> nn.Module:
+        raise ValueError("LoRA for grouped convolutions")
+
+    monkeypatch.setitem(baselines._BUILDERS, "lora", broken)
+    x, y = torch.randn(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
+    names = [cost.name for cost in baselines.measure_baselines(vit, x, y, "fp32")]
+    assert "full" in names
+    assert "lora" not in names
+    assert "lora is not compared with: ValueError: LoRA for grouped convolutions" in caplog.text
