@@ -43,6 +43,8 @@ class Doors:
 
     def __init__(self, photos: Path, work_dir: Path, adapter: str, ema: float | None) -> None:
         self.photos, self.work_dir, self.adapter, self.ema, self.count = photos, work_dir, adapter, ema, 0
+        cache = str(work_dir / "cache")
+        self.access = {"roots": [str(photos.resolve())], "cache": cache, "uses_hub_token": False}
 
     def command(self, name: str, budget: int, *more: str) -> tuple[int, dict[str, Any]]:
         """(exit code, JSON) of `s2a plan` or `s2a train`."""
@@ -85,7 +87,9 @@ class Doors:
 
     def service_plan(self, budget: int) -> Verdict:
         """What POST /v1/plans has its worker do."""
-        answer = plans.work({"request": self.fields(budget), "profiles": str(profile_cache())})
+        answer = plans.work(
+            {"request": self.fields(budget), "profiles": str(profile_cache()), "data_access": self.access}
+        )
         if answer["status"] == "infeasible":
             return False, answer["reason"]["details"]["min_feasible_budget_bytes"]
         assert answer["status"] == "ready", answer
@@ -93,7 +97,7 @@ class Doors:
 
     def service_job(self, budget: int) -> Verdict:
         """What POST /v1/jobs has its runner do."""
-        output, link = self.output(), PretendLink({**self.fields(budget), "epochs": 1})
+        output, link = self.output(), PretendLink({**self.fields(budget), "epochs": 1}, data_access=self.access)
         status, reason, report, _ = work.run(link, output)  # type: ignore[arg-type]
         if status == "failed" and reason is not None and reason["code"] == "infeasible_budget":
             return False, reason["details"]["min_feasible_budget_bytes"]
