@@ -67,7 +67,8 @@ def profile(
         raise InvalidInput("this model has no trainable parameters: add adapters before profiling")
     device = trained[0].device
     samples = max(batch_size, FEWEST_WITH_BATCH_NORM) if has_batch_norm(model) else batch_size
-    x, y = _batch(model, image_size, samples, calibration, device, example, loss)
+    with _out_of_memory_reported(image_size, device):
+        x, y = _batch(model, image_size, samples, calibration, device, example, loss)
     is_calibrated = calibration is not None or example is not None
     of_inputs = f"{name} {shapes(x[:1])}" if isinstance(x, Samples) else name
     mark = fingerprint(model, of_inputs, adapter, image_size, precision, str(device), has_weights)
