@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from s2a_core.compression.record import Recorder
-from s2a_core.kernels import backend_name, native_failure
+from s2a_core.kernels import backend_name, why_reference
 from s2a_core.operators import Site
 from s2a_core.storage import Storage
 
@@ -41,8 +41,8 @@ class Ledger:
     @classmethod
     def of(cls, entries: Iterable[LedgerEntry], model: nn.Module) -> Ledger:
         """The ledger of what was kept for `model`, with the kernels of its device."""
-        name = backend_name(next((p.device for p in model.parameters()), "cpu"))
-        return cls(tuple(entries), name, native_failure() if name == "reference" else "")
+        device = next((p.device for p in model.parameters()), "cpu")
+        return cls(tuple(entries), backend_name(device), why_reference(device))
 
     @property
     def total_bytes(self) -> int:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         relu_fwd,
         start_native,
         unpack,
+        why_reference,
     )
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "relu_fwd",
     "start_native",
     "unpack",
+    "why_reference",
 ]
 
 

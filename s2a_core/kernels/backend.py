@@ -1,12 +1,16 @@
 """The one place that picks an implementation: native library or reference for CPU tensors, Triton for CUDA.
 
-Anything else raises UnsupportedSite before anything runs.
+Without Triton, CUDA tensors use the reference, with one warning. Any other device raises UnsupportedSite before
+anything runs. A kernel is launched under its tensor's own device: Triton itself launches on the current one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -88,11 +92,33 @@ def native_failure() -> str:
     return _Native.failure
 
 
+@functools.cache
+def _triton() -> tuple[ModuleType | None, str]:
+    """The Triton kernels; or None, why they cannot be imported, and one warning."""
+    try:
+        return importlib.import_module("s2a_core.kernels.triton_kernels"), ""
+    except ImportError as error:
+        failure = f"{type(error).__name__}: {error}"
+        warnings.warn(
+            f"CUDA tensors use the reference kernels, which are correct but slower: {failure}; install triton",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None, failure
+
+
+def why_reference(device: str | torch.device = "cpu") -> str:
+    """Why tensors on this device use the reference; empty when they do not."""
+    if backend_name(device) != "reference":
+        return ""
+    return _triton()[1] if torch.device(device).type == "cuda" else _Native.failure
+
+
 def backend_name(device: str | torch.device = "cpu") -> str:
     """triton, native or reference: what runs for tensors on this device."""
     kind = torch.device(device).type
     if kind == "cuda":
-        return "triton"
+        return "triton" if _triton()[0] is not None else "reference"
     if kind == "cpu":
         return "native" if _Native.module is not None else "reference"
     return "none"
@@ -111,12 +137,20 @@ def _pick(name: str, x: Tensor, *, is_float: bool = True) -> Any:
     if kind == "cpu":
         return getattr(_Native.module, name, None) or _REFERENCE[name]
     if kind == "cuda":
-        module = importlib.import_module("s2a_core.kernels.triton_kernels")
-        return getattr(module, name, None) or _REFERENCE[name]
+        function = getattr(_triton()[0], name, None) or _REFERENCE[name]
+        return function if x.device.index == torch.cuda.current_device() else _launched_on(x.device, function)
     raise UnsupportedSite(
         f"{name}: no kernel for device {kind!r}, there is one for cpu and cuda; keep this site exact or move the model",
         details={"operator": name, "device": kind},
     )
+
+
+def _launched_on(device: torch.device, function: Callable[..., Any]) -> Callable[..., Any]:
+    def launch(*args: Any, **kwargs: Any) -> Any:
+        with torch.cuda.device(device):
+            return function(*args, **kwargs)
+
+    return launch
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
@@ -264,4 +298,5 @@ __all__ = [
     "relu_fwd",
     "start_native",
     "unpack",
+    "why_reference",
 ]

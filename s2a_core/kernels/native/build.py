@@ -43,7 +43,7 @@ def built(wait_s: float = WAIT_S, retry: bool = False) -> Path:
     target = library_path()
     if target.is_file():
         return target
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    compiler = compiler_path()
     if compiler is None:
         raise BuildError(f"no C++ compiler: none of {', '.join(COMPILERS)} is on the PATH")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +75,11 @@ def built(wait_s: float = WAIT_S, retry: bool = False) -> Path:
             raise BuildError(f"{compiler} needs longer than {wait_s:g} s; the next process finds its result")
         time.sleep(POLL_S)
     return target
+
+
+def compiler_path() -> str | None:
+    """The first C++ compiler on the PATH; None where there is none."""
+    return next(filter(None, map(shutil.which, COMPILERS)), None)
 
 
 def library_path() -> Path:

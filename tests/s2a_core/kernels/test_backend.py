@@ -3,6 +3,7 @@ import torch
 
 from s2a_core import kernels
 from s2a_core.errors import UnsupportedSite
+from s2a_core.kernels.native.build import compiler_path
 from s2a_core.operators import CURVES
 
 
@@ -36,11 +37,12 @@ def test_what_runs_is_said() -> None:
     assert kernels.backend_name() == "reference"
     assert kernels.native_failure() == "disabled"
     assert kernels.backend_name("cuda") == "triton"
-    if kernels.enable_native():
+    assert kernels.enable_native() == (compiler_path() is not None)
+    if compiler_path() is None:
+        assert "no C++ compiler" in kernels.native_failure()
+    else:
         assert kernels.backend_name() == "native"
         assert kernels.native_failure() == ""
-    else:
-        assert kernels.native_failure()
 
 
 def test_a_failed_build_leaves_the_reference_and_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

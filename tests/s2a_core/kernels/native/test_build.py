@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,7 +11,7 @@ import torch
 
 from s2a_core.kernels import backend
 from s2a_core.kernels.native import library
-from s2a_core.kernels.native.build import BuildError, built, library_path
+from s2a_core.kernels.native.build import BuildError, built, compiler_path, library_path
 
 COMPILED = 'echo run >> "$COUNT"; while [ "$1" != "-o" ]; do shift; done; echo library > "$2"'
 
@@ -89,6 +91,28 @@ def test_a_failed_build_is_told_and_not_repeated_unless_asked(
     assert runs(tmp_path) == 1
     compiler(tmp_path, monkeypatch, COMPILED)
     assert built(retry=True) == library_path()
+
+
+@pytest.mark.skipif(compiler_path() is None, reason="needs a C++ compiler")
+def test_a_syntax_error_in_the_source_fails_the_tests_of_the_library(tmp_path: Path) -> None:
+    """They run in a process of their own, with a broken source and an empty cache."""
+    broken = tmp_path / "kernels.cpp"
+    broken.write_text("this is not C++")
+    plugin = tmp_path / "broken_source.py"
+    plugin.write_text(
+        f"from pathlib import Path\nfrom s2a_core.kernels.native import build\nbuild.SOURCE = Path({str(broken)!r})\n"
+    )
+    tests = Path(__file__).with_name("test_library.py")
+    options = ["-q", "-p", "no:cacheprovider", "-p", "broken_source", "-k", "test_bytes_are_those_of_the_reference"]
+    places = os.pathsep.join([str(tmp_path), str(tests.parents[4])])
+    environment = {**os.environ, "PYTHONPATH": places, "TORCH_HOME": str(tmp_path / "torch"), "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(tests)],
+        env=environment, cwd=tests.parents[4], capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "skipped" not in done.stdout.splitlines()[-1]
+    assert "this is not C++" in done.stdout or "error:" in done.stdout
 
 
 def test_a_machine_without_a_compiler_is_told_so(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
