@@ -53,14 +53,15 @@ def contestants(name: str, device: str, chunks: tuple[int, ...]) -> dict[str, St
             policies[label] = StoragePolicy(chosen.sites, Storage.EXACT, chunk, "bf16")
     unused = {site: s for site, s in policies["codes"].sites.items() if whole_of(site)}  # as a plan has them
     policies = {"exact": StoragePolicy(unused, Storage.EXACT, frozen_weights="bf16"), **policies}
-    steps = {"stock": _step(stock, x, y)}
-    steps["checkpointing"] = _step(checkpointed(bias)(copy.deepcopy(model), example), x, y)
+    steps = {"stock": step_of(stock, x, y)}
+    steps["checkpointing"] = step_of(checkpointed(bias)(copy.deepcopy(model), example), x, y)
     for label, chosen in policies.items():
-        steps[label] = _step(_under(bias(copy.deepcopy(model), example).model.to(device), chosen), x, y)
+        steps[label] = step_of(under(bias(copy.deepcopy(model), example).model.to(device), chosen), x, y)
     return steps
 
 
-def _under(model: nn.Module, chosen: StoragePolicy) -> Runner:
+def under(model: nn.Module, chosen: StoragePolicy) -> Runner:
+    """The model under one session that every step enters."""
     session = compress(model, chosen)
 
     def context() -> AbstractContextManager[object]:
@@ -69,7 +70,8 @@ def _under(model: nn.Module, chosen: StoragePolicy) -> Runner:
     return Runner(model, context)
 
 
-def _step(runner: Runner, x: torch.Tensor, y: torch.Tensor) -> Step:
+def step_of(runner: Runner, x: torch.Tensor, y: torch.Tensor) -> Step:
+    """Forward under bf16 autocast and backward, of images x [B, 3, H, W] and labels y [B] on their device."""
     runner.model.to(x.device)
 
     def step() -> None:

@@ -135,14 +135,27 @@ def _pick(name: str, x: Tensor, *, is_float: bool = True) -> Any:
         )
     kind = x.device.type
     if kind == "cpu":
-        return getattr(_Native.module, name, None) or _REFERENCE[name]
+        return _unseen(getattr(_Native.module, name, None) or _REFERENCE[name])
     if kind == "cuda":
         function = getattr(_triton()[0], name, None) or _REFERENCE[name]
-        return function if x.device.index == torch.cuda.current_device() else _launched_on(x.device, function)
+        is_current = x.device.index == torch.cuda.current_device()
+        return _unseen(function if is_current else _launched_on(x.device, function))
     raise UnsupportedSite(
         f"{name}: no kernel for device {kind!r}, there is one for cpu and cuda; keep this site exact or move the model",
         details={"operator": name, "device": kind},
     )
+
+
+def _unseen(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without torch function modes, to whom it would show each `data_ptr` and `stride` of its operands."""
+    if torch._C._len_torch_function_stack() == 0:
+        return function
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with torch._C.DisableTorchFunction():
+            return function(*args, **kwargs)
+
+    return run
 
 
 def _launched_on(device: torch.device, function: Callable[..., Any]) -> Callable[..., Any]:

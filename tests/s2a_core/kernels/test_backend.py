@@ -75,3 +75,22 @@ def test_every_public_name_loads() -> None:
     assert all(hasattr(kernels, name) for name in kernels.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = kernels.nothing
+
+
+def test_modes_do_not_see_what_kernels_do_inside() -> None:
+    from torch.overrides import TorchFunctionMode
+
+    class Counts(TorchFunctionMode):
+        seen = 0
+
+        def __torch_function__(
+            self, func: object, types: object, args: tuple = (), kwargs: dict | None = None
+        ) -> object:
+            self.seen += 1
+            return func(*args, **(kwargs or {}))
+
+    x = torch.randn(2, 40, 8)
+    with Counts() as counts:
+        payload = kernels.quantize_channels(x, 4)
+    assert counts.seen <= 3  # the dtype and the device of x
+    assert torch.equal(payload, kernels.quantize_channels(x, 4))
