@@ -29,6 +29,19 @@ def prepare_frozen_weights(model: nn.Module, how: FrozenWeights) -> int:
     return saved
 
 
-def has_mixed_widths(model: nn.Module) -> bool:
-    """Whether some parameters are 16 bits wide and others are not, as after `prepare_frozen_weights`."""
-    return len({p.dtype for p in model.parameters() if p.is_floating_point()}) > 1
+def needs_matching(model: nn.Module) -> bool:
+    """Whether stock PyTorch would fail on the parameters as they are.
+
+    Some are 16 bits wide and others are not, as after `prepare_frozen_weights`; or, on CUDA, a layer norm trains its
+    bias alone (see operators/stock.py).
+    """
+    if len({p.dtype for p in model.parameters() if p.is_floating_point()}) > 1:
+        return True
+    return any(
+        isinstance(module, nn.LayerNorm)
+        and module.bias is not None
+        and module.bias.is_cuda
+        and module.bias.requires_grad
+        and not module.weight.requires_grad
+        for module in model.modules()
+    )

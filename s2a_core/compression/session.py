@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from s2a_core.compression.frozen import has_mixed_widths, prepare_frozen_weights
+from s2a_core.compression.frozen import needs_matching, prepare_frozen_weights
 from s2a_core.compression.functions import FunctionsSeeValues
 from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.ledger import Ledger, LedgerBook
@@ -47,7 +47,7 @@ class Session:
         self._modules = None
         if changes or recorders:
             self._modules = BoundModules(model, self.interceptor, _regions(model, policy), self._begin)
-        self._widths = WidthMode() if self._modules is None and has_mixed_widths(model) else None
+        self._widths = WidthMode() if self._modules is None and needs_matching(model) else None
         self._stack = ExitStack()
 
     def _begin(self, args: tuple[Any, ...]) -> None:

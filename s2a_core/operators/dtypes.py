@@ -11,6 +11,7 @@ from torch import Tensor
 
 from s2a_core.operators.call import autocast_enabled
 from s2a_core.operators.signature import bound
+from s2a_core.operators.stock import layer_norm
 
 
 def wide(scale: Tensor | None, statistics: Tensor | None = None) -> Tensor | None:
@@ -58,10 +59,17 @@ def _like(position: int, is_norm: bool) -> Callable[[Any, tuple[Any, ...], dict[
     return match
 
 
+_like_input = _like(0, is_norm=True)
+
+
+def _layer_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return _like_input(layer_norm, args, kwargs)
+
+
 # Of norms and attention the first tensor's dtype, of convolutions the weight's; linear layers: `matched`.
 MATCHED_CALLS: dict[Any, Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
     F.batch_norm: _batch_norm,
-    F.layer_norm: _like(0, is_norm=True),
+    F.layer_norm: _layer_norm,
     F.rms_norm: _like(0, is_norm=True),
     F.group_norm: _like(0, is_norm=True),
     F.scaled_dot_product_attention: _like(0, is_norm=False),

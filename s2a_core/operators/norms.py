@@ -21,6 +21,7 @@ from s2a_core.operators.call import (
     saves_tensors,
 )
 from s2a_core.operators.operator import HOOKED_CODES, Operator
+from s2a_core.operators.stock import layer_norm
 from s2a_core.storage import Storage
 
 
@@ -139,7 +140,7 @@ def evaluate_norm(raw: Tensor, norm: NormCall, site: Site, batch: int) -> Tensor
         weight, bias = _operands(raw, norm)
         if norm.kind == "rms_norm":
             return F.rms_norm(raw, raw.shape[-1:], weight, norm.eps)
-        return F.layer_norm(raw, raw.shape[-1:], weight, bias, norm.eps)
+        return layer_norm(raw, raw.shape[-1:], weight, bias, norm.eps)
     check_packable(site.name, raw)
     site.intent = Intent.CODES
     return packed_norm(raw, norm, site.storage.bits, rows_per_sample(raw, batch))
