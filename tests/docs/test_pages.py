@@ -1,0 +1,46 @@
+"""The pages say what the code says: every error has a line, every page is in the navigation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+import app.client.errors
+import app.errors
+from s2a_core.errors import S2AError
+
+ROOT = Path(__file__).resolve().parents[2]
+ASSERTED_ELSEWHERE = {"error"}  # bases that are never raised
+
+
+def kinds(kind: type[S2AError] = S2AError) -> Iterator[type[S2AError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from kinds(child)
+
+
+def test_every_error_has_a_line_that_says_what_to_do() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    shipped = {k.code for k in kinds() if k.__module__.split(".")[0] in ("app", "s2a_core")} - ASSERTED_ELSEWHERE
+    assert "unreachable" in shipped
+    assert shipped - set(re.findall(r"`([a-z_]+)`", page)) == set()
+
+
+def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:
+    site = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader=yaml.BaseLoader)
+
+    def entries(node: object) -> Iterator[str]:
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, list):
+            for item in node:
+                yield from entries(item)
+        elif isinstance(node, dict):
+            for item in node.values():
+                yield from entries(item)
+
+    pages = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
+    assert set(entries(site["nav"])) == pages
