@@ -10,7 +10,7 @@ GPU_PYTHON ?= $(if $(wildcard $(PY)),$(PY),python3)
 # One thread per test process: two processes on two cores, the same timings everywhere.
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg PYTHONFAULTHANDLER=1
 
-.PHONY: help setup demo test lint format bench bench-full gpu-check accuracy peaks constraints clean
+.PHONY: help setup demo test lint format bench bench-full gpu-check accuracy peaks docs constraints clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ accuracy: $(STAMP) ## train every adapter, exact and compressed, on real photos 
 
 peaks: $(STAMP) ## predicted beside measured peaks of models, adapters and budgets (hours; resumable) into docs/peaks
 	@OMP_NUM_THREADS=1 $(PY) scripts/peak_grid.py --output docs/peaks/results.jsonl --table docs/peaks/README.md
+
+docs: $(STAMP) ## build the pages as a site into var/site; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet && echo "var/site/index.html"
 
 constraints: $(STAMP) ## rewrite constraints.txt from what .venv holds
 	@{ echo "# The versions s2a is tested with: pip install -c constraints.txt -e '.[dev]'. Names no index; made by 'make constraints'."; \
