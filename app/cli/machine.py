@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from app.settings import compiler, visible_gpus
 from s2a_core.sizes import format_bytes
 
 SHARED_MEMORY = "/dev/shm"
@@ -19,6 +18,8 @@ def check(name: str, state: str, message: str, **facts: Any) -> dict[str, Any]:
 
 def compilers(has_cuda: bool) -> dict[str, Any]:
     """A C compiler, which Triton needs on a GPU, and a C++ one, which builds the kernels for the CPU."""
+    from app.settings import compiler
+
     c, cxx = compiler("CC", "cc", "gcc", "clang"), compiler("CXX", "c++", "g++", "clang++")
     facts = {"c": c, "cxx": cxx}
     if c and cxx:
@@ -48,6 +49,7 @@ def shared_memory() -> dict[str, Any]:
 def driver(has_cuda: bool) -> dict[str, Any]:
     """The NVIDIA driver by NVML, and what of each GPU is free."""
     from app.executors.devices import driver_version, read_devices
+    from app.settings import visible_gpus
 
     version = driver_version()
     if version is None:

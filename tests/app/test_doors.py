@@ -168,7 +168,9 @@ def test_the_runner_refuses_what_it_does_not_know(tmp_path: Any) -> None:
         reserved_bytes = 0
 
         def request(self) -> dict[str, Any]:
-            return {"request": {"model": "s2a_tiny", "data": "digits", "epohcs": 3}, "resume": False}
+            request = {"model": "s2a_tiny", "data": "digits", "epohcs": 3}
+            access = {"roots": [], "cache": str(tmp_path), "uses_hub_token": False}
+            return {"request": request, "resume": False, "data_access": access}
 
     status, reason, _, _ = run_work(Link(), tmp_path)  # type: ignore[arg-type]
     assert (status, reason and reason["code"]) == ("failed", "unknown_field")
