@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -97,7 +98,7 @@ def _checked(row: Exported, name: str, size: int, work: Path) -> Exported:
     weights = work / "own.safetensors"
     save_file({key: value.clone() for key, value in state.items()}, str(weights))
     overlay = {"state_dict": state, "num_classes": 5, "label_offset": 0, "custom_load": False}
-    arguments = {"num_classes": 5, "pretrained": True, "pretrained_cfg_overlay": overlay}
+    arguments: dict[str, Any] = {"num_classes": 5, "pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
         expected = timm.create_model(name, **arguments, **size_arguments(name, size)).eval()(images)
     except RuntimeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import timm
 import torch
@@ -20,7 +21,7 @@ def own_size(name: str) -> int | None:
     return None if config is None or config.input_size is None else int(config.input_size[-1])
 
 
-def size_arguments(name: str, image_size: int | None) -> Mapping[str, int]:
+def size_arguments(name: str, image_size: int | None) -> Mapping[str, Any]:
     """Arguments of timm.create_model that build `name` for square images: nothing, or `img_size`.
 
     Layers that depend on the size (positions, windows) are then timm's own for it. Raises InvalidInput, with sizes near
@@ -40,12 +41,13 @@ def size_arguments(name: str, image_size: int | None) -> Mapping[str, int]:
 
 
 @functools.lru_cache(maxsize=256)
-def _attempt(name: str, image_size: int) -> tuple[Mapping[str, int] | None, str]:
+def _attempt(name: str, image_size: int) -> tuple[Mapping[str, Any] | None, str]:
     """(arguments of a model that takes such images, or None; the reason where none does)."""
     reason = ""
     if image_size < 1:
         return None, "it is not positive"
-    for arguments in ({"img_size": image_size}, {}):
+    tries: tuple[dict[str, Any], ...] = ({"img_size": image_size}, {})
+    for arguments in tries:
         try:
             with torch.device("meta"), torch.no_grad():
                 model = timm.create_model(name, **arguments).eval()

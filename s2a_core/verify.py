@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from s2a_core.adapters.apply import trained_state
 from s2a_core.batches import Samples, forward, loss_of, repeated, sample_bytes
 from s2a_core.compression import compress, prepare_frozen_weights
-from s2a_core.device import device_memory, is_out_of_memory, release_cached
+from s2a_core.device import device_memory, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.kernels import fit_table
 from s2a_core.meter import PeakMeter
@@ -196,13 +196,14 @@ def _within_memory(step: Callable[[], _Result], device: str) -> _Result:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0]
+        reason, memory = str(error).splitlines()[0], memory_at_failure(error, device)
     # Outside of the handler the error's frames are gone, and with them the step's tensors.
     gc.collect()
     release_cached(torch.device(device))
     raise OutOfMemory(
         f"the device ran out of memory in real steps of the plan: {reason}; something else may use the device, or the "
-        "budget is more than it has"
+        "budget is more than it has",
+        details={"memory": memory.to_json()},
     )
 
 

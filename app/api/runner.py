@@ -50,7 +50,7 @@ def heartbeat(
     wired: Wired, token: Token, attempt_id: str, body: Heartbeat | None = None, epoch: Epoch = None
 ) -> dict[str, Any]:
     """The process lives; should it stop?"""
-    body = body or Heartbeat(idle_s=None)
+    body = body or Heartbeat(idle_s=None, use=None)
     use = body.use.model_dump() if body.use else None
     return wired.runs.heartbeat(attempt_id, token, epoch, body.idle_s, use)
 

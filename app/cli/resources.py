@@ -161,7 +161,7 @@ def create_key(
 ) -> None:
     """Make an API key; it is shown once."""
     terminal: Terminal = ctx.obj
-    scopes: list[str] = ["read", "write"] if scope == "write" else [scope]
+    scopes: list[str] = ["read", "write"] if scope == "write" else [str(scope)]
     if offline:
         from app.cli.offline import make_key
 

@@ -58,7 +58,8 @@ class Supervisor:
         """End every running attempt, each at its next step with a checkpoint; the jobs stay for the next service."""
         with self.database.transaction() as session:
             handles = [a.handle for a, _ in attempts.live(session) if a.handle and "executor" in a.handle]
-        wait([self._killers.submit(self.executor.kill, handle, self.settings.pause_grace_s) for handle in handles])
+        grace_s = self.settings.pause_grace_s
+        wait([self._killers.submit(self.executor.kill, handle, grace_s) for handle in handles if handle is not None])
 
     def close(self) -> None:
         """Wait for looks, launches and kills that are under way; running attempts go on."""

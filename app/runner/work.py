@@ -117,7 +117,8 @@ def out_of_memory(error: BaseException, cap_bytes: int) -> Ended:
 
     details = plain(getattr(error, "details", {}))
     reason = {"code": "out_of_memory", "message": str(error) or "out of memory", "details": details}
-    return "failed", reason, None, judge(memory_at_failure(error, DEVICE, cap_bytes))
+    memory = memory_at_failure(error, DEVICE)
+    return "failed", reason, None, judge(dataclasses.replace(memory, budget_bytes=cap_bytes or memory.budget_bytes))
 
 
 def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:

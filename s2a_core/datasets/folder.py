@@ -177,7 +177,8 @@ def _samples(listing: Listing, labels: dict[str, int], part: Path) -> Iterator[S
             is_image = Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
             (loose if is_image else other).append(_name(listing.root, Path(entry.path)))
         elif (label := labels.get(_composed(entry.name))) is not None:
-            for path in _files(Path(entry.path), loops := []):
+            loops: list[Path] = []
+            for path in _files(Path(entry.path), loops):
                 name = _name(listing.root, path)
                 if path.suffix.lower() in IMAGE_SUFFIXES:
                     yield Sample(name, path, label)

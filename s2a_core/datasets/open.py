@@ -70,8 +70,8 @@ def open_dataset(
         fingerprint=found.fingerprint,
         scan_s=round(time.perf_counter() - start, 3),
     )
-    splits = (ImageSplit(samples, ranges=found.ranges) for samples in (train, val))
-    return ImageDataset(*splits, tuple(listing.classes), report)
+    train_split, val_split = (ImageSplit(samples, ranges=found.ranges) for samples in (train, val))
+    return ImageDataset(train_split, val_split, tuple(listing.classes), report)
 
 
 def num_training_images(source: str | Path, val_fraction: float = 0.2, cache: Path | None = None) -> int:

@@ -61,9 +61,22 @@ class MemoryAtFailure:
         """The fields, pids as text."""
         return {**asdict(self), "users": {str(pid): size for pid, size in self.users.items()}}
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> MemoryAtFailure:
+        """What `to_json` wrote; other entries of the document are left out."""
+        known = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
+        return cls(**{**known, "users": {int(pid): size for pid, size in known.get("users", {}).items()}})
+
 
 def memory_at_failure(error: BaseException, device: torch.device | str) -> MemoryAtFailure:
-    """What is known where an allocation just failed. Call it before any cache is emptied, and before frames go."""
+    """What is known where an allocation just failed. Call it before any cache is emptied, and before frames go.
+
+    An OutOfMemory of s2a carries the numbers of that moment in its details; they are taken from there.
+    """
+    details = getattr(error, "details", {})
+    carried = details.get("memory", details)
+    if "held_bytes" in carried:
+        return MemoryAtFailure.from_json(carried)
     import os
 
     from s2a_core.device import nvml

@@ -66,7 +66,11 @@ def _measured(
 def _estimated(name: str, build: Builder, model: nn.Module, x: Tensor, precision: str) -> BaselineCost | None:
     """The same from shapes alone."""
     sample = x[:1].to("meta")
-    mode, other = shapes_of(model, lambda copied: build(without_lora(copied), sample))
+
+    def built(copied: nn.Module) -> nn.Module | None:
+        return build(without_lora(copied), sample)
+
+    mode, other = shapes_of(model, built)
     if other is None:
         return None
     other.train()

@@ -58,10 +58,10 @@ def shapes_of(model: nn.Module, build: Callable[[nn.Module], nn.Module | None]) 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         for module in () if other is None else other.modules():
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    values = torch.empty(parameter.shape, device=device)
-                    module._parameters[name] = nn.Parameter(values, parameter.requires_grad)
+            for name, own in list(module._parameters.items()):
+                if own is not None:
+                    values = torch.empty(own.shape, device=device)
+                    module._parameters[name] = nn.Parameter(values, own.requires_grad)
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     module._buffers[name] = torch.empty_like(buffer, device=device)

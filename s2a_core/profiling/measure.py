@@ -136,14 +136,15 @@ def profile_within(
             return profile(model, image_size, samples, precision, calibration, **options)
         except OutOfMemory as error:
             memory = device_memory(device)
-            if memory is None or not memory.budget_bytes:
+            budget_bytes = 0 if memory is None else memory.budget_bytes
+            if not budget_bytes:
                 raise
             failure = error
         model.zero_grad(set_to_none=True)
         release_cached(device)
-    needed = memory.budget_bytes + max(int(failure.details["asked_bytes"]), CODE_BYTES)
+    needed = budget_bytes + max(int(failure.details["asked_bytes"]), CODE_BYTES)
     raise InfeasibleBudget(
-        budget_bytes=memory.budget_bytes,
+        budget_bytes=budget_bytes,
         min_feasible_budget_bytes=needed,
         binding=f"profiling {fewest} images",
         binding_bytes=int(failure.details["held_bytes"]),
