@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,68 +14,106 @@ from app.libraries import QUIET, SHARING
 
 
 class Settings(BaseSettings):
-    """Settings of one service process.
+    """Settings of one service process; docs/settings.md is made of what stands below each."""
 
-    data_dir: jobs, artifacts and the SQLite file. database_url: an SQLAlchemy URL; SQLite in data_dir if empty.
-    public_url: where runners reach this service. capacity_bytes: memory jobs may share; half of the machine's if 0.
-    data_roots: directories a key may name data and weights in; an admin's key may name any.
-    max_body_bytes: of a request; an upload's part and a runner's file have limits of their own.
-    drain_s: seconds that a service which was told to stop gives to the requests it is at; then they are cut off.
-    rate_per_s, rate_burst: requests a key may send, on average and at once; 0 sets no limit.
-    plan_timeout_s, dataset_timeout_s: after which a plan or a dataset is given up.
-    allow_private_webhooks: whether webhooks may reach addresses that are not public.
-    """
-
-    model_config = SettingsConfigDict(env_prefix="S2A_")
+    model_config = SettingsConfigDict(env_prefix="S2A_", use_attribute_docstrings=True)
 
     data_dir: Path = Path("var")
+    """Where datasets, checkpoints, artifacts and the SQLite file are; the same directory for every part."""
     database_url: str = ""
+    """An SQLAlchemy URL; where it is empty, SQLite in the data directory."""
     public_url: str = "http://127.0.0.1:8000"
-    run_scheduler: bool = True
-    capacity_bytes: int = 0
-    cuda_reserve_bytes: int = 512 * 2**20  # of each GPU, for the driver and what moves
-    poll_s: float = 0.3
-    # attempts: seconds between heartbeats, until a silent one is lost, until a runner that hears nothing stops working
-    renew_s: float = 10.0
-    lease_s: float = 60.0
-    fence_s: float = 40.0
-    give_up_s: float = 3600.0  # a runner that reaches no service for so long ends
-    stuck_s: float = 1800.0  # alive, but its loop did nothing for so long
-    leader_s: float = 10.0  # a scheduler that was silent for so long is followed by another
-    launch_s: float = 60.0  # a process that was to be started is looked for so long
-    stop_jobs: bool = False  # a service that is stopped ends its jobs with a checkpoint first
-    kill_grace_s: float = 2.0  # between TERM and KILL
-    pause_grace_s: float = 30.0  # the same for a job that goes on later: time for a step and a checkpoint
-    exit_s: float = 10.0  # a process whose job has ended may take so long to end itself
-    memory_return_s: float = 15.0  # until a device whose memory does not come back is quarantined
-    # retries of a job, by whose fault it was
-    max_infra_retries: int = 3
-    max_own_retries: int = 1
-    max_oom_retries: int = 3
-    max_host_kills: int = 2
-    runner_command: list[str] = []  # what an attempt runs; this Python's app.runner if empty
-    executor: Literal["local", "ray"] = "local"
-    ray_address: str = "auto"
-    ray_require_token: bool = True  # without Ray's token authentication whoever reaches the cluster runs what he likes
-    run_workers: bool = True
-    max_body_bytes: int = 2 * 2**20
-    max_part_bytes: int = 32 * 2**20
-    max_artifact_bytes: int = 8 * 2**30
-    max_upload_bytes: int = 64 * 2**30
-    upload_lifetime_s: float = 24 * 3600.0
-    upload_idle_s: float = 30.0  # a sender that says nothing for so long has gone
-    data_roots: list[Path] = []
-    drain_s: int = 5
-    share_hub_token: bool = False  # whether every key may fetch what this machine's Hugging Face token may
-    root_path: str = Field("", pattern="^(/[A-Za-z0-9._-]+)*$")  # where a reverse proxy shows the service: /s2a
-    rate_per_s: float = 200.0
-    rate_burst: int = 400
-    stream_heartbeat_s: float = 15.0  # between signs of life on an event stream
-    plan_timeout_s: float = 900.0
-    dataset_timeout_s: float = 1800.0
-    worker_poll_s: float = 0.5
-    allow_private_webhooks: bool = False
+    """Where runners reach this service."""
+    root_path: Annotated[str, Field(pattern="^(/[A-Za-z0-9._-]+)*$")] = ""
+    """Where a reverse proxy shows the service, such as `/s2a`."""
     log_json: bool = True
+    """One JSON document for each line of the log; otherwise text for people."""
+
+    run_scheduler: bool = True
+    """Whether this process may lead the queue."""
+    run_workers: bool = True
+    """Whether this process makes plans, looks at datasets, sends webhooks and clears up."""
+    executor: Literal["local", "ray"] = "local"
+    """Where attempts run: on this machine, or on a Ray cluster."""
+    ray_address: str = "auto"
+    """The head of the Ray cluster."""
+    ray_require_token: bool = True
+    """Refuse a cluster without token authentication: whoever reaches an open one runs what he likes on it."""
+    runner_command: list[str] = []
+    """What an attempt runs; where it is empty, `app.runner` of this Python."""
+    capacity_bytes: int = 0
+    """Memory of this machine that CPU jobs may share; half of it where this is 0."""
+    cuda_reserve_bytes: int = 512 * 2**20
+    """Of each GPU, what is left for the driver and for what moves."""
+
+    poll_s: float = 0.3
+    """Between two looks of the scheduler at the queue."""
+    worker_poll_s: float = 0.5
+    """Between two looks of a worker for plans, datasets and webhooks."""
+    leader_s: float = 10.0
+    """A scheduler that was silent for so long is followed by another."""
+    launch_s: float = 60.0
+    """For so long a process that was to be started is looked for."""
+    renew_s: float = 10.0
+    """Between two heartbeats of an attempt."""
+    lease_s: float = 60.0
+    """An attempt that was silent for so long is lost."""
+    fence_s: float = 40.0
+    """A runner that hears nothing for so long stops working; keep it below the lease."""
+    give_up_s: float = 3600.0
+    """A runner that reaches no service for so long ends."""
+    stuck_s: float = 1800.0
+    """An attempt that is alive but whose loop did nothing for so long is stopped."""
+    kill_grace_s: float = 2.0
+    """Between TERM and KILL."""
+    pause_grace_s: float = 30.0
+    """The same for a job that goes on later: time for a step and a checkpoint."""
+    exit_s: float = 10.0
+    """A process whose job has ended may take so long to end itself."""
+    memory_return_s: float = 15.0
+    """A device whose memory does not come back within this time is quarantined."""
+    stop_jobs: bool = False
+    """Whether a service that is stopped ends its jobs first, each with a checkpoint."""
+    drain_s: int = 5
+    """Seconds that a service which was told to stop gives to open requests; then they are cut off."""
+
+    max_infra_retries: int = 3
+    """Retries of a job whose process or machine was lost, since its last progress."""
+    max_own_retries: int = 1
+    """Retries of a job that failed by itself."""
+    max_oom_retries: int = 3
+    """Retries of a job that ran out of memory, each under a tighter plan."""
+    max_host_kills: int = 2
+    """A job that takes its machine down so many times fails."""
+
+    max_body_bytes: int = 2 * 2**20
+    """The largest body of a request; parts of an upload and files of a runner have limits of their own."""
+    max_part_bytes: int = 32 * 2**20
+    """The largest part of an upload."""
+    max_artifact_bytes: int = 8 * 2**30
+    """The largest file of a job."""
+    max_upload_bytes: int = 64 * 2**30
+    """The largest upload."""
+    upload_lifetime_s: float = 24 * 3600.0
+    """After so long an unfinished upload is deleted."""
+    upload_idle_s: float = 30.0
+    """A sender that says nothing for so long has gone."""
+    data_roots: list[Path] = []
+    """Directories in which keys that are not an admin's may name data and weights."""
+    share_hub_token: bool = False
+    """Whether every key may fetch what this machine's Hugging Face token may."""
+    rate_per_s: float = 200.0
+    """Requests a second that a key may send on average; 0 sets no limit."""
+    rate_burst: int = 400
+    """Requests that a key may send at once."""
+    stream_heartbeat_s: float = 15.0
+    """Between signs of life on an event stream."""
+    plan_timeout_s: float = 900.0
+    """After so long a plan is given up."""
+    dataset_timeout_s: float = 1800.0
+    """After so long the look at a dataset is given up."""
+    allow_private_webhooks: bool = False
+    """Whether webhooks may reach addresses that are not public."""
 
     @property
     def url(self) -> str:
@@ -86,10 +124,12 @@ class Settings(BaseSettings):
 class ClientSettings(BaseSettings):
     """Where the command line finds a service, and with which key: S2A_URL and S2A_API_KEY."""
 
-    model_config = SettingsConfigDict(env_prefix="S2A_")
+    model_config = SettingsConfigDict(env_prefix="S2A_", use_attribute_docstrings=True)
 
     url: str = "http://127.0.0.1:8000"
+    """Where the service is."""
     api_key: str = ""
+    """The key to send."""
 
 
 def has_ray_token() -> bool:

@@ -161,7 +161,7 @@ def _joined(parts: list[Any]) -> Any:
         return [item for part in parts for item in part]
     if isinstance(first, Mapping):
         return {key: _joined([part[key] for part in parts]) for key in first}
-    return tuple(map(_joined, zip(*parts, strict=True))) if isinstance(first, tuple) else first
+    return tuple(_joined(list(items)) for items in zip(*parts, strict=True)) if isinstance(first, tuple) else first
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

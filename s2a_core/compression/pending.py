@@ -73,11 +73,10 @@ def evaluated(tree: Any) -> Any:
     if isinstance(tree, list):
         return [evaluated(item) for item in tree]
     if isinstance(tree, dict):
-        items = {key: evaluated(item) for key, item in tree.items()}
-        if any(items[key] is not item for key, item in tree.items()):
+        values = {key: evaluated(item) for key, item in tree.items()}
+        if any(values[key] is not item for key, item in tree.items()):
             tree = copy.copy(tree)  # of its own class: outputs of transformers are dicts with attributes
-            for key, item in items.items():
-                tree[key] = item
+            tree.update(values)
     return tree
 
 

@@ -11,7 +11,8 @@ from s2a_core.planning.margin import SHARE_OF_MOVING, error_share
 AVERAGE, BEST_STATE = "average", "best_state"
 CONTEXT, WORKSPACES, SLACK = "context", "workspaces", "slack"
 # What a capped allocator with growing segments needs above the bytes alive: partly used 2 MiB pages, and what blocks
-# that move with every step leave between them. Of the grid in docs/device: 2 % and 12 MiB cover its worst run.
+# that move with every step leave between them. Not fitted: too little of it costs a round of verification, whose cap
+# is the budget; 12 trainings of `python -m benchmarks.device_grid` stayed inside with these.
 SLACK_SHARE, SLACK_BYTES = 0.02, 12 * 2**20
 
 

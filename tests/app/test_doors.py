@@ -164,16 +164,17 @@ def test_a_misspelt_field_is_refused_with_the_nearest_name_everywhere(service: T
 
 
 def test_the_runner_refuses_what_it_does_not_know(tmp_path: Any) -> None:
+    access = {"roots": [], "cache": str(tmp_path), "uses_hub_token": False}
+
     class Link:
         reserved_bytes = 0
 
         def request(self) -> dict[str, Any]:
             request = {"model": "s2a_tiny", "data": "digits", "epohcs": 3}
-            access = {"roots": [], "cache": str(tmp_path), "uses_hub_token": False}
             return {"request": request, "resume": False, "data_access": access}
 
     status, reason, _, _ = run_work(Link(), tmp_path)  # type: ignore[arg-type]
     assert (status, reason and reason["code"]) == ("failed", "unknown_field")
     order = {"request": {"model": "s2a_tiny", "epohcs": 3, "budget_bytes": 2**26, "batch_size": 4}}
     with pytest.raises(UnknownField, match="did you mean epochs"):
-        plan_work({**order, "profiles": str(tmp_path)})
+        plan_work({**order, "profiles": str(tmp_path), "data_access": access})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def test_every_error_has_a_line_that_says_what_to_do() -> None:
     shipped = {k.code for k in kinds() if k.__module__.split(".")[0] in ("app", "s2a_core")} - BASES
     assert client.Unreachable.code in shipped
     assert shipped - set(re.findall(r"`([a-z_]+)`", page)) == set()
+
+
+def test_the_settings_page_is_the_settings() -> None:
+    made = runpy.run_path(str(ROOT / "scripts" / "settings_page.py"))["page"]()
+    assert "None" not in made, "a setting says nothing of itself"
+    assert (ROOT / "docs" / "settings.md").read_text() == made, "run `python scripts/settings_page.py`"
 
 
 def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:

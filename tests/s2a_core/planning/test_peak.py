@@ -121,6 +121,7 @@ def test_no_optimum_is_thrown_away(seed: int) -> None:
 @pytest.mark.parametrize("batch_size", [1, 6])
 def test_a_plan_reaches_what_it_promises_and_a_budget_below_the_smallest_is_refused(seed: int, batch_size: int) -> None:
     profile = random_profile(seed)
+    batch_size = max(batch_size, profile.min_micro_batch)
     overhead = overhead_of("cpu", profile.state_bytes, has_average=bool(seed % 2))
     smallest = smallest_budget(profile, batch_size, overhead)
     for share in (1.0, 1.1, 3.0):

@@ -57,6 +57,6 @@ def test_masks_are_exact_in_any_memory_order(name: str, inplace: bool, device: t
 
 def test_an_empty_tensor_passes(device: torch.device) -> None:
     table = fit_table(CURVES["gelu"], 2)
-    y, codes = activation.act_fwd(torch.empty(0, 3, device=device), "gelu", table)
+    y, codes = activation.act_fwd(torch.empty(0, 3, device=device), CURVES["gelu"], table)
     assert y.shape == (0, 3)
     assert codes.numel() == 0
