@@ -12,11 +12,10 @@ FOLDERS = ("jobs", "datasets", "uploads", "profiles", "cache")
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder, and those above it that are missing, for this user alone."""
+    """Make a folder, and those above it that are missing, for this user alone. Raises FileExistsError for a file."""
     for folder in (*reversed(path.parents), path):
-        if not folder.exists():
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
     return path
 
 

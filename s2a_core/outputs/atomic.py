@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,10 @@ from s2a_core.names import printable
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; when the block ends well it is flushed to disk and takes the place of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    part.touch(0o666, exist_ok=False)  # less what the umask takes: a service's outputs are for its own user
     try:
         yield part
-        part.chmod(0o644)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)

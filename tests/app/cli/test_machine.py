@@ -27,7 +27,7 @@ MIB = 2**20
 def test_a_missing_compiler_matters_where_triton_needs_it(
     present: str, has_cuda: bool, state: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "compiler", lambda name, *_: f"/{name}" if name in present.split() else None)
+    monkeypatch.setattr("app.settings.compiler", lambda name, *_: f"/{name}" if name in present.split() else None)
     found = machine.compilers(has_cuda)
     assert found["state"] == state
     assert words in found["message"]

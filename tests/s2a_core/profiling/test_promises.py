@@ -17,6 +17,7 @@ from s2a_core.meter import held_bytes
 from s2a_core.planner import Planner
 from s2a_core.planning import Plan, plan
 from s2a_core.planning.memory import held_bytes as promised_bytes
+from s2a_core.planning.replan import Replanner
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import run_step
@@ -28,7 +29,7 @@ from s2a_core.verify import measured_peak, verify
 
 def tight(profile: Profile, share: float, batch_size: int = 8) -> Plan:
     """The plan at a share of the way from the smallest budget to the exact plan's peak."""
-    low = smallest_budget(profile, batch_size)[0]
+    low = smallest_budget(profile, batch_size)
     high = plan(profile, 2**40, batch_size).predicted.peak_bytes
     return plan(profile, int(low + share * (high - low)), batch_size)
 
@@ -64,10 +65,10 @@ def test_a_tensor_that_a_site_without_codes_shares_is_counted_once() -> None:
 def test_the_smallest_budget_trains_and_two_percent_less_is_refused(
     vit: nn.Module, vit_profile: Profile, batch_size: int
 ) -> None:
-    smallest = smallest_budget(vit_profile, batch_size)[0]
+    smallest = smallest_budget(vit_profile, batch_size)
     images, labels = torch.randn(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
     made = plan(vit_profile, smallest, batch_size)
-    ready = verify(vit, made, vit_profile, images, labels)
+    ready = verify(vit, made, images, labels, Replanner(vit_profile))
     assert ready.measured_peak_bytes <= ready.plan.budget_bytes
     assert measured_peak(vit, ready.plan, images, labels) <= smallest
     with pytest.raises(InfeasibleBudget) as refused:
