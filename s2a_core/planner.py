@@ -35,7 +35,7 @@ STEM_CONVOLUTIONS = 4
 
 
 class Planner:
-    """Plans one request. cache: a directory of profiles, the request's unless given; on_event: hears of progress.
+    """Plans one request. cache: a directory of profiles, the request's unless given; on_event: takes progress.
 
     prepare: loads the data and model of a request, `s2a_core.prepare.prepare` unless given. Candidates are the
     adapters and precisions that the request leaves open. are_known: no profile had to be measured.
@@ -214,6 +214,7 @@ class Planner:
             name=prepared.name,
             adapter=str(prepared.spec),
             has_weights=prepared.has_weights,
+            progress=self.on_event,
         )
 
 

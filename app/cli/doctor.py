@@ -27,10 +27,11 @@ _MARK = {"good": "[good]ok[/]", "warn": "[warn]note[/]", "bad": "[bad]missing[/]
 def doctor(ctx: typer.Context, json: options.Json = False) -> None:
     """Check the installation, the device and the disk. Exit code 2 if something needed is missing."""
     terminal: Terminal = ctx.obj
-    device = _torch()
-    has_cuda = device.get("devices", ["cpu"]) != ["cpu"]
-    hardware = [machine.driver(has_cuda), _memory(), machine.shared_memory(), machine.compilers(has_cuda)]
-    checks = [_python(), _packages(), device, *hardware, _kernels(), _disk(), _hub(), _service()]
+    with terminal.busy("checking this machine: loading PyTorch"):
+        device = _torch()
+        has_cuda = device.get("devices", ["cpu"]) != ["cpu"]
+        hardware = [machine.driver(has_cuda), _memory(), machine.shared_memory(), machine.compilers(has_cuda)]
+        checks = [_python(), _packages(), device, *hardware, _kernels(), _disk(), _hub(), _service()]
     is_healthy = all(check["state"] != "bad" for check in checks)
     terminal.document({"healthy": is_healthy, "checks": checks})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_header=False)

@@ -35,17 +35,25 @@ def plan(
     from app.cli.explain import explain_plan
     from app.cli.plot import check_plot_name, plot_plan
     from app.cli.profiles import profile_cache
+    from app.cli.progress import follower
     from s2a_core.outputs.atomic import plain, write_text
+    from s2a_core.phases import Clock
     from s2a_core.planner import Planner
     from s2a_core.planning.peak import predicted_course
 
     if plot is not None:
         check_plot_name(plot)
     require(asked, "model", "budget_bytes")
-    planner = Planner(run_request(asked, profile_cache=profile_cache()))
-    made = planner.plan()
-    if verify:
-        made = planner.verify(made).plan
+    request = run_request(asked, profile_cache=profile_cache())
+    with follower(terminal, request.budget_bytes or None) as follow:
+        planner, clock = Planner(request, on_event=follow), Clock(follow)
+        with clock.phase("profiling"):
+            planner.profile()
+        with clock.phase("planning"):
+            made = planner.plan()
+        if verify:
+            with clock.phase("verifying"):
+                made = planner.verify(made).plan
     document = plain(made.to_json())
     if save is not None:
         write_text(save, json_format.dumps(document, indent=2) + "\n")

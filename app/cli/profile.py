@@ -22,11 +22,14 @@ def profile(ctx: typer.Context, asked: options.Asked, json: options.Json = False
     """Measure what each site of MODEL keeps between forward and backward, stored in every way."""
     terminal: Terminal = ctx.obj
     require(asked, "model")
+    from app.cli.progress import follower
+
     request = run_request({"adapter": ADAPTER, **asked})
     with terminal.busy(LOADING):
         from s2a_core.planner import Planner
 
-    document = Planner(request).profile().to_json()
+    with follower(terminal, None) as follow:
+        document = Planner(request, on_event=follow).profile().to_json()
     terminal.document(document)
     terminal.say(
         f"[name]{request.model}[/]  {request.adapter}, {document.get('precision')}, "

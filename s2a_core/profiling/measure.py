@@ -20,11 +20,13 @@ from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.profiling.fitted import fitted_tables
 from s2a_core.profiling.measuring import Measuring
+from s2a_core.profiling.progress import listener
 from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import Profile
 from s2a_core.storage import FrozenWeights
 from s2a_core.train.mode import resting_modules, training_mode
+from s2a_core.train.types import OnEvent
 
 FEWEST_WITH_BATCH_NORM = 3  # two batches of more than one sample, which BatchNorm refuses where a map is a single value
 
@@ -44,6 +46,7 @@ def profile(
     sensitivity_s: float = 20.0,
     refine_s: float = 10.0,
     has_weights: bool = True,
+    progress: bool | OnEvent = False,
 ) -> Profile:
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
@@ -56,6 +59,8 @@ def profile(
     sensitivity_s: seconds for the errors, more widths where they allow it; 0 takes nominal ones and only bytes.
     refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
     profile is of these only.
+    progress: True writes lines to stderr; a callback takes {"type": "progress", "phase": "profiling", "done", "total",
+    "eta_s"} after each group of sites.
     Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses; OutOfMemory.
     """
     if precision not in ("fp32", "bf16"):
@@ -83,7 +88,7 @@ def profile(
         baselines = measure_baselines(model, x, y, precision) if has_baselines else ()
         measuring = Measuring(model, x, y, precision, specs, narrow, tables)
         measuring.ways()
-        measuring.sites(sensitivity_s, refine_s)
+        measuring.sites(sensitivity_s, refine_s, listener(progress))
         evaluation = measuring.evaluation()
     memory = device_memory(device)
     return Profile(

@@ -16,12 +16,14 @@ from s2a_core.compression import SiteSpec
 from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
+from s2a_core.profiling.progress import with_progress
 from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
 from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, share
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
 from s2a_core.profiling.timeline import chunked, held_until, line, segments, two_batches, with_opening
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.storage import WHOLE, FittedTable, FrozenWeights, Storage, StoragePolicy
+from s2a_core.train.types import OnEvent
 
 CHUNK_SAMPLES = 1
 # Where BatchNorm normalises by the batch at hand fewer samples train worse (Wu & He 2018, figure 1: 23.7 % error at 16,
@@ -44,7 +46,7 @@ class _Measured:
 
 
 class Measuring:
-    """Call `ways`, then `sites`; then `specs`, `work`, `shared` and `site_profile` hold what was found."""
+    """Call `ways`, then `sites`; then `specs`, `work`, `shared` and `site_profile` hold the results."""
 
     def __init__(
         self, model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str, specs: Sequence[SiteSpec],
@@ -212,7 +214,7 @@ class Measuring:
                 found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
         return found
 
-    def sites(self, sensitivity_s: float, refine_s: float) -> None:
+    def sites(self, sensitivity_s: float, refine_s: float, on_event: OnEvent) -> None:
         """Bytes, error and time of the measured storages of every site. sensitivity_s 0: bytes only, nominal errors."""
         if sensitivity_s <= 0:
             self._nominal()
@@ -220,9 +222,8 @@ class Measuring:
         for of in self.measured.values():
             of.bytes.update({s: size for s, size in of.of_way.items() if size})
         together = groups(self.specs)
-        number = sum(len(anchors(group[0])) for group in together)
-        is_quick = number * self.exact_s * 1.5 > sensitivity_s
-        for group in together:
+        is_quick = sum(len(anchors(group[0])) for group in together) * self.exact_s * 1.5 > sensitivity_s
+        for group in with_progress(together, on_event):
             for storage in anchors(group[0], is_quick):
                 step = self.step({spec.name: storage for spec in group})
                 error = share(relative_error(gradient(self.model), self.exact_gradient), group)
@@ -260,8 +261,7 @@ class Measuring:
             for spec in group:
                 self.step({spec.name: width})
                 of = self.measured[spec.name]
-                own = relative_error(gradient(self.model), self.exact_gradient)
-                ratio = own / max(of.error[width], 1e-12)
+                ratio = relative_error(gradient(self.model), self.exact_gradient) / max(of.error[width], 1e-12)
                 of.error = {s: e * ratio for s, e in of.error.items()}
 
     def site_profile(self, spec: SiteSpec) -> SiteProfile:
