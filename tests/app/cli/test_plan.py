@@ -49,6 +49,7 @@ def test_first_words_come_before_torch(words: list[str], first: str, tmp_path: P
     assert (result.stdout, result.stderr.strip()) == ("", f"False {first}")
 
 
+@pytest.mark.timeout(600)  # a whole profile, beside whatever else runs
 def test_phases_and_progress_go_to_stderr_and_stdout_is_one_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

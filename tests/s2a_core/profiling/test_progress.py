@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from s2a_core.profiling import profile
-from s2a_core.profiling.progress import with_progress
+from s2a_core.profiling.progress import listener, with_progress
 
 
 def test_a_profile_tells_a_callback_the_sites_measured_and_the_seconds_left(vit: nn.Module) -> None:
@@ -25,7 +25,7 @@ def test_a_profile_tells_a_callback_the_sites_measured_and_the_seconds_left(vit:
 def test_true_writes_lines_to_stderr_and_nothing_is_the_default(
     vit: nn.Module, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    profile(vit, 32, 2, has_baselines=False, refine_s=0.0)
+    listener(False)({"type": "progress"})
     assert capsys.readouterr() == ("", "")
     profile(vit, 32, 2, has_baselines=False, refine_s=0.0, progress=True)
     out, err = capsys.readouterr()
