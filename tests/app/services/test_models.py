@@ -47,7 +47,7 @@ def test_another_release_of_timm_is_listed_by_a_child(tmp_path: Path, monkeypatc
     monkeypatch.setattr("subprocess.Popen", Child)
     catalog = ModelCatalog(tmp_path)
     assert len(catalog.models()) > 1000
-    assert started[0][1:3] == ["-m", "app.runner.models"]
+    assert started[0][1:4] == ["-P", "-m", "app.runner.models"]
     assert [entry["name"] for entry in catalog.models()] == ["new_net"]
     catalog.close()
 

@@ -89,12 +89,7 @@ def test_parts_bindings_comparisons_and_storages_have_words() -> None:
     found = charts.binding_pieces({"min_feasible_budget_bytes": 10, "binding": "weights", "binding_bytes": 6})
     assert [p.num_bytes for p in found] == [6, 4]
     assert "piece bad" in charts.compare_bar(20, 40, 10, "full")
-    assert [charts.storage_word(s) for s in ("exact", "mask", "b3", "recompute")] == [
-        "exact",
-        "1 bit",
-        "3 bit",
-        "rebuilt",
-    ]
+    assert [charts.storage_word(s) for s in ("exact", "mask", "b3")] == ["exact", "1 bit", "3 bit"]
     assert [charts.method_word(n) for n in ("full", "bias + checkpointing")] == [
         "full fine-tuning",
         "bias + checkpointing",

@@ -45,7 +45,8 @@ def test_a_process_that_takes_all_it_can_stays_inside_its_budget(
     memory = outcome.document
     assert memory["context_bytes"] == 426 * MIB
     assert memory["is_listed"] is has_nvml_processes
-    assert 580 * MIB <= outcome.use.peak_bytes <= 600 * MIB
+    unused = 20 if has_nvml_processes else 40  # MiB: what code may still take is not seen where NVML hides processes
+    assert (600 - unused) * MIB <= outcome.use.peak_bytes <= 600 * MIB
     assert outcome.use.peak_bytes <= memory["peak"] <= 600 * MIB
     assert memory["after"] <= memory["context_bytes"] + memory["workspaces_bytes"] + 8 * MIB
 
