@@ -73,6 +73,8 @@ class AdaptiveAvgPoolFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+        if dy.shape[-2:] == (1, 1):  # stock takes the mean, which rounds once in 16 bits
+            return dy.expand(ctx.shape) / (ctx.shape[-2] * ctx.shape[-1]), None
         shape_only = dy.new_empty(1).expand(ctx.shape)
         return torch.ops.aten._adaptive_avg_pool2d_backward(dy.contiguous(), shape_only), None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,11 @@ from app.main import create_app
 from app.queue.scheduler import Scheduler
 from app.settings import Settings
 from app.store.database import Database
+from tests.app.executors.cluster import ENVIRONMENT
+
+# Ray reads these once in a process, as it is imported: by whichever test comes first, with a cluster or without one.
+for name, value in ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
 
 REQUEST = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB"}
 

@@ -8,7 +8,7 @@ from app.store import idempotency
 from app.store.database import Database
 
 
-def test_begin_finish_forget_expire(filled: Database) -> None:
+def test_begin_finish_expire(filled: Database) -> None:
     with filled.transaction() as session:
         idempotency.begin(session, "team_1", "k", "hash")
         found = idempotency.find(session, "team_1", "k")
@@ -16,10 +16,6 @@ def test_begin_finish_forget_expire(filled: Database) -> None:
         assert found.response is None
         idempotency.finish(session, "team_1", "k", 201, {"id": "x"})
         assert (found.status, found.response) == (201, {"id": "x"})
-        idempotency.begin(session, "team_1", "other", "hash")
-        idempotency.forget(session, "team_1", "other")
-        session.expire_all()
-        assert idempotency.find(session, "team_1", "other") is None
         idempotency.expire(session, time.time() + 1)
         session.expire_all()
         assert idempotency.find(session, "team_1", "k") is None
