@@ -20,7 +20,7 @@ Forward = Callable[..., Any]
 
 
 class BoundModules:
-    """Every module of a model, with a forward that names it. begin: called with the inputs of each forward pass."""
+    """Every module of a model, with a forward that names it. begin, end: around each forward pass."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class BoundModules:
         interceptor: Interceptor,
         regions: Mapping[str, Region],
         begin: Callable[[tuple[Any, ...]], None],
+        end: Callable[[], None],
     ) -> None:
         self._bound: list[tuple[nn.Module, Any, Forward, Callable[[Forward], Forward]]] = []
         self._replaced: list[tuple[dict[str, Any], Any]] = []
@@ -35,7 +36,7 @@ class BoundModules:
             if isinstance(module, torch.jit.ScriptModule):
                 continue
             if module is model:
-                make = functools.partial(_root, interceptor, begin)
+                make = functools.partial(_root, begin, end)
             else:
                 make = functools.partial(_named, interceptor, name, regions.get(name))
             own = vars(module).get("forward")
@@ -61,10 +62,13 @@ class BoundModules:
         self._replaced.clear()
 
 
-def _root(interceptor: Interceptor, begin: Callable[[tuple[Any, ...]], None], own: Forward) -> Forward:
+def _root(begin: Callable[[tuple[Any, ...]], None], end: Callable[[], None], own: Forward) -> Forward:
     def forward(*args: Any, **kwargs: Any) -> Any:
         begin((*args, *kwargs.values()))
-        return evaluated(own(*args, **kwargs))
+        try:
+            return evaluated(own(*args, **kwargs))
+        finally:
+            end()
 
     forward.__wrapped__ = own  # type: ignore[attr-defined]  # its signature, for who asks
     return forward

@@ -46,7 +46,7 @@ class Session:
         self._saved = SavedTensors(self.interceptor, model) if recorders or _codes_by_hook(policy) else None
         self._modules = None
         if changes or recorders:
-            self._modules = BoundModules(model, self.interceptor, _regions(model, policy), self._begin)
+            self._modules = BoundModules(model, self.interceptor, _regions(model, policy), self._begin, self._end)
         self._widths = WidthMode() if self._modules is None and needs_matching(model) else None
         self._stack = ExitStack()
 
@@ -54,6 +54,10 @@ class Session:
         self.interceptor.begin(args)
         if self._saved is not None:
             self._saved.begin(args)
+
+    def _end(self) -> None:
+        if self._saved is not None:
+            self._saved.end()  # backward may run while the session stays open: codes go as it reads them
 
     def __enter__(self) -> Session:
         enter = self._stack.enter_context
