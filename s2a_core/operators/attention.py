@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s2a_core.kernels import SUPPORTED_DTYPES
-from s2a_core.operators.call import Call, Intent, autocast_enabled, check_packable, saves_tensors
+from s2a_core.operators.call import Call, Intent, autocast_enabled, check_packable
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.operators.packed import PackedShape, decode, encode
 from s2a_core.storage import Storage
@@ -104,6 +104,7 @@ class Attention(Operator):
     """F.scaled_dot_product_attention: q, k and v at the site's width."""
 
     knows = frozenset({"query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"})
+    operands = ("query", "key", "value", "attn_mask")
     is_roundable = True
 
     @property
@@ -117,10 +118,6 @@ class Attention(Operator):
         if given is not None and isinstance(given["attn_mask"], Tensor) and given["attn_mask"].is_floating_point():
             given["attn_mask"] = given["attn_mask"].to(given["query"].dtype)
         return given
-
-    def saves(self, given: dict[str, Any]) -> bool:
-        """Whether autograd would save anything."""
-        return saves_tensors(*(given[name] for name in ("query", "key", "value", "attn_mask")))
 
     def listed(self, given: dict[str, Any]) -> Tensor | None:
         """The queries."""

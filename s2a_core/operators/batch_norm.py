@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from s2a_core.operators.call import Call, Intent, saves_tensors
+from s2a_core.operators.call import Call, Intent
 from s2a_core.operators.dtypes import wide
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.storage import Storage
@@ -64,6 +64,7 @@ class BatchNorm(Operator):
     """Batch normalisation: nothing is saved where statistics and scale are frozen."""
 
     knows = frozenset({"input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"})
+    operands = ("input", "weight", "bias")
     packs = False
     is_roundable = True
 
@@ -79,10 +80,6 @@ class BatchNorm(Operator):
             mean = given["running_mean"]
             given["weight"], given["bias"] = wide(given["weight"], mean), wide(given["bias"], mean)
         return given
-
-    def saves(self, given: dict[str, Any]) -> bool:
-        """Whether autograd would save anything."""
-        return saves_tensors(given["input"], given["weight"], given["bias"])
 
     def offered(self, given: dict[str, Any]) -> tuple[Storage, ...]:
         """Nothing where it is frozen; codes of the input where it is not."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 
-from s2a_core.operators.call import Call, Intent, saves_tensors
+from s2a_core.operators.call import Call, Intent
 from s2a_core.operators.dtypes import matched
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.storage import Storage
@@ -57,6 +57,7 @@ class Convolution(Operator):
     """Convolution of 1 to 3 dimensions: with a frozen weight its input is not saved."""
 
     knows = frozenset({"input", "weight", "bias", "stride", "padding", "dilation", "groups"})
+    operands = ("input", "weight", "bias")
     packs = False
     is_roundable = True
 
@@ -72,10 +73,6 @@ class Convolution(Operator):
             operands = matched(given["input"], given["weight"], given["bias"])
             given["input"], given["weight"], given["bias"] = operands
         return given
-
-    def saves(self, given: dict[str, Any]) -> bool:
-        """Whether autograd would save anything."""
-        return saves_tensors(given["input"], given["weight"], given["bias"])
 
     def offered(self, given: dict[str, Any]) -> tuple[Storage, ...]:
         """Nothing where the weight is frozen; codes of the input where it is trained."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from s2a_core.operators.call import Call, Intent, saves_tensors
+from s2a_core.operators.call import Call, Intent
 from s2a_core.operators.dtypes import matched
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.storage import Storage
@@ -16,6 +16,7 @@ class Linear(Operator):
     """F.linear: a trained weight's input may be coded, the weight itself never is."""
 
     knows = frozenset({"input", "weight", "bias"})
+    operands = ("input", "weight", "bias")
     packs = False
     is_roundable = True
 
@@ -31,10 +32,6 @@ class Linear(Operator):
             operands = matched(given["input"], given["weight"], given["bias"])
             given["input"], given["weight"], given["bias"] = operands
         return given
-
-    def saves(self, given: dict[str, Any]) -> bool:
-        """Whether autograd would save anything."""
-        return saves_tensors(given["input"], given["weight"], given["bias"])
 
     def listed(self, given: dict[str, Any]) -> Any:
         """The input of a trained weight."""

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input, conv2d_weight
 from torch.overrides import handle_torch_function, has_torch_function
 
-from s2a_core.operators.call import Call, saves_tensors
+from s2a_core.operators.call import Call
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.storage import Storage
 
@@ -146,6 +146,7 @@ class LowRank(Operator):
     """A layer with LoRA: its input is coded by the hook, its weights are not."""
 
     knows = frozenset({"x", "weight", "bias", "down", "up", "scale", "stride"})
+    operands = ("x", "weight", "bias", "down", "up")
     packs = False
     is_roundable = True
 
@@ -153,10 +154,6 @@ class LowRank(Operator):
     def storages(self) -> tuple[Storage, ...]:
         """Exact, or codes of 2 to 8 bits of the input."""
         return (Storage.EXACT, *HOOKED_CODES)
-
-    def saves(self, given: dict[str, Any]) -> bool:
-        """Whether autograd would save anything."""
-        return saves_tensors(*(given[name] for name in ("x", "weight", "bias", "down", "up")))
 
     def listed(self, given: dict[str, Any]) -> Tensor | None:
         """The input."""

@@ -100,6 +100,7 @@ class Norm(Operator):
     """Layer or RMS normalisation of the last dimension. An interceptor may defer it, so that a region can absorb it."""
 
     knows = frozenset({"input", "normalized_shape", "weight", "bias", "eps"})
+    operands = ("input", "weight", "bias")
     is_roundable = True
 
     @property
@@ -116,10 +117,6 @@ class Norm(Operator):
         if given["eps"] is None:  # as stock, which normalises 16-bit inputs in fp32
             given["eps"] = torch.finfo(torch.promote_types(given["input"].dtype, torch.float32)).eps
         return given
-
-    def saves(self, given: dict[str, Any]) -> bool:
-        """Whether autograd would save anything."""
-        return saves_tensors(given["input"], given["weight"], given["bias"])
 
     def norm_call(self, given: dict[str, Any], site: str) -> NormCall:
         """The norm as a value that can be evaluated later."""

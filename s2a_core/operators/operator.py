@@ -22,6 +22,7 @@ class Operator:
     """
 
     knows: frozenset[str] = frozenset({"input"})
+    operands: ClassVar[tuple[str, ...]] = ("input",)  # arguments whose gradients make autograd save something
     packs: ClassVar[bool] = True  # what it saves is in its own format; else the saved-tensor hook codes it
     is_roundable: ClassVar[bool] = False  # stock's gradient stays near where its saved tensors are rounded
 
@@ -45,7 +46,7 @@ class Operator:
 
     def saves(self, given: dict[str, Any]) -> bool:
         """Whether autograd would save anything."""
-        return saves_tensors(given["input"])
+        return saves_tensors(*(given[name] for name in self.operands))
 
     def without_gradient(self, call: Call) -> Any:
         """The call where nothing is saved."""
