@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -34,7 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = str(folder / "venv" / "bin" / "python")
     install = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
-    where = subprocess.check_output([python, "-P", "-c", "import app; print(app.__file__)"], text=True)
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # Ray's tests set it
+    where = subprocess.check_output([python, "-P", "-c", "import app; print(app.__file__)"], text=True, env=alone)
     assert Path(where.strip()).is_relative_to(site)
     return folder / "venv" / "bin"
 
