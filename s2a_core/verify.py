@@ -21,10 +21,8 @@ from s2a_core.batches import Samples, forward, loss_of, repeated, sample_bytes
 from s2a_core.compression import compress, prepare_frozen_weights
 from s2a_core.device import device_memory, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
-from s2a_core.kernels import fit_table
 from s2a_core.meter import PeakMeter
-from s2a_core.operators import OPERATORS
-from s2a_core.operators.smooth import Smooth
+from s2a_core.operators import fit_tables
 from s2a_core.planning.overhead import AVERAGE, BEST_STATE, SLACK
 from s2a_core.planning.pairs import PeakPair, record
 from s2a_core.planning.peak import Peak
@@ -139,7 +137,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor | Samples, labels
     """
     release_cached(next(model.parameters()).device)
     x, y = _micro_batch(images, labels, plan.micro_batch, next(model.parameters()).device)
-    _fit_tables(plan)
+    fit_tables(plan.sites)
     prepare_frozen_weights(model, plan.frozen_weights)
     with unchanged(model):
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -215,15 +213,6 @@ def run_copies(model: nn.Module, plan: Plan) -> list[Tensor]:
 
 def _autocast(plan: Plan, x: Tensor | Samples) -> torch.autocast:
     return torch.autocast(x.device.type, torch.bfloat16, enabled=plan.precision == "bf16")
-
-
-def _fit_tables(plan: Plan) -> None:
-    """Tables are fitted once in a process; that is no part of a step."""
-    for site, storage in plan.sites.items():
-        operator = OPERATORS.get(site.rpartition(":")[2].partition("#")[0])
-        if storage.bits and isinstance(operator, Smooth):
-            for curve in operator.curves:
-                fit_table(curve, storage.bits)
 
 
 def _micro_batch(

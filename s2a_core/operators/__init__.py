@@ -7,7 +7,7 @@ bear rounding and which curves have derivative tables all follow from it.
 from s2a_core.operators.call import Call, Intent, Site
 from s2a_core.operators.low_rank import low_rank_conv, low_rank_linear
 from s2a_core.operators.operator import Operator
-from s2a_core.operators.table import CURVES, OPERATORS, ROUTES, can_be_rounded, operator_name, storages_of
+from s2a_core.operators.table import CURVES, OPERATORS, ROUTES, can_be_rounded, fit_tables, operator_name, storages_of
 
 __all__ = [
     "CURVES",
@@ -18,6 +18,7 @@ __all__ = [
     "Operator",
     "Site",
     "can_be_rounded",
+    "fit_tables",
     "low_rank_conv",
     "low_rank_linear",
     "operator_name",

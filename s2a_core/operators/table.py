@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
+from s2a_core.kernels import fit_table
 from s2a_core.kernels.curves import Curve
 from s2a_core.operators import (
     activations,
@@ -21,7 +22,7 @@ from s2a_core.operators import (
     pooling,
 )
 from s2a_core.operators.operator import Operator
-from s2a_core.operators.smooth import Smooth
+from s2a_core.operators.smooth import FIRST_ROW_BITS, Smooth
 from s2a_core.storage import WHOLE, Storage
 
 _FAMILIES = (
@@ -61,3 +62,16 @@ def storages_of(name: str) -> tuple[Storage, ...]:
 def can_be_rounded(name: str) -> bool:
     """Whether the gradient of a stock operator bears rounding of what it saves."""
     return name in OPERATORS and OPERATORS[name].is_roundable
+
+
+def fit_tables(sites: Mapping[str, Storage]) -> None:
+    """Fits the universal tables that steps with these storages may look up, once in a process.
+
+    sites: site -> storage. Left to the first step, the fit's memory and time would be measured as the step's.
+    """
+    for site, storage in sites.items():
+        operator = OPERATORS.get(site.rpartition(":")[2].partition("#")[0])
+        if storage.bits and isinstance(operator, Smooth):
+            for curve in operator.curves:
+                for bits in (storage.bits, FIRST_ROW_BITS):
+                    fit_table(curve, bits)

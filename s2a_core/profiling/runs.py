@@ -15,6 +15,7 @@ from s2a_core.batches import Samples, forward, loss_of
 from s2a_core.compression import compress
 from s2a_core.compression.watch import Watcher
 from s2a_core.meter import PeakMeter
+from s2a_core.operators import fit_tables
 from s2a_core.profiling.timeline import Trace
 from s2a_core.storage import StoragePolicy
 
@@ -49,6 +50,7 @@ def run_step(
     A metered step begins without gradients, as the first micro-batch of a step does, and counts them.
     The same random numbers are drawn each time.
     """
+    fit_tables(policy.sites)
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.grad = None if is_metered or parameter.grad is None else parameter.grad.zero_()

@@ -11,7 +11,7 @@ from typing import Any
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, Storage
 
-VERSION = 10
+VERSION = 11
 
 
 @dataclass(frozen=True)

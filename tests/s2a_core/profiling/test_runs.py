@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+import timm
 import torch
 from torch import nn
 
+from s2a_core.kernels import fit_table
 from s2a_core.profiling.runs import evaluation_peak, gradient, relative_error, run_step, unchanged
-from s2a_core.storage import StoragePolicy
+from s2a_core.storage import Storage, StoragePolicy
 
 
 def test_a_step_repeats_and_its_peak_covers_what_it_holds(vit: nn.Module) -> None:
@@ -17,6 +20,18 @@ def test_a_step_repeats_and_its_peak_covers_what_it_holds(vit: nn.Module) -> Non
     assert relative_error(gradient(vit), exact) < 1e-6
     assert first.peak_bytes > first.held_bytes == again.held_bytes > 0
     assert 0 < evaluation_peak(vit, x, "fp32") < first.peak_bytes
+
+
+@pytest.mark.parametrize("storage", [Storage.B2, Storage.B4, Storage.B8])
+def test_the_first_step_of_a_process_takes_no_more_than_later_ones(storage: Storage) -> None:
+    # 65 tokens, so that the first one of each sample has a finer table too
+    x, y = torch.randn(4, 3, 64, 64), torch.zeros(4, dtype=torch.long)
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=64, patch_size=8, depth=1, embed_dim=48, num_heads=3)
+    policy = StoragePolicy({"blocks.0.mlp.act:gelu": storage})
+    fit_table.cache_clear()
+    first, second = (run_step(vit, x, y, policy, "fp32", is_metered=True) for _ in range(2))
+    assert first.bytes == second.bytes
+    assert first.peak_bytes <= second.peak_bytes + 4096
 
 
 def test_a_gradient_that_is_not_finite_is_a_large_error() -> None:
