@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Rule:
     kind: bool, int, float or str; minimum, maximum: of a number, or of a text's length; above: a number must be more;
     pattern, pattern_words: what a text must look like; unsaid: what holds where nothing is said, in words;
     spoken: its name where people write it, if that is another; short: further names of its option;
-    is_planned: whether a plan depends on it.
+    is_planned: whether a plan depends on it; words: a further check of a text, which raises what is wrong with it.
     """
 
     kind: type
@@ -40,6 +40,7 @@ class Rule:
     short: tuple[str, ...] = ()
     metavar: str = ""
     is_planned: bool = False
+    words: Callable[[str], object] | None = None
 
     def check(self, name: str, value: Any) -> None:
         """Raises InvalidInput for a value that the field cannot have, with what it can."""
@@ -63,6 +64,8 @@ class Rule:
                 f"{name} must be {self.limits}{unit}, not {size if self.kind is str else _shown(value)}",
                 details={"field": name, "minimum": self.minimum, "maximum": self.maximum, "above": self.above},
             )
+        if self.words is not None:
+            self.words(value)
 
     def _is_inside(self, size: float) -> bool:
         return (

@@ -49,8 +49,7 @@ def load_model(
         elif weights != "none":
             load_weights(model, Path(weights), name)
         return _resized_tiny(model, image_size).eval()
-    if not timm.is_model(name.split(".")[0]):
-        raise UnknownModel(name, nearest(name, [*timm.list_models(), TINY]))
+    require_model(name)
     if num_classes is not None:
         options["num_classes"] = num_classes
     arguments = size_arguments(name, image_size)
@@ -86,6 +85,14 @@ def load_model(
     return model.eval()
 
 
+def require_model(name: str, weights: str | None = None) -> None:
+    """Raises UnknownModel with the nearest names, and InvalidInput for a file of weights that is not there."""
+    if name != TINY and not timm.is_model(name.split(".")[0]):
+        raise UnknownModel(name, nearest(name, [*timm.list_models(), TINY]))
+    if weights not in (None, "none", "pretrained", f"builtin:{TINY}") and not Path(str(weights)).is_file():
+        raise InvalidInput(f"{weights}: no such weights file; give a safetensors file, `pretrained` or `none`")
+
+
 def plain_timm_arguments(name: str, num_classes: int, image_size: int | None) -> tuple[str, dict[str, Any]]:
     """(name, arguments) with which timm.create_model makes what `load_model` makes, without s2a."""
     if name == TINY:
@@ -108,8 +115,7 @@ def load_weights(model: nn.Module, path: Path, name: str, resized: Mapping[str, 
     resized: arguments of timm.create_model where the model is for images of another size than its own: weights of the
     own size then go through the model's own checkpoint filter.
     """
-    if not path.is_file():
-        raise InvalidInput(f"{path}: no such weights file; give a safetensors file, `pretrained` or `none`")
+    require_model(name, str(path))
     try:
         loaded = load_file(str(path))
     except (SafetensorError, OSError) as error:

@@ -66,12 +66,16 @@ class Planner:
     def prepared(self, candidate: Candidate | None = None) -> Prepared:
         """The model and data of a candidate, the first one's unless given. One is kept in memory."""
         from s2a_core.prepare import prepare
+        from s2a_core.profiling.progress import await_kernels
 
         candidate = candidate or self.candidates[0]
         if self._prepared is None or self._prepared[0] != candidate:
             dataset = self._prepared[1].dataset if self._prepared else None
             self._prepared = None  # two models are not alive at once
+            words = "data and model" if dataset is None and self.request.data else "the model"
+            self.on_event({"type": "stage", "phase": "loading", "message": f"loading {words}"})
             self._prepared = candidate, (self._prepare or prepare)(self._request_for(candidate), dataset)
+            await_kernels(self._prepared[1].device.partition(":")[0], self.on_event)
         return self._prepared[1]
 
     def prepared_for(self, plan: Plan) -> Prepared:

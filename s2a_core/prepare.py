@@ -13,7 +13,7 @@ from s2a_core.compression import prepare_frozen_weights
 from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.device import open_device, release_cached
 from s2a_core.kernels import start_native
-from s2a_core.models import data_config, is_random, load_model
+from s2a_core.models import data_config, is_random, load_model, require_model
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.requests import RunRequest
 from s2a_core.train.images import evaluation_transform
@@ -61,6 +61,7 @@ class Prepared:
 def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepared:
     """Load the data, unless it is there, and the model, and add the adapter. Raises before anything is measured."""
     spec = AdapterSpec.parse(request.adapter)
+    require_model(request.model, request.weights)  # before data is read, which may take minutes
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
     open_device(device, request.budget_bytes)
     release_cached(device)  # what a model before this one left

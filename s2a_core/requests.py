@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FALLBACKS, FULL
+from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FALLBACKS, FULL, AdapterSpec
 from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InvalidInput
 from s2a_core.fields import asked, check_all, require_known, rules_of
@@ -61,7 +61,7 @@ class RunRequest:
     )  # fmt: skip
     adapter: str = asked(
         str, AUTO, f"What is trained: {ADAPTER_HELP}",
-        maximum=100, metavar="KINDS", is_planned=True,
+        maximum=100, metavar="KINDS", is_planned=True, words=AdapterSpec.parse,
     )  # fmt: skip
     objective: str = asked(
         str, "accuracy", "What to optimise inside the budget: the gradient's error, the step's time, or both.",

@@ -35,8 +35,10 @@ def submit(
 ) -> None:
     """Queue a job on a service; prints its id. --data may be the id of a dataset there."""
     terminal: Terminal = ctx.obj
-    with connect(url, key) as client:
+    with terminal.busy("sending the job"):
+        client = connect(url, key)
         job = client.submit(**sent(asked), plan=plan, priority=priority, name=name)
+    with client:
         if follow:
             terminal.note(f"[name]{job['id']}[/] queued")
             _watch(terminal, client, job["id"])
@@ -75,7 +77,10 @@ def show(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, json:
 
 def watch(ctx: typer.Context, job: JobId, url: Url = None, key: Key = None, json: options.Json = False) -> None:
     """Follow a job until it ends; exit code 4 when it failed, 3 when nothing fits its budget."""
-    with connect(url, key) as client:
+    with ctx.obj.busy("reaching the service"):
+        client = connect(url, key)
+        client.job(job)
+    with client:
         _watch(ctx.obj, client, job)
 
 
@@ -134,11 +139,14 @@ def _show(terminal: Terminal, found: dict[str, Any]) -> None:
 def _watch(terminal: Terminal, client: Any, job_id: str) -> None:
     from app.cli.progress import follower
 
-    budget = client.job(job_id)["budget_bytes"]
-    with follower(terminal, budget) as tell:
+    job = client.job(job_id)
+    with follower(terminal, job["budget_bytes"]) as tell:
+        if job["status"] == "queued":
+            tell({"type": "phase", "name": "waiting in the queue"})
+            tell({"type": "stage", "phase": "waiting in the queue", "message": job["reason"]["message"]})
         for event in client.events(job_id):
             kind = event["type"]
-            if kind in ("phase", "plan", "step", "epoch", "warning", "log", "note"):
+            if kind in ("phase", "stage", "progress", "plan", "step", "epoch", "warning", "log", "note"):
                 tell(event)
             elif kind != "checkpoint":
                 tell({"type": "note", "message": kind})

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app.cli import options
-from app.cli.requests import require, run_request
+from app.cli.requests import require, run_request, settle_budget
 from app.cli.terminal import Terminal
 from s2a_core.requests import PLANNED_FIELDS
 
@@ -32,6 +32,8 @@ def plan(
 ) -> None:
     """Choose adapter, storage per site and micro-batch for MODEL inside a memory budget, and say why."""
     terminal: Terminal = ctx.obj
+    require(asked, "model", "budget_bytes")
+    asked = settle_budget(terminal, asked)
     from app.cli.explain import explain_plan
     from app.cli.plot import check_plot_name, plot_plan
     from app.cli.profiles import profile_cache
@@ -43,7 +45,6 @@ def plan(
 
     if plot is not None:
         check_plot_name(plot)
-    require(asked, "model", "budget_bytes")
     request = run_request(asked, profile_cache=profile_cache())
     with follower(terminal, request.budget_bytes or None) as follow:
         planner, clock = Planner(request, on_event=follow), Clock(follow)

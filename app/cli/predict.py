@@ -40,13 +40,20 @@ def predict(
     terminal: Terminal = ctx.obj
     FIELDS["device"].check("device", device)
     with terminal.busy(LOADING):
+        from app.cli.progress import follower
         from s2a_core.errors import InvalidInput
         from s2a_core.inference import find_images, load_run
         from s2a_core.inference import predict as predict_images
 
-    paths = find_images(images)
-    run = load_run(directory, weights, device)
-    predictions = list(predict_images(run, paths, top, batch_size))
+    with follower(terminal, None) as follow:
+        follow({"type": "phase", "name": "loading the model"})
+        paths = find_images(images)
+        run = load_run(directory, weights, device)
+        follow({"type": "phase", "name": "predicting"})
+        predictions = []
+        for prediction in predict_images(run, paths, top, batch_size):
+            predictions.append(prediction)
+            follow({"type": "progress", "unit": "image", "done": len(predictions), "total": len(paths)})
     document = {
         "model": run.report["model"],
         "classes": list(run.classes),

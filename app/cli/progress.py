@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+from rich.console import RenderableType
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.spinner import Spinner
+from rich.text import Text
 
 from app.cli.terminal import Terminal
 from s2a_core.sizes import format_bytes
@@ -47,6 +50,8 @@ def describe(event: Event, budget_bytes: int | None) -> str:
         return f"{event.get('name') or event.get('phase')} {event.get('message') or event.get('detail') or ''}".strip()
     if kind in ("log", "warning", "note"):
         return str(event.get("message", ""))
+    if kind == "stage":
+        return f"{event.get('phase')}: {event.get('message')}"
     if kind == "progress":
         return _progress(event)
     if kind == "step":
@@ -71,13 +76,17 @@ def describe(event: Event, budget_bytes: int | None) -> str:
 
 def _progress(event: Event) -> str:
     """`profiling: 14 of 60, about 40 s left`."""
-    words = f"{event.get('phase')}: {event.get('unit', 'site')} {event.get('done')} of {event.get('total')}"
+    words = f"{event.get('unit', 'site')} {event.get('done')} of {event.get('total')}"
+    words = f"{event['phase']}: {words}" if event.get("phase") else words
     left = event.get("eta_s")
-    return words + (f", about {_duration(float(left))} left" if left else "")
+    return words + (f", about {duration(float(left))} left" if left else "")
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+def duration(seconds: float) -> str:
+    """`41 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def _plan(plan: Event) -> str:
@@ -102,7 +111,7 @@ class Lines:
 
     def __call__(self, event: Any) -> None:
         document = as_event(event)
-        if document.get("type") in ("step", "progress"):
+        if document.get("type") in ("step", "progress", "stage"):
             if time.monotonic() - self._last < self._every_s:
                 return
             self._last = time.monotonic()
@@ -111,49 +120,119 @@ class Lines:
 
 
 class Bars:
-    """A bar for the steps of the run with loss, rate, memory and the time left; other events scroll above it."""
+    """A line that is redrawn until the run is over: what it does, how much is done, how long that may take.
+
+    Phases that are over, epochs and remarks scroll above it. It is drawn by a thread, so that its clock goes on while
+    a step or a library takes its time.
+    """
 
     def __init__(self, terminal: Terminal, budget_bytes: int | None) -> None:
-        self._budget_bytes = budget_bytes
-        self._is_wide = terminal.err.width >= WIDE
-        self._progress = Progress(
-            TextColumn("[name]{task.description}"),
-            BarColumn(bar_width=32 if self._is_wide else 12),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[measures]}"),
-            console=terminal.err,
-            transient=False,
+        self._console, self._budget_bytes = terminal.err, budget_bytes
+        self._phase = Stopwatch("starting")
+        self._stage, self._measures, self._spinner = "", "", Spinner("line", style="quiet")
+        self._bar: tuple[float, float] | None = None  # (done, total)
+        self._left_s: Callable[[], float | None] = lambda: None
+        self._live = Live(
+            get_renderable=self._line,
+            console=self._console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
         )
-        self._task = self._progress.add_task("starting", total=1, measures="", visible=False)
+
+    @property
+    def _is_wide(self) -> bool:
+        return self._console.width >= WIDE
 
     def __enter__(self) -> Bars:
-        self._progress.start()
+        self._live.start(refresh=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+        self._end_phase("stopped after " if kind else "")
 
     def __call__(self, event: Any) -> None:
         document = as_event(event)
-        if document.get("type") == "step":
-            total = next((document[k] for k in ("total_steps", "num_steps", "steps") if document.get(k)), None)
-            self._progress.update(
-                self._task,
-                description=f"epoch {_place(document, 'epoch', ('epochs', 'num_epochs'))}",
-                completed=float(document.get("global_step") or document.get("step") or 0),
-                total=float(total) if total else None,
-                measures=_measures(document, self._budget_bytes) if self._is_wide else _few_measures(document),
-                visible=True,
-            )
-        elif document.get("type") == "progress":
-            done, total = float(document.get("done") or 0), float(document.get("total") or 1)
-            is_over = done >= total
-            self._progress.update(
-                self._task, description=str(document.get("phase")), completed=done, total=total, visible=not is_over
-            )
+        kind = document.get("type")
+        if kind == "phase":
+            self._end_phase()
+            self._phase = Stopwatch(str(document.get("name") or document.get("phase") or ""))
+            self._doing("")
+        elif kind == "stage":
+            self._doing(str(document.get("message", "")))
+        elif kind == "progress":
+            self._progress(document)
+        elif kind == "step":
+            self._step(document)
         elif line := describe(document, self._budget_bytes):
-            self._progress.console.print(escape(line))
+            self._console.print(escape(line), soft_wrap=True)
+
+    def _end_phase(self, how: str = "") -> None:
+        """The phase with its seconds, above the line; one that has not begun leaves nothing."""
+        if self._phase.name != "starting":
+            self._console.print(f"[quiet]{escape(self._phase.name)}: {how}{duration(self._phase.seconds)}[/]")
+            self._phase = Stopwatch("starting")
+
+    def _doing(self, stage: str) -> None:
+        self._stage, self._bar, self._measures, self._left_s = stage, None, "", lambda: None
+
+    def _progress(self, event: Event) -> None:
+        unit, done, total = event.get("unit", "site"), float(event.get("done") or 0), float(event.get("total") or 1)
+        self._doing(f"{unit} {done:.0f} of {total:.0f}")
+        self._bar = done, total
+        if (left := event.get("eta_s")) is not None:
+            until = time.monotonic() + float(left)
+            self._left_s = lambda: max(0.0, until - time.monotonic())
+
+    def _step(self, event: Event) -> None:
+        total = next((float(event[k]) for k in ("total_steps", "num_steps", "steps") if event.get(k)), 0.0)
+        done = float(event.get("global_step") or event.get("step") or 0)
+        if not self._phase.first_done:
+            self._phase.first_done, self._phase.first_at = done, time.monotonic()
+        self._doing(f"epoch {_place(event, 'epoch', ('epochs', 'num_epochs'))}, step {done:.0f} of {total:.0f}")
+        self._bar = (done, total) if total else None
+        self._measures = _measures(event, self._budget_bytes) if self._is_wide else _few_measures(event)
+        phase = self._phase
+        if done > phase.first_done:
+            pace = (time.monotonic() - phase.first_at) / (done - phase.first_done)
+            until = time.monotonic() + pace * (total - done)
+            self._left_s = lambda: max(0.0, until - time.monotonic())
+
+    def _line(self) -> RenderableType:
+        """The line, cut where the terminal ends."""
+        words = Text(no_wrap=True, overflow="ellipsis")
+        words.append_text(cast(Text, self._spinner.render(time.monotonic())))
+        words.append(f" {self._phase.name}", "name")
+        if self._bar is not None:
+            done, total = self._bar
+            cells = 24 if self._is_wide else 10
+            full = min(cells, int(cells * done / max(total, 1)))
+            words.append(" " + "━" * full, "good")
+            words.append("━" * (cells - full), "quiet")
+        if self._stage:
+            words.append(f" {self._stage}")
+        if self._measures:
+            words.append(f", {self._measures}")
+        left = self._left_s()
+        clock = f"about {duration(left)} left" if left else duration(self._phase.seconds)
+        words.append(f" {clock}", "quiet")
+        return words
+
+
+class Stopwatch:
+    """A phase and when it began; for a bar the first count of steps that was seen, and when."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self._began = name, time.monotonic()
+        self.first_done, self.first_at = 0.0, self._began
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._began
 
 
 def _place(event: Event, key: str, totals: tuple[str, ...]) -> str:

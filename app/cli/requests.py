@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.cli.terminal import LOADING, Terminal
 from s2a_core.errors import BadBudget, InvalidInput
 from s2a_core.fields import require_known
 from s2a_core.requests import DEFAULTS, FIELDS, option_of, request_of, spoken_names
@@ -64,13 +65,16 @@ def free_bytes(device: str | None) -> tuple[int, str]:
     return int(psutil.virtual_memory().available), "in this machine's memory"
 
 
-def budget_words(budget: Any, num_bytes: int, device: str | None) -> str:
-    """What `80%` or `auto` came to, for a person; empty for an amount."""
+def settle_budget(terminal: Terminal, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said with the budget in bytes; says what `80%` and `auto` came to on this machine. Raises BadBudget."""
+    budget, device = asked.get("budget_bytes"), asked.get("device")
     share = share_of(budget) if isinstance(budget, str) else None
     if share is None:
-        return ""
-    where = free_bytes(device)[1]
-    return f"budget {format_bytes(num_bytes)}: {100 * share:g} % of what is free {where}"
+        return with_budget(asked)
+    with terminal.busy(LOADING if device != "cpu" else "asking for free memory"):
+        settled, (_, where) = with_budget(asked), free_bytes(device)
+    terminal.note(f"budget {format_bytes(settled['budget_bytes'])}: {100 * share:g} % of what is free {where}")
+    return settled
 
 
 def require(asked: Mapping[str, Any], *names: str) -> None:

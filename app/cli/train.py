@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from app.cli import options
-from app.cli.requests import as_config, budget_words, read_config, require, run_request, with_budget
+from app.cli.requests import as_config, read_config, require, run_request, settle_budget
 from app.cli.terminal import LOADING, Terminal
 from s2a_core.adapters.spec import FULL
 from s2a_core.errors import BudgetExceeded, InvalidInput
@@ -60,10 +60,7 @@ def train(
     if "budget_bytes" not in asked and plan is None and not resume:
         raise InvalidInput("--budget is missing: say how much memory may be used, --budget 4GiB say, or give a --plan")
     made = _read_plan(plan) if plan is not None else None
-    budget = asked.get("budget_bytes")
-    asked = with_budget(asked)
-    if words := budget_words(budget, asked.get("budget_bytes", 0), asked.get("device")):
-        terminal.note(words)
+    asked = settle_budget(terminal, asked)
     if made is not None:
         asked = {"budget_bytes": made.budget_bytes, "batch_size": made.batch_size, **asked}
     model = str(asked["model"])

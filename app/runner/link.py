@@ -67,6 +67,7 @@ class Link:
         self.is_pausing = False  # a heartbeat's answer asked it to
         self._sending = threading.Lock()
         self._last_contact = self._last_progress = time.monotonic()
+        self._let_through = float("-inf")
 
     def _call(self, method: str, path: str, give_up_s: float | None = None, **content: Any) -> dict[str, Any]:
         deadline = time.monotonic() + (self.give_up_s if give_up_s is None else give_up_s)
@@ -113,6 +114,14 @@ class Link:
         self._last_progress = time.monotonic()
         kind = str(event.get("type", "log"))
         self.spool.append(kind, {key: value for key, value in event.items() if key != "type"})
+
+    def is_due(self, every_s: float) -> bool:
+        """Whether the last event that was let through so is that long ago; this one then is."""
+        self._last_progress = time.monotonic()  # what is not sent is progress all the same
+        if self._last_progress - self._let_through < every_s:
+            return False
+        self._let_through = self._last_progress
+        return True
 
     @property
     def is_fenced(self) -> bool:

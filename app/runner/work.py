@@ -26,6 +26,7 @@ ARTIFACTS = (
     "metrics.csv",
     "README.md",
 )
+PROGRESS_S = 2.0  # a profile of thousands of sites says how far it is every so many seconds
 CHECKPOINT, REPORT = "checkpoint.pt", "report.json"
 SERVICE_FIELDS = ("dataset",)  # of a job's request, the service's own: the id of what `data` is the folder of
 Ended = tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any] | None]
@@ -143,6 +144,8 @@ def tell(link: Link, output: Path, event: dict[str, Any]) -> None:
     """Say an event of the loop; stops here while the service may have given the job to somebody else."""
     link.wait_while_fenced()
     kind = event.get("type")
+    if kind == "progress" and not link.is_due(PROGRESS_S) and event.get("done") != event.get("total"):
+        return
     if kind == "phase":
         link.is_training = event.get("name") == "training"
     link.say(event)

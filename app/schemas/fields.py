@@ -83,9 +83,20 @@ class Request(BaseModel):
     @classmethod
     def _in_our_words(cls, given: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            return check(given)
+            request = check(given)
         except ValidationError as error:
             raise ValidationError.from_exception_data(cls.__name__, [_line(cls, e) for e in error.errors()]) from None
+        for name, rule in FIELDS.items():
+            if rule.words is not None and getattr(request, name, None) is not None:
+                try:
+                    rule.check(name, getattr(request, name))
+                except InvalidInput as refusal:
+                    error_type = PydanticCustomError(
+                        refusal.code, refusal.message.replace("{", "{{").replace("}", "}}")
+                    )
+                    wrong = InitErrorDetails(type=error_type, loc=(name,), input=getattr(request, name))
+                    raise ValidationError.from_exception_data(cls.__name__, [wrong]) from None
+        return request
 
 
 def _line(kind: type[BaseModel], error: ErrorDetails) -> InitErrorDetails:
@@ -101,8 +112,12 @@ def _line(kind: type[BaseModel], error: ErrorDetails) -> InitErrorDetails:
             rule.check(str(place[0]), rule.read(error["input"]))
         except InvalidInput as refusal:
             message = refusal.message
-    type_ = PydanticCustomError(error["type"], message.replace("{", "{{").replace("}", "}}"))
-    return InitErrorDetails(type=type_, loc=place, input=error["input"])
+    return InitErrorDetails(type=_literal(error["type"], message), loc=place, input=error["input"])
+
+
+def _literal(code: str, message: str) -> PydanticCustomError:
+    """An error whose message is taken as it is: pydantic reads braces as places to fill."""
+    return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))
 
 
 class Reason(BaseModel):

@@ -14,10 +14,12 @@ from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.lora import lora_layers, without_lora
 from s2a_core.batches import Samples, sample_bytes
 from s2a_core.profiling.estimate import estimated_peak, shapes_of
+from s2a_core.profiling.progress import stage
 from s2a_core.profiling.runs import run_step
 from s2a_core.profiling.timeline import line, two_batches, upper_lines
 from s2a_core.profiling.types import BaselineCost
 from s2a_core.storage import StoragePolicy
+from s2a_core.train.types import OnEvent
 
 GRADIENT_BYTES = 4  # fp32
 OPTIMIZER_BYTES = 8  # AdamW's two moments
@@ -28,7 +30,11 @@ Builder = Callable[[nn.Module, Tensor | Samples], nn.Module | None]
 
 
 def measure_baselines(
-    model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str
+    model: nn.Module,
+    x: Tensor | Samples,
+    y: Tensor | Samples,
+    precision: str,
+    on_event: OnEvent = lambda event: None,
 ) -> tuple[BaselineCost, ...]:
     """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out.
 
@@ -39,6 +45,7 @@ def measure_baselines(
     if x.device.type == "cuda" and not isinstance(x, Tensor):
         return ()
     for name, build in _BUILDERS.items():
+        stage(on_event, f"measuring what other methods need: {name}")
         try:
             if isinstance(x, Tensor) and x.is_cuda:
                 cost = _estimated(name, build, model, x, precision)

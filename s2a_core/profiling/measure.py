@@ -20,7 +20,7 @@ from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.profiling.fitted import fitted_tables
 from s2a_core.profiling.measuring import Measuring
-from s2a_core.profiling.progress import listener
+from s2a_core.profiling.progress import await_kernels, listener, stage
 from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import Profile
@@ -59,8 +59,8 @@ def profile(
     sensitivity_s: seconds for the errors, more widths where they allow it; 0 takes nominal ones and only bytes.
     refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
     profile is of these only.
-    progress: True writes lines to stderr; a callback takes {"type": "progress", "phase": "profiling", "done", "total",
-    "eta_s"} after each group of sites.
+    progress: True writes lines to stderr; a callback takes {"type": "stage", "phase": "profiling", "message"} as each
+    stage begins, and {"type": "progress", "phase": "profiling", "done", "total", "eta_s"} after each group of sites.
     Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses; OutOfMemory.
     """
     if precision not in ("fp32", "bf16"):
@@ -74,6 +74,8 @@ def profile(
     samples = max(batch_size, FEWEST_WITH_BATCH_NORM) if has_batch_norm(model) else batch_size
     with _out_of_memory_reported(image_size, device):
         x, y = _batch(model, image_size, samples, calibration, device, example, loss)
+    on_event = listener(progress)
+    await_kernels(device.type, on_event)
     is_calibrated = calibration is not None or example is not None
     of_inputs = f"{name} {shapes(x[:1])}" if isinstance(x, Samples) else name
     mark = fingerprint(model, of_inputs, adapter, image_size, precision, str(device), has_weights)
@@ -83,12 +85,16 @@ def profile(
     release_cached(device)
     with _out_of_memory_reported(image_size, device), unchanged(model):
         training_mode(model, resting_modules(model, adapter))
+        stage(on_event, "finding what the model keeps for backward")
         specs = _sites(model, x, precision, image_size)
+        if is_calibrated:
+            stage(on_event, "fitting code tables to your images")
         tables = fitted_tables(model, x, precision) if is_calibrated else ()
-        baselines = measure_baselines(model, x, y, precision) if has_baselines else ()
-        measuring = Measuring(model, x, y, precision, specs, narrow, tables)
+        baselines = measure_baselines(model, x, y, precision, on_event) if has_baselines else ()
+        measuring = Measuring(model, x, y, precision, specs, narrow, tables, on_event)
         measuring.ways()
-        measuring.sites(sensitivity_s, refine_s, listener(progress))
+        measuring.sites(sensitivity_s, refine_s)
+        stage(on_event, "measuring an evaluation step")
         evaluation = measuring.evaluation()
     memory = device_memory(device)
     return Profile(

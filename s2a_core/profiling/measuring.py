@@ -16,11 +16,19 @@ from s2a_core.compression import SiteSpec
 from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
-from s2a_core.profiling.progress import with_progress
+from s2a_core.profiling.progress import WAY_WORDS, stage, with_progress
 from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
 from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, share
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
-from s2a_core.profiling.timeline import chunked, held_until, line, segments, two_batches, with_opening
+from s2a_core.profiling.timeline import (
+    chunked,
+    held_until,
+    line,
+    segments,
+    two_batches,
+    upper_segments,
+    with_opening,
+)
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.storage import WHOLE, FittedTable, FrozenWeights, Storage, StoragePolicy
 from s2a_core.train.types import OnEvent
@@ -50,10 +58,10 @@ class Measuring:
 
     def __init__(
         self, model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str, specs: Sequence[SiteSpec],
-        frozen: FrozenWeights, tables: tuple[FittedTable, ...] = (),
+        frozen: FrozenWeights, tables: tuple[FittedTable, ...] = (), on_event: OnEvent = lambda event: None,
     ) -> None:  # fmt: skip
         self.model, self.x, self.y, self.precision, self.frozen, self.tables = model, x, y, precision, frozen, tables
-        self.specs, self.batches = tuple(specs), two_batches(len(x))
+        self.specs, self.batches, self.on_event = tuple(specs), two_batches(len(x)), on_event
         self.unused = {s.name: Storage.NONE for s in specs if s.op in WHOLE}
         self.work: dict[str, Work] = {}
         self.shared: tuple[SharedStorage, ...] = ()
@@ -80,8 +88,10 @@ class Measuring:
 
     def ways(self) -> None:
         """Every site's work under each way of running, what exact sites hold, and which tensors they share."""
+        stage(self.on_event, "running a first step")
         self.step({}, self.batches[0])  # the first step allocates what later ones reuse
         for way, sites in self.policies().items():
+            stage(self.on_event, f"measuring memory: {WAY_WORDS[way]}")
             steps = [self.step(sites, n, True) for n in self.batches]
             if way == "exact":
                 self._exact((steps[0], steps[1]))
@@ -101,6 +111,7 @@ class Measuring:
                 constant, _ = line(self.batches, [step.bytes.get(name, 0) for step in steps])
                 of.fixed.setdefault(storage, max(constant, 0))
                 of.of_way.setdefault(storage, steps[1].bytes.get(name, 0))
+        stage(self.on_event, "measuring memory: exact sites among coded ones")
         self._among_codes()
         gc.collect()
         self.exact_s = self.step({}).seconds
@@ -152,7 +163,7 @@ class Measuring:
                 steps = [self.step(sites, n, True) for n in batches]
                 for site, found in self._segments(batches, steps).items():
                     if site in exact and "exact" in self.work.get(site, {}):
-                        self.work[site]["exact"] = _upper(self.work[site]["exact"] + found)
+                        self.work[site]["exact"] = upper_segments(self.work[site]["exact"] + found)
 
     def _alone(self, sites: Mapping[str, Storage]) -> list[Step]:
         """The step of one sample; none where two were measured from one on, or BatchNorm refuses a single value."""
@@ -214,7 +225,7 @@ class Measuring:
                 found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
         return found
 
-    def sites(self, sensitivity_s: float, refine_s: float, on_event: OnEvent) -> None:
+    def sites(self, sensitivity_s: float, refine_s: float) -> None:
         """Bytes, error and time of the measured storages of every site. sensitivity_s 0: bytes only, nominal errors."""
         if sensitivity_s <= 0:
             self._nominal()
@@ -223,7 +234,7 @@ class Measuring:
             of.bytes.update({s: size for s, size in of.of_way.items() if size})
         together = groups(self.specs)
         is_quick = sum(len(anchors(group[0])) for group in together) * self.exact_s * 1.5 > sensitivity_s
-        for group in with_progress(together, on_event):
+        for group in with_progress(together, self.on_event):
             for storage in anchors(group[0], is_quick):
                 step = self.step({spec.name: storage for spec in group})
                 error = share(relative_error(gradient(self.model), self.exact_gradient), group)
@@ -232,6 +243,7 @@ class Measuring:
                     of = self.measured[spec.name]
                     of.bytes[storage] = step.bytes.get(spec.name, 0)
                     of.error[storage], of.extra_ms[storage] = error, max(extra, 0.0)
+        stage(self.on_event, "telling sites of one shape apart")
         self._refine([g for g in together if len(g) > 1], refine_s)
 
     def _nominal(self) -> None:
@@ -283,18 +295,6 @@ class Measuring:
             )
         work = self.work.get(spec.name, {})
         return SiteProfile(spec.name, spec.op, tuple(spec.shape[1:]), _ordered(options), spec.region, spec.block, work)
-
-
-def _upper(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Without those that another one of the same pass is above of everywhere."""
-    kept = list(dict.fromkeys(segments))
-    return tuple(s for s in kept if not any(o is not s and _is_above(o, s) for o in kept))
-
-
-def _is_above(a: Segment, b: Segment) -> bool:
-    if a.is_backward != b.is_backward:
-        return False
-    return all(a.at(n, is_fresh) >= b.at(n, is_fresh) for n in (1, 2, 10**6) for is_fresh in (True, False))
 
 
 def _codable(spec: SiteSpec) -> SiteSpec:

@@ -149,3 +149,15 @@ def line(batches: tuple[int, int], sizes: Sequence[int]) -> tuple[int, int]:
 def two_batches(samples: int) -> tuple[int, int]:
     """The two batches that lines go through; one sample only where there are no more than two."""
     return (1, 2) if samples <= 2 else (min(max(samples // 2, 2), samples - 1), samples)
+
+
+def upper_segments(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Without those that another one of the same pass is above of everywhere."""
+    kept = list(dict.fromkeys(segments))
+    return tuple(s for s in kept if not any(o is not s and _is_above(o, s) for o in kept))
+
+
+def _is_above(a: Segment, b: Segment) -> bool:
+    if a.is_backward != b.is_backward:
+        return False
+    return all(a.at(n, is_fresh) >= b.at(n, is_fresh) for n in (1, 2, 10**6) for is_fresh in (True, False))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from app.cli import requests
-from app.cli.requests import as_config, budget_words, read_config, require, run_request, with_budget
+from app.cli.requests import as_config, read_config, require, run_request, settle_budget, with_budget
+from app.cli.terminal import Terminal
 from s2a_core.errors import BadBudget, InvalidInput, UnknownField
 from s2a_core.requests import FIELDS
 
@@ -58,9 +60,14 @@ def test_a_budget_may_be_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch
     assert with_budget({"budget_bytes": "50 %"}) == {"budget_bytes": 500 * 2**20}
     assert with_budget({"budget_bytes": "auto"}) == {"budget_bytes": 800 * 2**20}
     assert with_budget({"budget_bytes": "8g"}) == {"budget_bytes": 8 * 2**30}
+    err = io.StringIO()
+    terminal = Terminal(False, err, err)
+    assert settle_budget(terminal, {"budget_bytes": "8g"}) == {"budget_bytes": 2**33}
+    assert err.getvalue() == ""
+    asked = {"budget_bytes": "auto", "device": "cpu"}
+    assert settle_budget(terminal, asked) == {**asked, "budget_bytes": 800 * 2**20}
     said = "budget 800 MiB: 80 % of what is free in this machine's memory"
-    assert budget_words("auto", 800 * 2**20, "cpu") == said
-    assert budget_words("8g", 2**33, "cpu") == ""
+    assert err.getvalue().splitlines()[-1] == said
     for wrong in ("0%", "101%"):
         with pytest.raises(BadBudget, match="more than 0 % and at most 100 %"):
             with_budget({"budget_bytes": wrong})

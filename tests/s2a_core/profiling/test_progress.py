@@ -14,8 +14,12 @@ from s2a_core.profiling.progress import listener, with_progress
 def test_a_profile_tells_a_callback_the_sites_measured_and_the_seconds_left(vit: nn.Module) -> None:
     events: list[dict[str, Any]] = []
     measured = profile(vit, 32, 2, has_baselines=False, refine_s=0.0, progress=events.append)
+    assert {(e["type"], e["phase"]) for e in events} == {("stage", "profiling"), ("progress", "profiling")}
+    stages = [e["message"] for e in events if e["type"] == "stage"]
+    assert "finding what the model keeps for backward" in stages
+    assert stages[-1] == "measuring an evaluation step"
+    events = [e for e in events if e["type"] == "progress"]
     assert len(events) > 1
-    assert {(e["type"], e["phase"]) for e in events} == {("progress", "profiling")}
     assert [e["done"] for e in events] == sorted({e["done"] for e in events})
     assert all(0 < e["done"] <= e["total"] and e["eta_s"] >= 0 for e in events)
     assert events[-1]["done"] == events[-1]["total"] == len(measured.sites)
@@ -31,8 +35,9 @@ def test_true_writes_lines_to_stderr_and_nothing_is_the_default(
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert all(line.startswith("profiling: site ") for line in lines)
-    assert len(lines) > 1
+    assert all(line.startswith("profiling: ") for line in lines)
+    assert lines[0] == "profiling: finding what the model keeps for backward"
+    assert any(line.startswith("profiling: site ") for line in lines)
 
 
 def test_the_time_left_is_the_mean_time_of_a_group_for_those_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
