@@ -39,8 +39,8 @@ class Transcript:
 
     @property
     def longest_gap_s(self) -> float:
-        """The longest time without output after the first words, until the end."""
-        times = [self.first_s, *(at for at, _ in self.pieces if at > self.first_s), self.seconds]
+        """The longest time between two pieces of output, from the first words to the last ones."""
+        times = [self.first_s, *(at for at, _ in self.pieces if at >= self.first_s)]
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
     @property
