@@ -41,7 +41,7 @@ def plan(
     from s2a_core.outputs.atomic import plain, write_text
     from s2a_core.phases import Clock
     from s2a_core.planner import Planner
-    from s2a_core.planning.peak import predicted_course
+    from s2a_core.planning.course import predicted_course
 
     if plot is not None:
         check_plot_name(plot)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli.terminal import LOADING, Terminal
+from s2a_core.amounts import parse_bytes
 from s2a_core.errors import BadBudget, InvalidInput
 from s2a_core.fields import require_known
 from s2a_core.requests import DEFAULTS, FIELDS, option_of, request_of, spoken_names
-from s2a_core.sizes import format_bytes, parse_bytes
+from s2a_core.sizes import format_bytes
 
 if TYPE_CHECKING:
     from s2a_core.requests import RunRequest

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from app.schemas.fields import Budget, Label, Labels, Page, Reason, Request, Time, declared
+from s2a_core.amounts import parse_bytes
 from s2a_core.requests import FIELDS, PLANNED_FIELDS, filled
-from s2a_core.sizes import parse_bytes
 
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
 Objective = Literal["accuracy", "speed", "balanced"]

@@ -19,7 +19,7 @@ from app.web.rendering import page
 from app.web.visitors import OwnForm, PageRoute, SignedIn
 from s2a_core.errors import S2AError
 from s2a_core.planning import Plan
-from s2a_core.planning.peak import predicted_course
+from s2a_core.planning.course import predicted_course
 from s2a_core.profiling.types import Profile
 from s2a_core.requests import PLANNED_FIELDS
 

@@ -4,7 +4,8 @@ Device bytes are everything the process holds of the device, as NVML counts it: 
 every segment the allocator reserves and the workspaces of cuBLAS and cuDNN. A budget on CUDA is in that unit.
 """
 
-from s2a_core.device.failures import MemoryAtFailure, is_device_failure, is_out_of_memory, memory_at_failure
+from s2a_core.device.at_failure import memory_at_failure
+from s2a_core.device.failures import MemoryAtFailure, is_device_failure, is_out_of_memory
 from s2a_core.device.memory import DeviceMemory, device_memory, open_device, release_cached, reset_peak
 
 __all__ = [

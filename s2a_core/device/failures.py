@@ -1,4 +1,4 @@
-"""Which errors mean that a device had no memory left, and what was known of it at that moment."""
+"""Which errors mean that a device had no memory left, and what is kept of that moment."""
 
 from __future__ import annotations
 
@@ -66,26 +66,3 @@ class MemoryAtFailure:
         """What `to_json` wrote; other entries of the document are left out."""
         known = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         return cls(**{**known, "users": {int(pid): size for pid, size in known.get("users", {}).items()}})
-
-
-def memory_at_failure(error: BaseException, device: torch.device | str) -> MemoryAtFailure:
-    """What is known where an allocation just failed. Call it before any cache is emptied, and before frames go.
-
-    An OutOfMemory of s2a carries the numbers of that moment in its details; they are taken from there.
-    """
-    details = getattr(error, "details", {})
-    carried = details.get("memory", details)
-    if "held_bytes" in carried:
-        return MemoryAtFailure.from_json(carried)
-    import os
-
-    from s2a_core.device import nvml
-    from s2a_core.device.memory import device_memory
-
-    asked, memory = asked_bytes(str(error)), device_memory(device)
-    if memory is None:
-        return MemoryAtFailure(0, asked, 0, None)
-    users = {pid: size for pid, size in nvml.bytes_by_process(memory.uuid).items() if pid != os.getpid()}
-    used = nvml.used_bytes(memory.uuid)
-    free = None if used is None else memory.total_bytes - used
-    return MemoryAtFailure(memory.held_bytes(), asked, memory.budget_bytes, free, memory.total_bytes, users)

@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from s2a_core.planning.memory import Sites, chosen_options, held_by_site, is_used, run_mode
-from s2a_core.planning.overhead import BEST_STATE, Overhead, Stated
-from s2a_core.planning.types import Plan
+from s2a_core.planning.overhead import BEST_STATE, Overhead
 from s2a_core.profiling.types import Profile, Segment, SiteProfile
 from s2a_core.storage import WHOLE, FrozenWeights
 
@@ -65,15 +64,6 @@ class Peak:
     chunk: int = 1
     frozen_weights: FrozenWeights = "keep"
     overhead: Overhead = field(default_factory=Overhead)
-
-    @classmethod
-    def of_plan(cls, profile: Profile, plan: Plan) -> Peak:
-        """Of a plan as it stands, its margin as large as at its worst moment."""
-        overhead = Stated({name: size for name, size in plan.predicted.breakdown.items() if name not in STEP_PARTS})
-        return cls(
-            profile, plan.micro_batch, plan.accumulation > 1, plan.chunk_samples or plan.micro_batch,
-            plan.frozen_weights, overhead,
-        )  # fmt: skip
 
     @cached_property
     def parts(self) -> dict[str, int]:
@@ -227,8 +217,3 @@ class Peak:
         parts = {**self.parts, "held": held, "gradients": gradients, "working": worst.moving - held - gradients}
         ordered = {name: parts.pop(name) for name in STEP_PARTS}
         return {**ordered, **parts, **self.overhead.slack(self.always, worst.moving)}
-
-
-def predicted_course(profile: Profile, plan: Plan) -> tuple[Point, ...]:
-    """Every moment of a plan's step; its highest one is the peak that the plan promises."""
-    return Peak.of_plan(profile, plan).course(plan.sites)

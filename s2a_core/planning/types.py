@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from s2a_core.errors import InvalidInput
+from s2a_core.planning.uniform import UniformChoice
 from s2a_core.profiling.types import Profile
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy
@@ -128,9 +130,29 @@ class Plan:
     @classmethod
     def uniform(cls, profile: Profile, bits: int, batch_size: int = 8, recompute: bool = False) -> Plan:
         """Every site at one width, exact ones as they are; with recompute, every region instead of the sites inside."""
-        from s2a_core.planning.uniform import uniform_plan
-
-        return uniform_plan(profile, bits, batch_size, recompute)
+        choice = UniformChoice(profile, bits, batch_size, recompute)
+        parts = choice.breakdown
+        peak = sum(parts.values())
+        return cls(
+            model=profile.model,
+            adapter=profile.adapter,
+            image_size=profile.image_size,
+            precision=profile.precision,
+            device=profile.device,
+            batch_size=batch_size,
+            micro_batch=batch_size,
+            accumulation=1,
+            chunk_samples=1,
+            frozen_weights=choice.frozen_weights,
+            sites=choice.sites,
+            mean_bits=choice.mean_bits,
+            predicted=Predicted(peak, parts, choice.gradient_error, choice.relative_step_time),
+            solver=SolverReport("uniform", 0.0, 0.0),
+            budget_bytes=peak,
+            min_feasible_budget_bytes=peak,
+            fingerprint=profile.fingerprint,
+            tables=profile.tables_for(choice.sites),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The document of the command line's contract."""
@@ -142,8 +164,6 @@ class Plan:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Plan:
         """The plan `to_json` wrote. Raises InvalidInput for a document of another version or without its fields."""
-        from s2a_core.errors import InvalidInput
-
         version = document.get("version") if isinstance(document, Mapping) else None
         if version != VERSION:
             raise InvalidInput(f"this plan has version {version!r}; this s2a reads version {VERSION}: plan again")

@@ -1,45 +1,60 @@
-"""Plans at one width everywhere: what a planner must beat."""
+"""One width everywhere: what a planner must beat."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from s2a_core.planning.peak import Peak
 from s2a_core.planning.scoring import gradient_error, mean_bits, relative_step_time
-from s2a_core.planning.types import Plan, Predicted, SolverReport
 from s2a_core.profiling.types import Profile, WorkingSet
-from s2a_core.storage import FrozenWeights, uniform_storage
+from s2a_core.storage import FrozenWeights, Storage, uniform_storage
 
 
-def uniform_plan(profile: Profile, bits: int, batch_size: int, recompute: bool) -> Plan:
-    """A plan of whole batches with every site at `bits`, as `uniform_storage` has it."""
-    sites = {
-        site.name: uniform_storage(site.op, site.shape, [option.storage for option in site.options], bits, recompute)
-        for site in profile.sites
-    }
-    frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"
-    parts = Peak(profile, batch_size, accumulates=False, frozen_weights=frozen).breakdown(sites)
-    peak = sum(parts.values())
-    return Plan(
-        model=profile.model,
-        adapter=profile.adapter,
-        image_size=profile.image_size,
-        precision=profile.precision,
-        device=profile.device,
-        batch_size=batch_size,
-        micro_batch=batch_size,
-        accumulation=1,
-        chunk_samples=1,
-        frozen_weights=frozen,
-        sites=sites,
-        mean_bits=mean_bits(profile, sites),
-        predicted=Predicted(peak, parts, gradient_error(profile, sites), relative_step_time(profile, sites)),
-        solver=SolverReport("uniform", 0.0, 0.0),
-        budget_bytes=peak,
-        min_feasible_budget_bytes=peak,
-        fingerprint=profile.fingerprint,
-        tables=profile.tables_for(sites),
-    )
+@dataclass(frozen=True)
+class UniformChoice:
+    """Every site at `bits` in one batch, as `uniform_storage` has it, and what that comes to."""
+
+    profile: Profile
+    bits: int
+    samples: int
+    recompute: bool
+
+    @cached_property
+    def sites(self) -> dict[str, Storage]:
+        """Site -> its storage."""
+        return {
+            site.name: uniform_storage(
+                site.op, site.shape, [option.storage for option in site.options], self.bits, self.recompute
+            )
+            for site in self.profile.sites
+        }
+
+    @property
+    def frozen_weights(self) -> FrozenWeights:
+        """How frozen weights are stored."""
+        return "bf16" if self.profile.precision == "bf16" else "keep"
+
+    @cached_property
+    def breakdown(self) -> dict[str, int]:
+        """The named parts of its peak in bytes."""
+        peak = Peak(self.profile, self.samples, accumulates=False, frozen_weights=self.frozen_weights)
+        return peak.breakdown(self.sites)
+
+    @property
+    def gradient_error(self) -> float:
+        """Predicted relative L2 error of the trainable gradient."""
+        return gradient_error(self.profile, self.sites)
+
+    @property
+    def relative_step_time(self) -> float:
+        """Predicted time of a step over the exact one's."""
+        return relative_step_time(self.profile, self.sites)
+
+    @property
+    def mean_bits(self) -> float:
+        """Bits held per element that an exact run would hold."""
+        return mean_bits(self.profile, self.sites)
 
 
 def held_only(profile: Profile) -> Profile:

@@ -11,6 +11,7 @@ from torch import nn
 
 from s2a_core import pipeline
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.amounts import parse_bytes
 from s2a_core.compression import compress
 from s2a_core.errors import BadAdapter, BadBudget, InfeasibleBudget, InvalidInput, StaleProfile
 from s2a_core.meter import held_bytes
@@ -22,7 +23,6 @@ from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import run_step
 from s2a_core.requests import RunRequest
-from s2a_core.sizes import parse_bytes
 from s2a_core.storage import StoragePolicy
 from s2a_core.verify import measured_peak, verify
 
