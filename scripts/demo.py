@@ -29,6 +29,8 @@ MODEL, DATA = "s2a_tiny", "digits"
 BUDGET = "6MiB"
 BATCH, EPOCHS = 64, 2
 LIMIT_S = 170
+CANCEL_S = 20
+ENDED = ("cancelled", "succeeded", "failed")
 KEY = re.compile(r"s2a_[A-Za-z0-9]+_[A-Za-z0-9_-]+")
 MIB = 2**20
 console = Console()
@@ -128,6 +130,18 @@ def follow(client: httpx.Client, jobs: dict[str, str], started: float) -> None:
         time.sleep(0.4)
 
 
+def cancel(client: httpx.Client, jobs: dict[str, str]) -> None:
+    """End the jobs: runs outlive their service, and a demo that ends early must leave none behind."""
+    for job in jobs.values():
+        client.post(f"/v1/jobs/{job}/cancel")
+    deadline = time.monotonic() + CANCEL_S
+    while time.monotonic() < deadline:
+        states = [client.get(f"/v1/jobs/{job}").json()["status"] for job in jobs.values()]
+        if all(state in ENDED for state in states):
+            return
+        time.sleep(0.4)
+
+
 def artifact(client: httpx.Client, job: str, name: str) -> dict[str, Any]:
     """A JSON artifact of a job."""
     answer = client.get(f"/v1/jobs/{job}/artifacts/{name}")
@@ -195,7 +209,11 @@ def main() -> int:
         with service.client() as client:
             console.print(f"  listening on {service.url}; submitting {MODEL} on {DATA} with a budget of {BUDGET}")
             jobs = {"s2a": submit(client, "auto"), "linear probe": submit(client, "head")}
-            follow(client, jobs, started)
+            try:
+                follow(client, jobs, started)
+            except BaseException:  # Ctrl-C too
+                cancel(client, jobs)
+                raise
             plan = artifact(client, jobs["s2a"], "plan.json")
             reports = {name: artifact(client, job, "report.json") for name, job in jobs.items()}
             is_inside = show(plan, reports["s2a"], reports["linear probe"])

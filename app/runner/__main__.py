@@ -29,8 +29,8 @@ def leave(spool: Spool, code: int) -> None:
 
 
 def stop(link: Link) -> None:
-    """TERM: at the next step, with a checkpoint, when it trains; at once when it does not, or is asked again."""
-    if not link.is_training or link.is_stopping:
+    """TERM: at the next step, with a checkpoint, when it trains; at once when no step comes, or it is asked again."""
+    if not link.is_training or link.is_stopping or link.is_fenced:
         leave(link.spool, STOPPED_EXIT)
     link.is_stopping = True
 

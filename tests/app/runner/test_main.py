@@ -103,3 +103,12 @@ def test_term_waits_for_the_next_step_when_the_loop_runs_and_for_nothing_else(tm
     with pytest.raises(Left):
         runner.stop(asked)
     assert exits == [runner.STOPPED_EXIT, runner.STOPPED_EXIT]
+
+
+def test_term_ends_a_loop_that_waits_for_a_service_that_is_gone(tmp_path: Path, exits: list[int]) -> None:
+    asked = link(tmp_path, answering(200))
+    asked.is_training, asked.fence_s = True, -1.0
+    assert asked.is_fenced
+    with pytest.raises(Left):
+        runner.stop(asked)
+    assert exits == [runner.STOPPED_EXIT]
