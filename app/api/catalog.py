@@ -60,8 +60,8 @@ def get_queue(wired: Wired, caller: Authenticated, limit: Limit = 100, if_none_m
     return tagged(wired.devices.queue(caller, limit), if_none_match)
 
 
-@router.get("/accuracy", response_model=AccuracyPage, responses=cached(403))
-def get_accuracy(
+@router.get("/predictions", response_model=AccuracyPage, responses=cached(403))
+def get_predictions(
     wired: Wired,
     caller: Authenticated,
     device: Word = None,
@@ -72,3 +72,17 @@ def get_accuracy(
 ) -> Response:
     """How good predictions of the peak were, for the team's own jobs; an admin sees every team's."""
     return tagged(wired.accuracy.summary(caller, device, model, limit, after), if_none_match)
+
+
+@router.get("/accuracy", response_model=AccuracyPage, responses=cached(403), deprecated=True)
+def get_accuracy(
+    wired: Wired,
+    caller: Authenticated,
+    device: Word = None,
+    model: Word = None,
+    limit: Limit = 50,
+    after: After = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The former address of /v1/predictions."""
+    return get_predictions(wired, caller, device, model, limit, after, if_none_match)

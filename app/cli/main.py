@@ -22,11 +22,14 @@ app = typer.Typer(
 )
 
 _HERE = "On this machine"
-_COMMANDS = ("profile", "plan", "train", "predict", "export", "accuracy", "doctor")
+_COMMANDS = ("profile", "plan", "train", "predict", "export", "predictions", "doctor")
+_FORMER = {"accuracy": "predictions"}  # names that commands had: they go on working
 
 for _name in _COMMANDS:
     _module = importlib.import_module(f"app.cli.{_name}")
     app.command(_name, rich_help_panel=_HERE)(getattr(_module, _name))
+for _former, _name in _FORMER.items():
+    app.command(_former, hidden=True)(getattr(importlib.import_module(f"app.cli.{_name}"), _name))
 try:
     importlib.import_module("app.cli.service").register(app)
 except ImportError as _error:  # a machine that only trains needs nothing of the service installed

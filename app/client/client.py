@@ -175,9 +175,11 @@ class Client(Requests):
         """What runs where, and what waits."""
         return self._json("GET", "/v1/queue")
 
-    def accuracy(self) -> Document:
-        """How good predictions were."""
-        return self._json("GET", "/v1/accuracy")
+    def predictions(self) -> Document:
+        """How good predictions of peaks were."""
+        return self._json("GET", "/v1/predictions")
+
+    accuracy = predictions  # its former name
 
     # keys
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -30,9 +31,38 @@ def require_weights(access: DataAccess, weights: object) -> None:
         raise InvalidInput("the weights file lies outside the directories that may be read")
 
 
-def serve(work: Callable[[dict[str, Any]], Answer], failed: str, argv: list[str] | None = None) -> int:
+def progress_path(answer: Path) -> Path:
+    """Where a child says what it does, beside its answer."""
+    return answer.with_name(f"{answer.name}.progress")
+
+
+class Progress:
+    """Writes what a child does into its file, for whoever shows it; at most every EVERY_S."""
+
+    EVERY_S = 1.0
+
+    def __init__(self, answer: Path) -> None:
+        self._path, self._last = progress_path(answer), float("-inf")
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take an event of a planner."""
+        now = time.monotonic()
+        if event.get("type") not in ("stage", "progress") or now - self._last < self.EVERY_S:
+            return
+        self._last = now
+        left = event.get("eta_s")
+        words = event.get("message") or f"{event['phase']}: site {event['done']} of {event['total']}"
+        part = self._path.with_suffix(".part")
+        part.write_text(words + (f", about {left:.0f} s left" if left else ""), encoding="utf-8")
+        part.replace(self._path)
+
+
+def serve(
+    work: Callable[..., Answer], failed: str, argv: list[str] | None = None, *, has_progress: bool = False
+) -> int:
     """Run `work` on the order and write its answer to the file named on the command line.
 
+    has_progress: work takes a second argument, for events that say how far it is.
     failed: the status of an answer whose work raised bad input; a budget that cannot be met is `infeasible`.
     """
     parser = argparse.ArgumentParser(description=work.__doc__)
@@ -44,7 +74,7 @@ def serve(work: Callable[[dict[str, Any]], Answer], failed: str, argv: list[str]
     os.umask(PRIVATE)
     order = json.loads(sys.stdin.read())
     try:
-        answer = work(order)
+        answer = work(order, Progress(args.answer)) if has_progress else work(order)
     except InfeasibleBudget as error:
         answer = {"status": "infeasible", "reason": reason_of(error)}
     except S2AError as error:

@@ -15,19 +15,20 @@ from s2a_core.planner import Planner
 from s2a_core.planning import Plan
 from s2a_core.profiling.types import Profile
 from s2a_core.requests import OBJECTIVES, request_of
+from s2a_core.train.types import OnEvent
 
 CHECK_S = 120.0  # the longest that the real steps of a plan may be expected to take
 
 
-def work(order: dict[str, Any]) -> Answer:
-    """Plan one request over the adapters and precisions it leaves open.
+def work(order: dict[str, Any], say: OnEvent = lambda event: None) -> Answer:
+    """Plan one request over the adapters and precisions it leaves open. say: takes the planner's events.
 
     order: {request, profiles: their directory, data_access}.
     """
     access = DataAccess.from_json(order["data_access"])
     require_weights(access, order["request"].get("weights"))
     with limited_to(access):
-        return _planned(Planner(request_of(order["request"]), Path(order["profiles"])))
+        return _planned(Planner(request_of(order["request"]), Path(order["profiles"]), say))
 
 
 def _planned(planner: Planner) -> Answer:
@@ -82,4 +83,4 @@ def _free_bytes(device: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(work, "failed"))
+    sys.exit(serve(work, "failed", has_progress=True))

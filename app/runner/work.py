@@ -23,6 +23,7 @@ ARTIFACTS = (
     "plan.json",
     "report.json",
     "report.html",
+    "examples.json",
     "metrics.csv",
     "README.md",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +34,8 @@ class WorkQueue(Protocol):
     def take(self) -> tuple[str, dict[str, Any]] | None:
         """(id, order), or None when there is nothing to do."""
 
-    def keep(self, work_id: str) -> None:
-        """Renew the lease."""
+    def keep(self, work_id: str, doing: str) -> None:
+        """Renew the lease. doing: what the child says that it does."""
 
     def finish(self, work_id: str, answer: dict[str, Any]) -> None:
         """Write down the answer."""
@@ -103,7 +104,8 @@ class Background:
         work_id, order = taken
         start = time.monotonic()
         try:
-            answer = children.run(module, order_of(order), timeout_s, self._stop, lambda: queue.keep(work_id))
+            keep = functools.partial(queue.keep, work_id)
+            answer = children.run(module, order_of(order), timeout_s, self._stop, keep)
         except children.Stopped:
             queue.release(work_id)
             return False

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.runner.documents import progress_path
 from app.settings import child_environment
 
 POLL_S = 0.05
@@ -30,10 +31,11 @@ def run(
     order: dict[str, Any],
     timeout_s: float,
     stop: threading.Event,
-    keep: Callable[[], None] = lambda: None,
-    keep_every_s: float = 5.0,
+    keep: Callable[[str], None] = lambda doing: None,
+    keep_every_s: float = 2.0,
 ) -> dict[str, Any]:
-    """The answer of `python -m module`, which is given `order`. keep() is called while it runs, to renew a lease.
+    """The answer of `python -m module`, which is given `order`. keep(what it does) is called while it runs, to renew a
+    lease.
 
     A child that ends without an answer or runs out of time is answered for: {"status": None, "reason": ...}. Raises
     Stopped, with the child ended, when `stop` is set or keep() raises it. The child is told our process id, to end when
@@ -54,7 +56,7 @@ def run(
             assert child.stdin is not None
             with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
                 pipe.write(json.dumps(order).encode())
-            is_late = _wait(child, timeout_s, stop, keep, keep_every_s)
+            is_late = _wait(child, timeout_s, stop, lambda: keep(_doing(answer)), keep_every_s)
         finally:
             _end(child)
         if is_late:
@@ -64,6 +66,14 @@ def run(
             details = {"exit_code": child.returncode, "log": tail}
             return _gone("process_gone", f"its process ended with exit code {child.returncode}", details)
         return dict(json.loads(answer.read_text(encoding="utf-8")))
+
+
+def _doing(answer: Path) -> str:
+    """What a child says that it does; empty where it says nothing."""
+    try:
+        return progress_path(answer).read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _gone(code: str, message: str, details: dict[str, Any]) -> dict[str, Any]:

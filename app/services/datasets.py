@@ -185,7 +185,7 @@ class DatasetWorkQueue:
             order |= {"team_id": dataset.team_id, "sha256": dataset.source.get("sha256")}
             return dataset.id, order
 
-    def keep(self, dataset_id: str) -> None:
+    def keep(self, dataset_id: str, doing: str = "") -> None:
         """Say that the worker lives. Raises Stopped where the dataset is no longer its own."""
         with self.database.transaction() as session:
             dataset = datasets.held(session, dataset_id, self._leases[dataset_id])

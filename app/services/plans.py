@@ -123,12 +123,14 @@ class PlanWorkQueue:
             request["data"] = request.pop("source", None) or request.get("data")
             return plan.id, request
 
-    def keep(self, plan_id: str) -> None:
-        """Say that the worker lives."""
+    def keep(self, plan_id: str, doing: str = "") -> None:
+        """Say that the worker lives, and what it does."""
         with self.database.transaction() as session:
             plan = plans.find(session, plan_id, None)
             if plan is not None:
                 plan.lease_expires_at = time.time() + LEASE_S
+                if doing:
+                    plan.reason = {"code": "planning", "message": doing, "details": {}}
 
     def finish(self, plan_id: str, answer: dict[str, Any]) -> None:
         """Write down a child's answer."""

@@ -12,6 +12,8 @@ from app.services.keys import Caller
 from app.store import jobs, series
 from app.store.database import Database
 
+LOG_TAIL_BYTES = 16_384
+
 
 def attempt_document(attempt: Attempt) -> dict[str, Any]:
     """An attempt as the API shows it; its token and its process's handle stay inside."""
@@ -79,6 +81,18 @@ class ResultService:
                 for event in jobs.events_of(session, job_id, "epoch")
             ]
             return {"items": epochs, "series": curves}
+
+    def log(self, caller: Caller, job_id: str) -> str:
+        """The end of what the job's newest process wrote; empty where it wrote nothing."""
+        with self.database.reading() as session:
+            epoch = JobService.look(session, caller, job_id).current_epoch
+        path = job_folder(self.data_dir, job_id) / f"attempt-{epoch}.log"
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+                return file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     def artifacts(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """Names, sizes and checksums of a job's files."""

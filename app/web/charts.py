@@ -18,6 +18,7 @@ from s2a_core.planning.peak import Point
 
 Document = Mapping[str, Any]
 WIDTH = 1000.0
+SLIVER, PEAK_ROOM = 0.25, 1.25  # share of the budget below which a bar is zoomed; of the peak, where it then ends
 JOB_COLOURS = ("c1", "c3", "c4", "c5", "c7", "c2")
 PART_WORDS = {
     "weights": "weights",
@@ -119,6 +120,12 @@ def memory_bar(
         f'aria-label="{html.escape(label)}"><rect class="track" x="0" y="0" width="{WIDTH:.0f}" height="{height}"/>'
         f"{''.join(drawn)}</svg>"
     )
+
+
+def bar_end(budget: int, predicted: int | None, measured: int | None) -> int:
+    """Where a memory bar ends: at the budget, or a little behind the peak where it would be a sliver of the budget."""
+    peak = max(predicted or 0, measured or 0)
+    return int(PEAK_ROOM * peak) if 0 < peak < SLIVER * budget else budget
 
 
 def meter(value: float, total: float, label: str, css: str = "c1") -> Markup:

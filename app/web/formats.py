@@ -6,6 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import TypeGuard
 
+from s2a_core.planning.choice import ACCEPTABLE_ERROR
+from s2a_core.planning.search import NEGLIGIBLE_ERROR
+
 UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 EXACT = 1e-5  # a gradient error below is what rounding causes
 PARTS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -27,6 +30,11 @@ def size(value: float | None) -> str:
             text = f"{amount:,.{digits}f}"
             return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {name}"
     return f"{int(value)} B"
+
+
+def up_to_mib(value: int) -> str:
+    """An amount as a person types it, rounded up to whole MiB so that it is not less."""
+    return f"{-(-value // 2**20)}MiB"
 
 
 def duration(seconds: float | None) -> str:
@@ -90,6 +98,17 @@ def number(value: float | None) -> str:
     if isinstance(value, int) or float(value).is_integer():
         return f"{int(value):,}"
     return f"{value:.3g}"
+
+
+def error_meaning(value: float | None) -> str:
+    """What a relative gradient error means for training, in the planner's own limits."""
+    if not is_number(value):
+        return ""
+    if value < NEGLIGIBLE_ERROR:
+        return f"harmless below {100 * NEGLIGIBLE_ERROR:.0f} %, where it is lost in the noise between batches"
+    if value <= ACCEPTABLE_ERROR:
+        return f"small: the planner accepts up to {100 * ACCEPTABLE_ERROR:.0f} %"
+    return f"large: above {100 * ACCEPTABLE_ERROR:.0f} % compare the accuracy with that of a larger budget"
 
 
 def gradient_error(value: float | None) -> str:

@@ -12,10 +12,12 @@ from app.api.dependencies import Wired
 from app.errors import NotFound
 from app.schemas.jobs import JobRequest
 from app.services.keys import Caller
+from app.web.again import again, prefilled
 from app.web.forms import ADAPTERS, DEFAULTS, EPOCHS, JOB_INPUTS, OBJECTIVES, RECIPE_INPUTS, read
 from app.web.rendering import page
 from app.web.visitors import OwnForm, PageRoute, SignedIn
 from s2a_core.errors import S2AError
+from s2a_core.outputs.class_figures import class_figures
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 STATUSES = ("queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed")
@@ -37,9 +39,13 @@ def jobs_page(
 
 
 @router.get("/jobs/new")
-def new_job_page(request: Request, wired: Wired, found: SignedIn, plan: str = "", data: str = "") -> Response:
-    """The form; with a plan, only what the plan leaves open."""
+def new_job_page(
+    request: Request, wired: Wired, found: SignedIn, plan: str = "", data: str = "", like: str = ""
+) -> Response:
+    """The form; with a plan, only what the plan leaves open. like: a job whose values it begins with."""
     values = {**DEFAULTS, **({"data": data} if data else {})}
+    if like:
+        values |= prefilled(wired.jobs.get(found.caller, like))
     return job_form(request, wired, found.caller, values, {}, plan_id=plan)
 
 
@@ -93,7 +99,8 @@ def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Re
     job = wired.jobs.get(found.caller, job_id)
     said = wired.jobs.newest_events(found.caller, job_id, NEWEST_EVENTS)
     metrics = wired.results.metrics(found.caller, job_id, None, -1, 10_000)
-    report = _report(wired, found.caller, job_id) or job.get("report") or {}
+    report = _document(wired, found.caller, job_id, "report.json") or job.get("report") or {}
+    is_over = job["status"] in ("succeeded", "failed", "cancelled")
     return page(
         request,
         "job.html",
@@ -108,7 +115,24 @@ def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Re
         artifacts=wired.results.artifacts(found.caller, job_id)["items"],
         attempts=wired.results.attempts(found.caller, job_id)["items"],
         curve_names={"loss": LOSSES, "accuracy": ACCURACIES},
+        doing=doing(said["events"]),
+        again=again(job) if is_over else None,
+        log=wired.results.log(found.caller, job_id) if job["attempts"] else "",
+        examples=_document(wired, found.caller, job_id, "examples.json") or {},
+        classes=class_figures(report),
     )
+
+
+def doing(events: list[dict[str, Any]]) -> str:
+    """What the newest events say of the phase under way: a stage, or how much of it is done. Newest first."""
+    for event in events:
+        if event["type"] == "stage":
+            return str(event.get("message", ""))
+        if event["type"] == "progress":
+            return f"{event.get('done')} of {event.get('total')}"
+        if event["type"] == "phase":
+            break
+    return ""
 
 
 @router.post("/jobs/{job_id}/{action}")
@@ -121,10 +145,10 @@ def change_job(wired: Wired, found: SignedIn, job_id: str, action: str, fields: 
     return RedirectResponse(f"/jobs/{job_id}", 303)
 
 
-def _report(wired: Any, caller: Caller, job_id: str) -> dict[str, Any] | None:
-    """The report in full, from the job's files; None before there is one."""
+def _document(wired: Any, caller: Caller, job_id: str, name: str) -> dict[str, Any] | None:
+    """A JSON file of the job in full; None before there is one."""
     try:
-        path, _ = wired.results.artifact(caller, job_id, "report.json")
+        path, _ = wired.results.artifact(caller, job_id, name)
         if path.stat().st_size > MAX_REPORT_BYTES:
             return None
         return dict(json.loads(path.read_text(encoding="utf-8")))

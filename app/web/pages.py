@@ -1,4 +1,4 @@
-"""Pages that are not about one thing: signing in, the queue, keys and accuracy."""
+"""Pages that are not about one thing: signing in, the queue, keys and predictions."""
 
 from __future__ import annotations
 
@@ -63,9 +63,15 @@ def queue_page(request: Request, wired: Wired, found: Guest) -> Response:
 
 
 @router.get("/accuracy")
-def accuracy_page(request: Request, wired: Wired, found: SignedIn, after: str | None = None) -> Response:
-    """How good predictions were."""
-    return page(request, "accuracy.html", summary=wired.accuracy.summary(found.caller, None, None, 50, after))
+def accuracy_page(request: Request) -> Response:
+    """The former address of the predictions."""
+    return RedirectResponse(f"{root_of(request)}/predictions", 308)
+
+
+@router.get("/predictions")
+def predictions_page(request: Request, wired: Wired, found: SignedIn, after: str | None = None) -> Response:
+    """How good predictions of peaks were."""
+    return page(request, "predictions.html", summary=wired.accuracy.summary(found.caller, None, None, 50, after))
 
 
 @router.get("/keys")

@@ -29,6 +29,7 @@ _environment = Environment(
 )
 _environment.filters |= {
     "size": formats.size,
+    "up_to_mib": formats.up_to_mib,
     "duration": formats.duration,
     "ago": formats.ago,
     "iso": formats.iso,
@@ -37,6 +38,7 @@ _environment.filters |= {
     "signed": formats.signed,
     "number": formats.number,
     "gradient_error": formats.gradient_error,
+    "error_meaning": formats.error_meaning,
 }
 _environment.globals |= {"charts": charts, "version": __version__}
 

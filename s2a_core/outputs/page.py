@@ -9,7 +9,13 @@ from typing import Any
 
 from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.memory_sections import baselines_section, budget_section, storage_section, timeline_section
-from s2a_core.outputs.quality_sections import confusion_section, curves_section, data_section, mistakes_section
+from s2a_core.outputs.quality_sections import (
+    classes_section,
+    confusion_section,
+    curves_section,
+    data_section,
+    examples_section,
+)
 from s2a_core.sizes import format_bytes
 
 Document = Mapping[str, Any]
@@ -24,7 +30,8 @@ def render_page(report: Document, plan: Document) -> str:
         storage_section(plan),
         curves_section(report),
         confusion_section(report),
-        mistakes_section(report),
+        classes_section(report),
+        examples_section(report),
         data_section(report),
         _run_section(report),
     )

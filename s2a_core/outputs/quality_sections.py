@@ -1,4 +1,4 @@
-"""The report's sections about the model: curves, confusion matrix, example mistakes, the data it learned from."""
+"""The report's sections about the model: curves, confusion matrix, classes, examples, the data it learned from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from s2a_core.outputs.charts import Line, line_chart
+from s2a_core.outputs.class_figures import class_figures
 
 Document = Mapping[str, Any]
 _MAX_CLASSES = 24  # a larger confusion matrix is listed, not drawn
@@ -66,22 +67,56 @@ def confusion_section(report: Document) -> str:
     )
 
 
-def mistakes_section(report: Document) -> str:
-    """Validation images that were taken for another class, the most certain first."""
-    mistakes = [m for m in report.get("mistakes") or [] if m.get("thumbnail")]
-    if not mistakes:
+def classes_section(report: Document) -> str:
+    """Precision and recall of each class, the worst recognised first."""
+    rows = class_figures(report)
+    if not rows:
         return ""
-    classes = [str(name) for name in report.get("classes") or []]
-    figures = "".join(
-        f'<figure><img loading="lazy" src="{m["thumbnail"]}" alt="{html.escape(_class(classes, m["label"]))}">'
-        f"<figcaption><b>{html.escape(_class(classes, m['predicted']))}</b> {100 * float(m.get('probability') or 0):.0f} %"
-        f"<br><span>is {html.escape(_class(classes, m['label']))}</span></figcaption></figure>"
-        for m in mistakes
+    body = "".join(
+        f"<tr><td>{html.escape(row.name)}</td><td class='num'>{row.images}</td><td class='num'>{_share(row.precision)}</td>"
+        f"<td class='num'>{_share(row.recall)}</td></tr>"
+        for row in rows
     )
-    return (
-        "<section><h2>Example mistakes</h2><p class='sub'>Validation images the model is most certain about, and "
-        f'wrong.</p><div class="gallery">{figures}</div></section>'
+    table = (
+        "<div class='scroll'><table><tr><th>class</th><th class='num'>validation images</th>"
+        f"<th class='num'>precision</th><th class='num'>recall</th></tr>{body}</table></div>"
     )
+    if len(rows) > _MAX_CLASSES:
+        table = f"<details><summary>All {len(rows)} classes</summary>{table}</details>"
+    words = "Precision: of the images that were called so, the share that is. Recall: of its images, the share that was recognised."
+    return f"<section><h2>Classes</h2><p class='sub'>{words} The least recognised come first.</p>{table}</section>"
+
+
+def examples_section(report: Document) -> str:
+    """Validation images that were taken for another class, the most certain first; beside them correct answers."""
+    wrong = _gallery(report, "mistakes")
+    right = _gallery(report, "correct")
+    parts = (
+        ("Example mistakes", "Validation images the model is most certain about, and wrong.", wrong),
+        ("Correct answers", "The image of each class that the model is most certain about, and right.", right),
+    )
+    return "".join(
+        f"<section><h2>{title}</h2><p class='sub'>{words}</p><div class=\"gallery\">{figures}</div></section>"
+        for title, words, figures in parts
+        if figures
+    )
+
+
+def _gallery(report: Document, name: str) -> str:
+    classes = [str(word) for word in report.get("classes") or []]
+    rows = [row for row in report.get(name) or [] if row.get("thumbnail")]
+    return "".join(
+        f'<figure><img src="{row["thumbnail"]}" alt="{html.escape(_class(classes, row["label"]))}">'
+        f'<figcaption><b class="{name}">{html.escape(_class(classes, row["predicted"]))}</b> '
+        f"{100 * float(row.get('probability') or 0):.0f} %"
+        + (f"<br><span>is {html.escape(_class(classes, row['label']))}</span>" if name == "mistakes" else "")
+        + "</figcaption></figure>"
+        for row in rows
+    )
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def data_section(report: Document) -> str:

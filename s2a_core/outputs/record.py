@@ -18,7 +18,7 @@ from s2a_core.outputs.thumbnails import thumbnail
 from s2a_core.requests import FIELDS, option_of
 
 VERSION = 1
-_MAX_MISTAKES = 24
+_MAX_EXAMPLES = 24
 _FROM_RESULT = (
     "accuracy",
     "final_accuracy",
@@ -61,7 +61,7 @@ def report_document(
     phases: Iterable[Any] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """`report.json` of a finished run. Thumbnails of mistakes are added under `mistakes` for the page.
+    """`report.json` of a finished run. Thumbnails of `mistakes` and `correct` answers are added for the page.
 
     request: the RunRequest; result: the TrainResult; plan: the Plan that ran; phases: {"name", "seconds"} each;
     extra: fields that win over all others. Fields a source does not have are left out, never invented.
@@ -89,7 +89,8 @@ def report_document(
     measured, budget = report.get("measured_peak_bytes"), report.get("budget_bytes")
     report["within_budget"] = bool(measured and budget and measured <= budget)
     report["phases"] = [plain(phase) for phase in phases]
-    report["mistakes"] = _mistakes(_of(result, "mistakes") or (), dataset)
+    for name in ("mistakes", "correct"):
+        report[name] = _examples(_of(result, name) or (), dataset)
     report.update(plain(dict(extra or {})))
     cleaned: dict[str, Any] = plain(report)
     return cleaned
@@ -114,9 +115,9 @@ def command_line(request: Any) -> str | None:
     return shlex.join([*words, *(str(w) for pair in values.items() if pair[1] is not None for w in pair)])
 
 
-def _mistakes(mistakes: Iterable[Any], dataset: ImageDataset) -> list[dict[str, Any]]:
-    """The most certain mistakes, with the name and a small picture of each image."""
-    rows = sorted((dict(plain(m)) for m in mistakes), key=lambda m: -float(m.get("probability") or 0))[:_MAX_MISTAKES]
+def _examples(rows: Iterable[Any], dataset: ImageDataset) -> list[dict[str, Any]]:
+    """The most certain answers, with the name and a small picture of each image."""
+    rows = sorted((dict(plain(r)) for r in rows), key=lambda row: -float(row.get("probability") or 0))[:_MAX_EXAMPLES]
     bare = dataset.val.with_transform(None)
     for row in rows:
         index = row.get("index")

@@ -23,6 +23,7 @@ REPORT = "report.json"
 PAGE = "report.html"
 METRICS = "metrics.csv"
 CARD = "README.md"
+EXAMPLES = "examples.json"  # mistakes and correct answers with their pictures, for a page that shows them
 
 
 def write_outputs(
@@ -63,7 +64,9 @@ def write_documents(
     write_text(output / METRICS, metrics_csv(report.get("history") or []))
     write_text(output / CARD, model_card(report, plan))
     write_text(output / PAGE, render_page(report, plan))
-    stored = {**report, "mistakes": [_without_picture(row) for row in report.get("mistakes") or []]}
+    examples = {name: report.get(name) or [] for name in ("mistakes", "correct")}
+    write_json(output / EXAMPLES, examples)
+    stored = {**report, **{name: [_without_picture(row) for row in rows] for name, rows in examples.items()}}
     write_json(output / REPORT, stored)
     return stored
 

@@ -1,4 +1,4 @@
-"""Evaluation under the plan: loss and accuracy, the confusion of classes and the worst mistakes, in one pass."""
+"""Evaluation under the plan: loss, accuracy, confusion of classes, the surest mistakes and correct answers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,20 @@ def precision(plan: Plan) -> contextlib.AbstractContextManager[object]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a pass over a split shows. confusion: counts [true][predicted]; mistakes: the surest, with probabilities."""
+    """What a pass over a split shows. confusion: counts [true][predicted]; mistakes: the surest, with probabilities;
+    correct: the surest of each class.
+    """
 
     loss: float
     accuracy: float
     confusion: tuple[tuple[int, ...], ...]
     mistakes: tuple[dict[str, Any], ...]
+    correct: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a TrainResult keeps of the best evaluation."""
+        return {"confusion": self.confusion, "mistakes": self.mistakes, "correct": self.correct}
 
 
 @torch.no_grad()
@@ -42,18 +50,23 @@ def evaluate(model: nn.Module, split: ImageSplit, plan: Plan, num_classes: int) 
     loss, index = 0.0, 0
     counts = torch.zeros(num_classes, num_classes, dtype=torch.long)
     mistakes: list[dict[str, Any]] = []
+    correct: dict[int, dict[str, Any]] = {}
     for logits, y in _predictions(model, split, plan):
         loss += float(functional.cross_entropy(logits, y, reduction="sum"))
         best = logits.softmax(-1).max(-1)
         rows = zip(y.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
         for label, predicted, probability in rows:
             counts[label, predicted] += 1
+            row = {"index": index, "label": label, "predicted": predicted, "probability": probability}
             if label != predicted:
-                mistakes.append({"index": index, "label": label, "predicted": predicted, "probability": probability})
+                mistakes.append(row)
+            elif label not in correct or probability > correct[label]["probability"]:
+                correct[label] = row
             index += 1
         mistakes = sorted(mistakes, key=lambda mistake: -float(mistake["probability"]))[:MAX_MISTAKES]
     confusion = tuple(map(tuple, counts.tolist()))
-    return Evaluation(loss / len(split), int(counts.trace()) / len(split), confusion, tuple(mistakes))
+    surest = tuple(correct[label] for label in sorted(correct))
+    return Evaluation(loss / len(split), int(counts.trace()) / len(split), confusion, tuple(mistakes), surest)
 
 
 def _predictions(model: nn.Module, split: ImageSplit, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:

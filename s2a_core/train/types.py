@@ -68,3 +68,4 @@ class TrainResult:
     data_config: Mapping[str, Any]
     state_dict: Mapping[str, Tensor]
     step_losses: tuple[float, ...] = ()
+    correct: tuple[Mapping[str, Any], ...] = ()

@@ -77,7 +77,9 @@ def test_a_job_gives_the_command_lines_accuracy_and_its_events_and_artifacts(
     assert numbers == [event["seq"] for event in events]
 
     artifacts = service.call("GET", f"/v1/jobs/{job}/artifacts")["items"]
-    wanted = {"adapter.safetensors", "plan.json", "report.json", "report.html", "metrics.csv", "README.md"}
+    wanted = {"adapter.safetensors", "plan.json", "report.json", "report.html", "metrics.csv", "README.md"} | {
+        "examples.json"
+    }
     assert wanted <= {artifact["name"] for artifact in artifacts}
     for artifact in artifacts:
         got = httpx.get(

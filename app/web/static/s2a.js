@@ -49,7 +49,7 @@
     let timer = 0;
     const soon = () => { timer ||= setTimeout(() => { timer = 0; if (!document.hidden) refresh(); }, 600); };
     const source = new EventSource(stream);
-    const kinds = "queued started phase plan step epoch checkpoint resumed warning note log lost preempted pausing paused cancelling cancelled succeeded failed retry";
+    const kinds = "queued started phase stage progress plan step epoch checkpoint resumed warning note log lost preempted pausing paused cancelling cancelled succeeded failed retry";
     for (const kind of kinds.split(" ")) source.addEventListener(kind, soon);
     source.addEventListener("end", () => { source.close(); refresh(); });
     source.onerror = () => { offline.hidden = source.readyState !== EventSource.CLOSED; if (source.readyState === EventSource.CLOSED) setTimeout(refresh, 2000); };

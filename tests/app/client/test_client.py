@@ -110,7 +110,7 @@ def test_the_whole_client_against_the_real_service(
         assert client.add_dataset("here", str(tmp_path))["name"] == "here"
         assert len(list(client.datasets())) == 2
         client.remove_dataset(made["id"])
-        assert client.accuracy()["distribution"]["count"] == 0
+        assert client.predictions()["distribution"]["count"] == 0
         assert list(client.devices()) == client.queue()["devices"] == []
         assert next(client.models("vit"))["name"].startswith("vit")
         new = client.create_key("team-b", ["read"], "reader")

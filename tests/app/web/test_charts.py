@@ -95,3 +95,10 @@ def test_parts_bindings_comparisons_and_storages_have_words() -> None:
         "bias + checkpointing",
     ]
     assert "aria-label" in charts.meter(0, 0, "none")
+
+
+def test_a_small_peak_of_a_large_budget_fills_the_bar() -> None:
+    assert charts.bar_end(8 * 2**30, 138 * 2**20, None) == int(1.25 * 138 * 2**20)
+    assert charts.bar_end(8 * 2**30, 138 * 2**20, 150 * 2**20) == int(1.25 * 150 * 2**20)
+    assert charts.bar_end(2**30, 2**29, None) == 2**30
+    assert charts.bar_end(2**30, None, None) == 2**30

@@ -45,3 +45,11 @@ def test_shares_and_numbers() -> None:
     assert formats.gradient_error(7e-8) == "exact"
     assert formats.gradient_error(0.0483) == "4.8 %"
     assert all(f(None) == "–" for f in (formats.percent, formats.signed, formats.number, formats.gradient_error))
+
+
+def test_a_gradient_error_is_judged_by_the_planners_limits() -> None:
+    assert "harmless below 1 %" in formats.error_meaning(0.0004)
+    assert "up to 10 %" in formats.error_meaning(0.05)
+    assert "large" in formats.error_meaning(0.2)
+    assert formats.error_meaning(None) == ""
+    assert formats.up_to_mib(2**20 + 1) == "2MiB"

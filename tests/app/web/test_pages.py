@@ -1,4 +1,4 @@
-"""Signing in, what a guest sees, headers, the queue, keys and accuracy."""
+"""Signing in, what a guest sees, headers, the queue, keys and predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.models import Device, PredictionPair
 from app.web.files import FILES
 from tests.app.web.conftest import Send
 
-PATHS = ("/", "/jobs", "/jobs/new", "/plans", "/datasets", "/keys", "/accuracy")
+PATHS = ("/", "/jobs", "/jobs/new", "/plans", "/datasets", "/keys", "/predictions")
 
 
 def test_a_guest_sees_where_to_sign_in_and_comes_back_to_the_page(service: TestClient, key: str) -> None:
@@ -89,13 +89,13 @@ def test_signing_out_ends_the_session_and_needs_the_token(pages: TestClient, sen
     assert pages.get("/jobs", follow_redirects=False).status_code == 303
 
 
-def test_accuracy_says_what_is_missing_and_then_shows_the_spread(pages: TestClient) -> None:
-    assert "No pair yet" in pages.get("/accuracy").text
+def test_predictions_say_what_is_missing_and_then_shows_the_spread(pages: TestClient) -> None:
+    assert "No pair yet" in pages.get("/predictions").text
     with pages.app.state.database.transaction() as session:  # type: ignore[attr-defined]
         for measured in (100, 98, 103):
             pair = {"model": "m", "adapter": "bias", "device": "cpu", "precision": "fp32", "source": "job"}
             session.add(PredictionPair(**pair, predicted_bytes=100, measured_bytes=measured))
-    text = pages.get("/accuracy").text
+    text = pages.get("/accuracy").text  # its former address
     assert "takes real steps" in text
     assert "safety margin" not in text
     assert text.count('<circle class="dot') == 3

@@ -2,13 +2,23 @@
 
 from typing import Any
 
-from s2a_core.outputs.quality_sections import confusion_section, curves_section, data_section, mistakes_section
+from s2a_core.outputs.quality_sections import (
+    classes_section,
+    confusion_section,
+    curves_section,
+    data_section,
+    examples_section,
+)
 
 
 def test_sections_show_what_is_there(report: dict[str, Any]) -> None:
     assert curves_section(report).count("<svg") == 4
     assert confusion_section(report).count("hit") == 6
-    assert mistakes_section(report).count("<figure>") == 6
+    assert examples_section(report).count("<figure>") == 6
+    both = examples_section({**report, "correct": report["mistakes"][:2]})
+    assert both.count('<b class="mistakes">') == 6
+    assert both.count('<b class="correct">') == 2
+    assert classes_section(report).count("<tr>") == 1 + len(report["classes"])
     assert "&lt;a&gt; = b" in data_section(report)
 
 

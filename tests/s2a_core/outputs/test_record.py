@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from s2a_core.datasets import ImageSplit, Sample
-from s2a_core.outputs.record import _FROM_PLAN, _FROM_RESULT, _mistakes, command_line
+from s2a_core.outputs.record import _FROM_PLAN, _FROM_RESULT, _examples, command_line
 from s2a_core.planning import Plan
 from s2a_core.train import TrainResult
 from tests.s2a_core.runs import few_digits
@@ -21,7 +21,7 @@ def test_a_file_that_went_away_costs_its_picture_only(tmp_path: Path) -> None:
     gone = Sample("gone.png", tmp_path / "gone.png", 0)
     data = dataclasses.replace(digits, val=ImageSplit((gone, *digits.val.samples)))
     wrong = {"label": 0, "predicted": 1, "probability": 0.5}
-    rows = _mistakes([{**wrong, "index": 0}, {**wrong, "index": 1}], data)
+    rows = _examples([{**wrong, "index": 0}, {**wrong, "index": 1}], data)
     assert [(row["name"], "thumbnail" in row) for row in rows] == [
         ("gone.png", False),
         (digits.val.samples[0].name, True),

@@ -12,7 +12,9 @@ from s2a_core.outputs import write_documents
 
 def test_every_file_of_the_contract_is_written(report: dict[str, Any], plan: dict[str, Any], tmp_path: Path) -> None:
     stored = write_documents(tmp_path, report, plan, {"head.bias": torch.zeros(6)})
-    names = {"adapter.safetensors", "plan.json", "report.json", "report.html", "metrics.csv", "README.md"}
+    names = {"adapter.safetensors", "plan.json", "report.json", "report.html", "metrics.csv", "README.md"} | {
+        "examples.json"
+    }
     assert {p.name for p in tmp_path.iterdir()} == names
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(stored))
 

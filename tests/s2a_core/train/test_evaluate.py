@@ -21,3 +21,5 @@ def test_accuracy_confusion_and_mistakes_agree() -> None:
     assert len(probabilities) == min(50, len(split) - right)
     assert probabilities == sorted(probabilities, reverse=True)
     assert all(split.labels[m["index"]] == m["label"] != m["predicted"] for m in judged.mistakes)
+    assert all(split.labels[c["index"]] == c["label"] == c["predicted"] for c in judged.correct)
+    assert [c["label"] for c in judged.correct] == [i for i in range(10) if judged.confusion[i][i]]

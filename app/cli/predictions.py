@@ -1,4 +1,4 @@
-"""`s2a accuracy`: how far predicted peaks were from measured ones on this machine, and the margin that follows."""
+"""`s2a predictions`: how far predicted peaks were from measured ones on this machine, and the margin that follows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.cli.terminal import Terminal
 SHOWN = 20
 
 
-def accuracy(
+def predictions(
     ctx: typer.Context,
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="[DIR...]", help="Output directories of `s2a train`.")
