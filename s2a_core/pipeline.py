@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s2a_core.compression.frozen import plain_state_dict
 from s2a_core.errors import BudgetExceeded, InvalidInput, StaleProfile
 from s2a_core.models import is_random
 from s2a_core.outputs import write_outputs
@@ -73,7 +74,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
             result=result,
             plan=plan,
             dataset=dataset,
-            tensors=prepared.model.state_dict() if is_random(request.model, request.weights) else None,
+            tensors=plain_state_dict(prepared.model) if is_random(request.model, request.weights) else None,
             phases=clock.phases,
             extra={"adapter": prepared.spec.to_json(), "weights": request.weights, "image_size": prepared.image_size},
         )

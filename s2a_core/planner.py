@@ -38,7 +38,7 @@ class Planner:
     """Plans one request. cache: a directory of profiles, the request's unless given; on_event: takes progress.
 
     prepare: loads the data and model of a request, `s2a_core.prepare.prepare` unless given. Candidates are the
-    adapters and precisions that the request leaves open. are_known: no profile had to be measured.
+    adapters, precisions and weight formats that the request leaves open. are_known: no profile had to be measured.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Planner:
         """What may be planned, best first. A plan that was given leaves nothing open."""
         request = self.request if self.request.plan is None else as_planned(self.request, self.request.plan)
         if request.plan is not None:
-            return [Candidate(request.adapter, request.precision)]
-        return candidates(request.adapter, request.precision)
+            return [Candidate(request.adapter, request.precision, request.weight_format)]
+        return candidates(request.adapter, request.precision, request.weight_format)
 
     def prepared(self, candidate: Candidate | None = None) -> Prepared:
         """The model and data of a candidate, the first one's unless given. One is kept in memory."""
@@ -161,14 +161,15 @@ class Planner:
         return BATCH_SIZE if self.request.batch_size is None else self.request.batch_size
 
     def _request_for(self, candidate: Candidate) -> RunRequest:
-        return replace(self.request, adapter=candidate.adapter, precision=candidate.precision)
+        adapter, precision, weights = candidate.adapter, candidate.precision, candidate.weight_format
+        return replace(self.request, adapter=adapter, precision=precision, weight_format=weights)
 
     def candidate_of(self, plan: Plan) -> Candidate:
         """The candidate that a plan was made of; of a plan made elsewhere, what it says."""
         if plan.fingerprint in self._sources:
             return self._sources[plan.fingerprint]
         request = as_planned(self.request, plan)
-        return Candidate(request.adapter, request.precision)
+        return Candidate(request.adapter, request.precision, request.weight_format)
 
     def _with_run_parts(self, plan: Plan, prepared: Prepared) -> Plan:
         """The plan with the copies that this request's run keeps, where it was made for a run without them.

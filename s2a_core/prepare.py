@@ -16,6 +16,7 @@ from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model, require_model
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.requests import RunRequest
+from s2a_core.storage import AS_NEEDED, WEIGHT_FORMATS, WeightFormat
 from s2a_core.train.images import evaluation_transform
 
 CALIBRATION_IMAGES = 8
@@ -74,8 +75,9 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
     image_size = request.image_size or int(data_config(model)["image_size"])
     model = add_adapters(model, spec, image_size)
     precision = request.precision or ("bf16" if device.startswith("cuda") else "fp32")
-    if device.startswith("cuda") and precision == "bf16":
-        prepare_frozen_weights(model, "bf16")  # on the host: the device never sees the wide ones
+    codes = WEIGHT_FORMATS[0] if request.weight_format == AS_NEEDED else cast(WeightFormat, request.weight_format)
+    is_narrow = device.startswith("cuda") and precision == "bf16"
+    prepare_frozen_weights(model, "bf16" if is_narrow else "keep", codes)  # here: no device sees the wide ones
     model = model.to(device)
     return Prepared(
         model,

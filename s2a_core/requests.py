@@ -16,6 +16,7 @@ from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InvalidInput
 from s2a_core.fields import asked, check_all, require_known, rules_of
 from s2a_core.sizes import BUDGET_MEANS
+from s2a_core.storage import AS_NEEDED, WEIGHT_FORMATS
 
 if TYPE_CHECKING:
     from s2a_core.planning.types import Plan
@@ -78,6 +79,11 @@ class RunRequest:
     precision: str | None = asked(
         str, None, "The numbers of the forward and backward pass.",
         choices=PRECISIONS, unsaid="the plan's choice", is_planned=True,
+    )  # fmt: skip
+    weight_format: str = asked(
+        str, AS_NEEDED, "How large frozen weights are kept: float, as the precision has them, or as codes that every "
+        "product decodes, int8 or nf4 (4 bits). auto narrows them where the budget asks for it, to int8 at most.",
+        choices=(AS_NEEDED, *WEIGHT_FORMATS), is_planned=True,
     )  # fmt: skip
     device: str | None = asked(
         str, None, "cpu or cuda.", pattern=DEVICE, pattern_words="cpu or cuda (cuda:N of several)",
@@ -189,12 +195,12 @@ def request_mark_of(request: RunRequest) -> str:
     """The key under which a request's profile is kept."""
     from s2a_core.profiling.cache import request_mark
 
-    names = ("adapter", "weights", "num_classes", "image_size", "precision", "device", "data")
+    names = ("adapter", "weights", "num_classes", "image_size", "precision", "weight_format", "device", "data")
     return request_mark(request.model, **{name: getattr(request, name) for name in names})
 
 
 def as_planned(request: RunRequest, chosen: Plan) -> RunRequest:
-    """The request with the budget, batch, adapter and precision of its plan, where it left them open.
+    """The request with the budget, batch, adapter, precision and weight format of its plan, where it left them open.
 
     Raises InvalidInput for another budget or batch than the plan's.
     """
@@ -216,13 +222,14 @@ def as_planned(request: RunRequest, chosen: Plan) -> RunRequest:
         batch_size=chosen.batch_size,
         adapter=chosen_adapter(request.adapter, chosen.adapter),
         precision=request.precision or chosen.precision,
+        weight_format=chosen.weight_format if request.weight_format == AS_NEEDED else request.weight_format,
     )
 
 
 def as_resumed(request: RunRequest, kept: Plan) -> RunRequest:
     """The request of a run that goes on: with the plan it was trained under, which is kept beside its checkpoint.
 
-    For another budget it is planned again, for the adapter, precision and batch that its checkpoint is of.
+    For another budget it is planned again, for the adapter, precision, weights and batch that its checkpoint is of.
     Raises InvalidInput for another batch.
     """
     if request.budget_bytes in (0, kept.budget_bytes):

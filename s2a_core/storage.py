@@ -8,6 +8,15 @@ from enum import StrEnum
 from typing import Any, Literal
 
 FrozenWeights = Literal["keep", "bf16"]
+# How large frozen weights are kept: as numbers of their dtype, or as codes that each product decodes.
+WeightFormat = Literal["float", "int8", "nf4"]
+AS_NEEDED = "auto"  # of a request: the plan's choice
+WEIGHT_FORMATS: tuple[WeightFormat, ...] = ("float", "int8", "nf4")
+
+
+def weight_words(weight_format: str | None) -> str:
+    """` with int8 weights`, to follow a precision; nothing where weights are numbers."""
+    return f" with {weight_format} weights" if weight_format in WEIGHT_FORMATS[1:] else ""
 
 
 class Storage(StrEnum):
@@ -93,7 +102,7 @@ class StoragePolicy:
 
     sites: site name -> storage; default: storage of the sites it does not name.
     chunk_samples: samples per chunk in regions and blocks, 0 runs them whole.
-    frozen_weights: how frozen weights are kept.
+    frozen_weights: the dtype of frozen weights; weight_format: how the large ones among them are coded.
     tables: of activation sites that have one of their own; the others use the universal one.
     """
 
@@ -101,6 +110,7 @@ class StoragePolicy:
     default: Storage = Storage.EXACT
     chunk_samples: int = 0
     frozen_weights: FrozenWeights = "keep"
+    weight_format: WeightFormat = "float"
     tables: tuple[FittedTable, ...] = ()
 
     def storage(self, site: str) -> Storage:

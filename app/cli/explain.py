@@ -18,7 +18,7 @@ from rich.text import Text
 from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.memory_sections import error_words, site_rows
 from s2a_core.sizes import format_at_least, format_bytes
-from s2a_core.storage import kept_as, whole_of
+from s2a_core.storage import kept_as, weight_words, whole_of
 
 Document = Mapping[str, Any]
 PARTS = {
@@ -169,7 +169,7 @@ def _heading(plan: Document) -> Text:
     text = Text()
     text.append(str(plan.get("model", "")), style="bold cyan")
     text.append(
-        f"  {adapter_words(plan.get('adapter'))}, {plan.get('precision')}, {plan.get('image_size')} px, batch {batch}"
+        f"  {adapter_words(plan.get('adapter'))}, {_precision(plan)}, {plan.get('image_size')} px, batch {batch}"
     )
     if micro and micro != batch:
         text.append(f" = {plan.get('accumulation')} x {micro}")
@@ -189,12 +189,16 @@ def _heading(plan: Document) -> Text:
     return text
 
 
+def _precision(plan: Document) -> str:
+    return f"{plan.get('precision')}{weight_words(plan.get('weight_format'))}"
+
+
 def _sections(plan: Document) -> list[RenderableType]:
     parts = [part for part in (baselines_table(plan), neighbours_table(plan)) if part is not None]
     solver = plan.get("solver") or {}
     reason = plan.get("adapter_reason") or plan.get("why_adapter")
     if reason:
-        parts.append(f"why {adapter_words(plan.get('adapter'))} in {plan.get('precision')}: {escape(str(reason))}")
+        parts.append(f"why {adapter_words(plan.get('adapter'))} in {_precision(plan)}: {escape(str(reason))}")
     smallest = plan.get("min_feasible_budget_bytes")
     if smallest:
         parts.append(f"the smallest budget that fits is {format_at_least(int(smallest))}")

@@ -13,7 +13,9 @@ from app.cli.requests import require, run_request
 from app.cli.terminal import LOADING, Terminal
 from s2a_core.sizes import format_bytes
 
-FIELDS = ("model", "adapter", "batch_size", "image_size", "num_classes", "precision", "device", "weights")
+FIELDS = (
+    "model", "adapter", "batch_size", "image_size", "num_classes", "precision", "weight_format", "device", "weights",
+)  # fmt: skip
 ADAPTER = "bias"
 
 

@@ -10,6 +10,7 @@ from s2a_core.fields import require_known
 Document = dict[str, Any]
 Objective = Literal["accuracy", "speed", "balanced"]
 Precision = Literal["fp32", "bf16"]
+WeightFormat = Literal["auto", "float", "int8", "nf4"]
 Device = Literal["cpu", "cuda"]
 
 
@@ -29,6 +30,7 @@ class Requests:
         batch_size: int | None = None,
         image_size: int | None = None,
         precision: Precision | None = None,
+        weight_format: WeightFormat | None = None,
         device: Device | None = None,
         seed: int | None = None,
         epochs: int | None = None,
@@ -64,6 +66,7 @@ class Requests:
         batch_size: int | None = None,
         image_size: int | None = None,
         precision: Precision | None = None,
+        weight_format: WeightFormat | None = None,
         device: Device | None = None,
         seed: int | None = None,
         ema_decay: float | None = None,

@@ -24,7 +24,9 @@ from s2a_core.sizes import format_bytes
 PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 # What a plan has settled: the same fields of the request are filled from it.
-PLANNED = ("model", "adapter", "objective", "batch_size", "image_size", "precision", "device", "ema_decay")
+PLANNED = (
+    "model", "adapter", "objective", "batch_size", "image_size", "precision", "weight_format", "device", "ema_decay",
+)  # fmt: skip
 
 
 def job_folder(data_dir: Path, job_id: str) -> Path:

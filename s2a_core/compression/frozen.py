@@ -1,32 +1,103 @@
-"""Frozen weights kept in a narrower dtype, so that autocast makes no second copy of them."""
+"""How frozen weights are kept: in a narrower dtype, so that autocast makes no second copy, and large ones as codes."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from s2a_core.errors import InvalidInput
-from s2a_core.storage import FrozenWeights
+from s2a_core.operators.narrow import NarrowWeight, WeightCodes
+from s2a_core.storage import WEIGHT_FORMATS, FrozenWeights, WeightFormat
+
+CODED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+SMALLEST_CODED = 4096  # elements: all the smaller weights of a model together are a thousandth of it
 
 
-def prepare_frozen_weights(model: nn.Module, how: FrozenWeights) -> int:
-    """Casts every frozen fp32 parameter in place and returns the bytes saved. Trainable parameters stay as they are.
+def prepare_frozen_weights(model: nn.Module, how: FrozenWeights, weight_format: WeightFormat = "float") -> int:
+    """Casts every frozen fp32 parameter in place, codes the large ones, and returns the bytes saved.
 
-    how: `keep` does nothing; `bf16` halves fp32 weights. Running it twice changes nothing.
+    Trainable parameters stay as they are. how: `keep` casts nothing; `bf16` halves fp32 weights. weight_format: see
+    `narrow_weights`. Running it twice changes nothing.
     """
-    if how == "keep":
-        return 0
-    if how != "bf16":
+    if how not in ("keep", "bf16"):
         raise InvalidInput(
             f"frozen weights can be kept as they are (keep) or in bf16, not {how!r}", details={"value": how}
         )
-    saved = 0
-    for parameter in model.parameters():
+    saved = narrow_weights(model, weight_format)
+    for parameter in model.parameters() if how == "bf16" else ():
         if not parameter.requires_grad and parameter.dtype == torch.float32:
             before = parameter.untyped_storage().nbytes()
             parameter.data = parameter.data.to(torch.bfloat16)
             saved += before - parameter.untyped_storage().nbytes()
     return saved
+
+
+def narrow_weights(model: nn.Module, weight_format: WeightFormat) -> int:
+    """Replaces the frozen weights of linear layers, convolutions and embeddings by codes; returns the bytes saved.
+
+    weight_format: `float` does nothing; `int8`: 8 bits, a scale and zero per output channel; `nf4`: 4.25 bits. Weights
+    that are coded already stay. One layer at a time: beside the model no more than one weight and its code is alive.
+    Not coded: weights below SMALLEST_CODED elements, and of layers that read them otherwise than in their product.
+    Raises InvalidInput for another format.
+    """
+    if weight_format not in WEIGHT_FORMATS:
+        raise InvalidInput(
+            f"weights can be kept as {', '.join(WEIGHT_FORMATS)}, not {weight_format!r}",
+            details={"value": weight_format, "allowed": list(WEIGHT_FORMATS)},
+        )
+    if weight_format == "float":
+        return 0
+    saved, coded = 0, dict[int, nn.Parameter]()
+    for module in model.modules():
+        weight = module._parameters.get("weight")
+        if weight is None or not _can_be_coded(module, weight):
+            continue
+        if id(weight) not in coded:
+            codes = WeightCodes.of(weight, weight_format)
+            narrow = NarrowWeight.of(codes.encode(weight), codes)
+            coded[id(weight)] = nn.Parameter(narrow, requires_grad=False)
+            saved += weight.untyped_storage().nbytes() - codes.num_bytes
+        module._parameters["weight"] = coded[id(weight)]
+    return saved
+
+
+def _can_be_coded(module: nn.Module, weight: nn.Parameter) -> bool:
+    """Whether a layer's weight is frozen, large and read by its own product alone."""
+    reads_otherwise = hasattr(module, "eps") or isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear)
+    return (
+        isinstance(module, CODED_LAYERS)
+        and not reads_otherwise  # timm's StdConv2d normalises its weight, attention of torch.nn hands it on
+        and not isinstance(weight, NarrowWeight)
+        and not weight.requires_grad
+        and weight.is_floating_point()
+        and weight.numel() >= SMALLEST_CODED
+    )
+
+
+def widen_weights(model: nn.Module) -> nn.Module:
+    """The model, in place, with its coded weights as plain ones of the same values."""
+    widened: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if isinstance(parameter, NarrowWeight):
+                if id(parameter) not in widened:
+                    widened[id(parameter)] = nn.Parameter(parameter.decoded(), requires_grad=False)
+                module._parameters[name] = widened[id(parameter)]
+    return model
+
+
+def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """`model.state_dict()` with coded weights decoded."""
+    return {
+        name: tensor.decoded() if isinstance(tensor, NarrowWeight) else tensor
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def weight_format_of(model: nn.Module) -> WeightFormat:
+    """How the large frozen weights of a model are kept."""
+    formats = {p.codes.format for p in model.parameters() if isinstance(p, NarrowWeight)}
+    return "nf4" if "nf4" in formats else "int8" if formats else "float"
 
 
 def needs_matching(model: nn.Module) -> bool:

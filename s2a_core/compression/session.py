@@ -133,6 +133,6 @@ def compress(model: nn.Module, plan: Any, *, ledger: bool = False, recorders: Se
         raise InvalidInput(
             "compress() cannot see inside a model wrapped by torch.compile; pass the model itself, uncompiled"
         )
-    prepare_frozen_weights(inner, policy.frozen_weights)
+    prepare_frozen_weights(inner, policy.frozen_weights, policy.weight_format)
     prefer_native(next((p.device.type for p in inner.parameters()), "cpu"))
     return Session(inner, policy, ledger=ledger, recorders=recorders)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.compression.frozen import prepare_frozen_weights, widen_weights
 from s2a_core.errors import InvalidInput, WeightsMismatch
 from s2a_core.models import is_random, load_model
 from s2a_core.outputs.read import read_document
@@ -60,13 +61,10 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     if unexpected or missing:
         raise WeightsMismatch(str(directory / ADAPTER), str(report["model"]), missing, unexpected)
     model.load_state_dict(tensors, strict=False)
-    frozen = plan.get("frozen_weights", "keep")
-    if frozen != "keep":
-        from s2a_core.compression import prepare_frozen_weights
-
-        prepare_frozen_weights(model, frozen)
-        for parameter in model.parameters():  # their values are those of training; the network runs in fp32
-            parameter.data = parameter.data.float()
+    if not is_complete:  # such a file has the values of training
+        prepare_frozen_weights(model, plan.get("frozen_weights", "keep"), plan.get("weight_format", "float"))
+    for parameter in widen_weights(model).parameters():  # the values of training; the network runs in fp32
+        parameter.data = parameter.data.float()
     return LoadedRun(directory, model.eval().to(device), report, plan, device)
 
 

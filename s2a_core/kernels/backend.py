@@ -21,9 +21,12 @@ from s2a_core.errors import UnsupportedSite
 from s2a_core.kernels.curves import Curve
 from s2a_core.kernels.layout import payload_bytes
 from s2a_core.kernels.native.build import WAIT_S, BuildError, built
-from s2a_core.kernels.reference import activation, channels, dropout, mask, norm, packing, pooling
+from s2a_core.kernels.reference import activation, channels, dropout, mask, nf4, norm, packing, pooling
 from s2a_core.kernels.reference.pooling import Pair
-from s2a_core.kernels.tables import DerivativeTable, Histogram, fit_table, known_table
+from s2a_core.kernels.tables import DerivativeTable as DerivativeTable
+from s2a_core.kernels.tables import Histogram as Histogram
+from s2a_core.kernels.tables import fit_table as fit_table
+from s2a_core.kernels.tables import known_table as known_table
 
 SUPPORTED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -32,6 +35,7 @@ _REFERENCE: dict[str, Any] = {
     for module, names in (
         (packing, ("pack", "unpack")),
         (channels, ("quantize_channels", "dequantize_channels")),
+        (nf4, ("quantize_nf4", "dequantize_nf4")),
         (norm, ("normalize", "norm_fwd", "norm_bwd")),
         (activation, ("act_fwd", "act_bwd")),
         (mask, ("mask_fwd", "mask_bwd")),
@@ -190,6 +194,16 @@ def dequantize_channels(
     return _pick("dequantize_channels", payload, is_float=False)(payload, shape, bits, dtype, out)
 
 
+def quantize_nf4(x: Tensor) -> Tensor:
+    """Weights x [groups, group] as 4-bit codes and a bf16 scale per group: uint8 [nf4_bytes]."""
+    return _pick("quantize_nf4", x)(x)
+
+
+def dequantize_nf4(payload: Tensor, groups: int, group: int, dtype: torch.dtype) -> Tensor:
+    """The weights that a payload stands for, [groups, group] in `dtype`."""
+    return _pick("dequantize_nf4", payload, is_float=False)(payload, groups, group, dtype)
+
+
 def normalize(x: Tensor, eps: float, subtract_mean: bool = True) -> tuple[Tensor, Tensor]:
     """x̂ and 1/std over the last dimension: fp32 [..., C] and fp32 [..., 1]."""
     return _pick("normalize", x)(x, eps, subtract_mean)
@@ -281,35 +295,3 @@ def dropout_fwd(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
 def dropout_bwd(dy: Tensor, payload: Tensor, p: float) -> Tensor:
     """The exact gradient of dropout."""
     return _pick("dropout_bwd", dy)(dy, payload, p)
-
-
-__all__ = [
-    "SUPPORTED_DTYPES",
-    "DerivativeTable",
-    "Histogram",
-    "act_bwd",
-    "act_fwd",
-    "backend_name",
-    "dequantize_channels",
-    "disable_native",
-    "dropout_bwd",
-    "dropout_fwd",
-    "enable_native",
-    "fit_table",
-    "known_table",
-    "mask_bwd",
-    "mask_fwd",
-    "maxpool2d_bwd",
-    "maxpool2d_fwd",
-    "native_failure",
-    "norm_bwd",
-    "norm_fwd",
-    "normalize",
-    "pack",
-    "prefer_native",
-    "quantize_channels",
-    "relu_fwd",
-    "start_native",
-    "unpack",
-    "why_reference",
-]

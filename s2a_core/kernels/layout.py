@@ -38,3 +38,8 @@ def payload_bytes(shape: Sequence[int], bits: int) -> int:
     """Bytes of the payload of quantize_channels for x of shape [B, N, C]."""
     samples, tokens, channels = shape
     return scales_offset(samples * tokens * channels, bits) + STATISTICS_BYTES * samples * channels
+
+
+def nf4_bytes(groups: int, group: int) -> int:
+    """Bytes of the payload of quantize_nf4 for x [groups, group]: 4-bit codes, then a bf16 scale of each group."""
+    return scales_offset(groups * group, 4) + 2 * groups

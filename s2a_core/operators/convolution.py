@@ -90,7 +90,7 @@ class Convolution(Operator):
             return call.func(*given.values())
         site.storage, site.intent = Storage.NONE, Intent.FROZEN_WEIGHT
         dims = given["weight"].dim() - 2
-        stride, padding, dilation = (_per_dim(given[name], dims) for name in ("stride", "padding", "dilation"))
+        stride, padding, dilation = (per_dim(given[name], dims) for name in ("stride", "padding", "dilation"))
         operands = (given["input"], given["weight"], given["bias"])
         return FrozenConvFunction.apply(*operands, stride, padding, dilation, given["groups"])
 
@@ -102,7 +102,8 @@ def _is_frozen(given: dict[str, Any]) -> bool:
     return is_batch and not weight.requires_grad and not isinstance(given["padding"], str)
 
 
-def _per_dim(value: Any, dims: int) -> tuple[int, ...]:
+def per_dim(value: Any, dims: int) -> tuple[int, ...]:
+    """A stride, padding or dilation as one number per dimension."""
     values = tuple(value) if isinstance(value, tuple | list) else (value,)
     return values * dims if len(values) == 1 else values
 

@@ -8,6 +8,7 @@ from typing import Any
 from s2a_core.adapters.spec import adapter_words, merge_refusals
 from s2a_core.outputs.memory_sections import error_words
 from s2a_core.sizes import format_bytes
+from s2a_core.storage import weight_words
 
 Document = Mapping[str, Any]
 
@@ -30,7 +31,8 @@ def model_card(report: Document, plan: Document) -> str:
         ("gradient error", error_words(plan) or "not known"),
         (
             "image size, precision",
-            f"{report.get('image_size')} px, {report.get('precision')} on {report.get('device')}",
+            f"{report.get('image_size')} px, {report.get('precision')}{weight_words(report.get('weight_format'))}"
+            f" on {report.get('device')}",
         ),
         ("epochs, batch, seed", f"{report.get('epochs')}, {report.get('batch_size')}, {report.get('seed')}"),
     ]

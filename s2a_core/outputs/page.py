@@ -17,6 +17,7 @@ from s2a_core.outputs.quality_sections import (
     examples_section,
 )
 from s2a_core.sizes import format_bytes
+from s2a_core.storage import weight_words
 
 Document = Mapping[str, Any]
 
@@ -63,7 +64,11 @@ def _header(report: Document) -> str:
         verdict = f'<span class="pill bad">✗ {format_bytes(measured - budget)} over its budget</span>'
     else:
         verdict = '<span class="pill warn">peak not measured</span>'
-    words = [adapter_words(report.get("adapter")), str(report.get("precision", "")), str(report.get("device", ""))]
+    words = [
+        adapter_words(report.get("adapter")),
+        str(report.get("precision", "")) + weight_words(report.get("weight_format")),
+        str(report.get("device", "")),
+    ]
     pills = verdict + "".join(f'<span class="pill">{html.escape(word)}</span>' for word in words if word)
     return (
         f'<p class="kicker">s2a fine-tuning report</p><h1>{html.escape(_title(report))}</h1>'

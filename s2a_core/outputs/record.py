@@ -47,6 +47,7 @@ _FROM_PLAN = (
     "accumulation",
     "chunk_samples",
     "frozen_weights",
+    "weight_format",
     "mean_bits",
     "budget_bytes",
 )

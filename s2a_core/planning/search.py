@@ -281,6 +281,7 @@ def _plan_of(
         budget_bytes=budget_bytes,
         min_feasible_budget_bytes=smallest,
         fingerprint=profile.fingerprint,
+        weight_format=profile.weight_format,
         objective=objective,
         held_by_storage=held_by_storage(profile, c.sites, micro_batch),
         tables=profile.tables_for(c.sites),

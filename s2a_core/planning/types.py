@@ -13,7 +13,7 @@ from s2a_core.errors import InvalidInput
 from s2a_core.planning.uniform import UniformChoice
 from s2a_core.profiling.types import Profile
 from s2a_core.sizes import format_bytes
-from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy
+from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy, WeightFormat, weight_words
 
 VERSION = 1
 
@@ -58,7 +58,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another adapter or precision that was looked at; no peak where nothing fits. step_ms_per_sample: of training."""
+    """Another adapter, precision or weight format that was looked at; no peak where nothing fits.
+
+    step_ms_per_sample: of training.
+    """
 
     adapter: str
     precision: str
@@ -66,6 +69,12 @@ class Alternative:
     peak_bytes: int | None = None
     gradient_error: float | None = None
     step_ms_per_sample: float | None = None
+    weight_format: WeightFormat = "float"
+
+    @property
+    def name(self) -> str:
+        """`bias in bf16 with int8 weights`."""
+        return f"{self.adapter} in {self.precision}{weight_words(self.weight_format)}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Plan:
     measured_peak_bytes: int | None = None
     measured_gradient_error: float | None = None
     feasible: bool = True
+    weight_format: WeightFormat = "float"
     version: int = field(default=VERSION)
 
     def __repr__(self) -> str:
@@ -124,6 +134,7 @@ class Plan:
             default=Storage.EXACT,
             chunk_samples=self.chunk_samples,
             frozen_weights=self.frozen_weights,
+            weight_format=self.weight_format,
             tables=self.tables,
         )
 
@@ -151,6 +162,7 @@ class Plan:
             budget_bytes=peak,
             min_feasible_budget_bytes=peak,
             fingerprint=profile.fingerprint,
+            weight_format=profile.weight_format,
             tables=profile.tables_for(choice.sites),
         )
 

@@ -13,6 +13,7 @@ from s2a_core.adapters.backbone import Backbone
 from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.lora import lora_layers, without_lora
 from s2a_core.batches import Samples, sample_bytes
+from s2a_core.compression.frozen import widen_weights
 from s2a_core.profiling.estimate import estimated_peak, shapes_of
 from s2a_core.profiling.progress import stage
 from s2a_core.profiling.runs import run_step
@@ -62,7 +63,7 @@ def _measured(
     name: str, build: Builder, model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str
 ) -> BaselineCost | None:
     batches = two_batches(len(x))
-    other = build(without_lora(copy.deepcopy(model)), x[:1])
+    other = build(widen_weights(without_lora(copy.deepcopy(model))), x[:1])  # stock knows no codes
     if other is None:
         return None
     other.train()

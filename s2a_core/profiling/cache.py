@@ -12,6 +12,7 @@ from pathlib import Path
 from s2a_core import __version__
 from s2a_core.errors import StaleProfile
 from s2a_core.profiling.types import VERSION, Profile
+from s2a_core.storage import AS_NEEDED
 
 
 def load_profile(directory: Path, mark: str) -> Profile | None:
@@ -50,6 +51,7 @@ def request_mark(
     num_classes: int | None = None,
     image_size: int | None = None,
     precision: str | None = None,
+    weight_format: str = AS_NEEDED,
     device: str | None = None,
     data: str | None = None,
 ) -> str:
@@ -57,7 +59,8 @@ def request_mark(
 
     It changes with the versions of what measures and with the weights file.
     """
-    parts = [model, adapter, weights, num_classes, image_size, precision, device, data, VERSION]
+    codes = "float" if weight_format == AS_NEEDED else weight_format  # a profile of no format in particular
+    parts = [model, adapter, weights, num_classes, image_size, precision, codes, device, data, VERSION]
     parts += [version("torch"), version("timm"), __version__]  # a bare checkout has no metadata of its own
     path = Path(weights) if weights else None
     if path is not None and path.is_file():

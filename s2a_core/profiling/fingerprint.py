@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from s2a_core.kernels import backend_name, prefer_native
+from s2a_core.operators.narrow import NarrowWeight
 
 
 def fingerprint(
@@ -31,7 +32,12 @@ def fingerprint(
         digest.update(f"{part}\0".encode())
     for key, parameter in model.named_parameters():
         digest.update(f"{key} {tuple(parameter.shape)} {parameter.requires_grad}\0".encode())
-        if has_weights and not parameter.requires_grad:
+        if isinstance(parameter, NarrowWeight):
+            digest.update(f"{parameter.codes.format} {parameter.codes.group}\0".encode())
+        if has_weights and isinstance(parameter, NarrowWeight):
+            payload = parameter.payload
+            digest.update(payload[:: max(payload.numel() // 64, 1)].cpu().numpy().tobytes())
+        elif has_weights and not parameter.requires_grad:
             # bf16, so that frozen weights that were narrowed since are still the same ones
             sample = parameter.detach().flatten()[:: max(parameter.numel() // 64, 1)][:64].to(torch.bfloat16)
             digest.update(sample.float().cpu().numpy().tobytes())

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from s2a_core.adapters.apply import trained_state
 from s2a_core.batches import Loss, Samples, repeated, sample_bytes, samples_of_pair, shapes
 from s2a_core.compression import SiteSpec, discover
+from s2a_core.compression.frozen import weight_format_of
 from s2a_core.device import device_memory, is_device_failure, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.device.memory import CODE_BYTES
 from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
 from s2a_core.models import has_batch_norm
+from s2a_core.operators.narrow import NarrowWeight
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.profiling.fitted import fitted_tables
@@ -79,7 +81,8 @@ def profile(
     is_calibrated = calibration is not None or example is not None
     of_inputs = f"{name} {shapes(x[:1])}" if isinstance(x, Samples) else name
     mark = fingerprint(model, of_inputs, adapter, image_size, precision, str(device), has_weights)
-    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad and p.is_floating_point())
+    coded = sum(p.codes.num_bytes for p in model.parameters() if isinstance(p, NarrowWeight))
+    frozen = sum(p.numel() for p in model.parameters() if _is_frozen_number(p))
     num_trained = sum(p.numel() for p in trained)
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
     release_cached(device)
@@ -103,7 +106,7 @@ def profile(
         image_size=image_size,
         precision=precision,
         device=str(device),
-        params_bytes=4 * (frozen + num_trained),
+        params_bytes=4 * (frozen + num_trained) + coded,
         frozen_bytes=4 * frozen,
         trainable_params=num_trained,
         state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
@@ -125,6 +128,7 @@ def profile(
         tables=tables,
         device_parts={} if memory is None else memory.parts(),
         least_budget_bytes=0 if memory is None else memory.peak_bytes() + CODE_BYTES,
+        weight_format=weight_format_of(model),
     )
 
 
@@ -161,6 +165,11 @@ def profile_within(
         binding_bytes=int(failure.details["held_bytes"]),
         details=failure.details,
     )
+
+
+def _is_frozen_number(parameter: Tensor) -> bool:
+    is_number = parameter.is_floating_point() and not isinstance(parameter, NarrowWeight)
+    return is_number and not parameter.requires_grad
 
 
 def _optimizer_bytes(trained: Sequence[Tensor]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2a_core.sizes import format_bytes
-from s2a_core.storage import FittedTable, Storage
+from s2a_core.storage import FittedTable, Storage, WeightFormat
 
 VERSION = 11
 
@@ -137,6 +137,8 @@ class BaselineCost:
 class Profile:
     """A model with an adapter at one image size, precision and device. Bytes; per sample where it says so.
 
+    params_bytes: of all parameters, codes as they are and numbers in fp32; frozen_bytes: of the frozen ones in fp32;
+    weight_format: how large frozen weights are coded;
     state_bytes: what training changes: trainable parameters, and statistics that it estimates;
     start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
     step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes;
@@ -175,6 +177,7 @@ class Profile:
     tables: tuple[FittedTable, ...] = ()
     device_parts: dict[str, int] = field(default_factory=dict)
     least_budget_bytes: int = 0
+    weight_format: WeightFormat = "float"
     version: int = VERSION
 
     def __repr__(self) -> str:

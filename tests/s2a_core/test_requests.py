@@ -45,7 +45,9 @@ def test_a_resumed_run_has_the_kept_plan_and_for_another_budget_what_its_checkpo
     assert as_resumed(given, kept).plan is kept
     assert as_resumed(RunRequest("m"), kept).budget_bytes == 10 * 2**20
     tighter = as_resumed(replace(request, budget_bytes=9 * 2**20), kept)
-    assert tighter == RunRequest("m", budget_bytes=9 * 2**20, batch_size=4, adapter="bias", precision="fp32")
+    assert tighter == RunRequest(
+        "m", budget_bytes=9 * 2**20, batch_size=4, adapter="bias", precision="fp32", weight_format="float"
+    )
     own = as_resumed(replace(request, budget_bytes=9 * 2**20), replace(kept, adapter="bias,prompt"))
     assert own.adapter == "auto-alone"
     other = replace(given, budget_bytes=9 * 2**20)

@@ -301,6 +301,27 @@ void dequantize(const Groups& g, T* out) {
   });
 }
 
+// ---------------------------------------------------------------- weights
+// level[code] * scale of each group of consecutive weights; payload: codes of 4 bits, then bf16 scales
+template <typename T>
+void decode_nf4(const uint8_t* payload, const float* levels, int64_t groups, int64_t group, T* out) {
+  const BF16* scales = reinterpret_cast<const BF16*>(payload + (groups * group + 3) / 4 * 2);
+  at::parallel_for(0, groups, std::max<int64_t>(1, kGrain / std::max<int64_t>(group, 1)), [&](int64_t g, int64_t end) {
+    for (; g < end; ++g) {
+      T values[16];
+      for (int i = 0; i < 16; ++i) store(values[i], levels[i] * load(scales[g]));
+      int64_t i = g * group, last = i + group;
+      if (i < last && i % 2) { out[i] = values[payload[i / 2] >> 4]; ++i; }
+      for (; i + 1 < last; i += 2) {
+        uint8_t pair = payload[i / 2];
+        out[i] = values[pair & 15];
+        out[i + 1] = values[pair >> 4];
+      }
+      if (i < last) out[i] = values[payload[i / 2] & 15];
+    }
+  });
+}
+
 // ---------------------------------------------------------------- norms
 inline float sum(const float* x, int64_t n) {
   constexpr int kLanes = 32;
@@ -614,6 +635,10 @@ void s2a_quantize(void* x, int dtype, int64_t B, int64_t N, int64_t C, int64_t r
 void s2a_dequantize(uint8_t* payload, int64_t B, int64_t N, int64_t C, int bits, int dtype, void* out) {
   Groups g{B, N, C, bits, payload};
   BY_DTYPE(dtype, out, dequantize(g, p))
+}
+
+void s2a_nf4_decode(const uint8_t* payload, const float* levels, int64_t groups, int64_t group, int dtype, void* out) {
+  BY_DTYPE(dtype, out, decode_nf4(payload, levels, groups, group, p))
 }
 
 void s2a_norm_fwd(void* x, int dtype, const float* w, const float* bias, float eps, int64_t B, int64_t N, int64_t C, int bits,

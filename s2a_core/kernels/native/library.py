@@ -22,6 +22,7 @@ from s2a_core.kernels.reference.channels import row_stride
 from s2a_core.kernels.reference.formats import back_in_place, in_memory_order, in_payload_order, is_channels_last, mark
 from s2a_core.kernels.reference.mask import bounds, slopes
 from s2a_core.kernels.reference.mask import evaluate as evaluate_piecewise
+from s2a_core.kernels.reference.nf4 import levels_on
 from s2a_core.kernels.reference.norm import grouped
 from s2a_core.kernels.reference.pooling import Pair, offset_bits, pair
 from s2a_core.kernels.tables import DerivativeTable
@@ -52,6 +53,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "s2a_unpack": (pointer, size, whole, pointer),
         "s2a_quantize": (pointer, whole, size, size, size, size, whole, pointer),
         "s2a_dequantize": (pointer, size, size, size, whole, whole, pointer),
+        "s2a_nf4_decode": (pointer, pointer, size, size, whole, pointer),
         "s2a_norm_fwd": (
             pointer, whole, pointer, pointer, real, size, size, size, whole, whole, pointer, whole, pointer, pointer,
         ),
@@ -117,6 +119,13 @@ def dequantize_channels(
     if out is not None and not is_direct:
         return out.copy_(result)
     return result
+
+
+def dequantize_nf4(payload: Tensor, groups: int, group: int, dtype: torch.dtype) -> Tensor:
+    """As the reference's."""
+    out = torch.empty((groups, group), dtype=dtype)
+    _call("s2a_nf4_decode", payload.contiguous(), levels_on(payload.device), groups, group, _DTYPES[dtype], out)
+    return out
 
 
 def norm_fwd(

@@ -22,16 +22,18 @@ def order(folder: Path, budget: int, precision: str | None = "fp32") -> dict[str
     return {"request": {**request, "precision": precision}, "profiles": str(folder), "data_access": access}
 
 
-def test_ready_then_infeasible_from_the_same_profile(tmp_path: Path) -> None:
+def test_ready_then_infeasible_then_ready_from_the_same_profile(tmp_path: Path) -> None:
     ready = work(order(tmp_path, 64 * 2**20))
     assert (ready["status"], ready["is_profile_known"]) == ("ready", False)
     assert ready["plan"]["predicted"]["peak_bytes"] <= 64 * 2**20
     assert 0 < ready["plan"]["measured_peak_bytes"] <= ready["plan"]["predicted"]["peak_bytes"]
     assert [other["objective"] for other in ready["others"]] == ["speed", "balanced"]
+    work(order(tmp_path, 1000))  # measures what coded weights would need
     tight = work(order(tmp_path, 1000))
     assert (tight["status"], tight["is_profile_known"]) == ("infeasible", True)
     assert tight["reason"]["details"]["min_feasible_budget_bytes"] > 1000
-    assert tight["profile"]["fingerprint"] == ready["profile"]["fingerprint"]
+    assert tight["smallest"]["weight_format"] == "int8"
+    assert work(order(tmp_path, 64 * 2**20))["profile"]["fingerprint"] == ready["profile"]["fingerprint"]
 
 
 def test_a_precision_left_open_is_chosen_as_the_command_line_chooses_it(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ def test_what_is_not_allowed_is_refused(wrong: dict[str, object]) -> None:
 
 def test_what_was_left_out_has_the_one_default() -> None:
     plan = PlanRequest(model="m", budget=1).run_request()
-    assert plan == {"model": "m", "adapter": "auto", "objective": "accuracy", "batch_size": 64, "seed": 0}
+    settled = {"adapter": "auto", "objective": "accuracy", "weight_format": "auto", "batch_size": 64, "seed": 0}
+    assert plan == {"model": "m", **settled}
     job = JobRequest(model="m", data="d", budget=1, weights="none").run_request()
     recipe = {"augmentation": "mild", "weight_decay": 0.01, "warmup": 0.1, "label_smoothing": 0.1}
     assert job == {**plan, **recipe, "data": "d", "weights": "none", "adapter": "full"}

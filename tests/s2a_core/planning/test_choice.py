@@ -18,7 +18,7 @@ FIRST = Candidate(AUTO_OR_FULL, None)
 
 
 class Profiles:
-    """Made-up profiles by candidate; bf16 halves the frozen weights; what was asked for is kept.
+    """Made-up profiles by candidate; bf16 halves the frozen weights, int8 quarters them; what was asked for is kept.
 
     is_cnn: all weights train better than the modules of `auto`, and need more bytes.
     """
@@ -36,17 +36,68 @@ class Profiles:
         made = transformer(1 if adapter == "head" else 3)
         if adapter == "full":
             made = replace(made, optimizer_bytes=2 * made.params_bytes)
+        if candidate.weight_format == "int8" and adapter != "full":
+            coded = made.frozen_bytes // 4
+            made = replace(made, params_bytes=made.params_bytes - made.frozen_bytes + coded, frozen_bytes=0)
+            made = replace(made, weight_format="int8")
         step = 10.0 if precision == "fp32" else 4.0
-        return replace(
-            made, adapter=adapter, precision=precision, fingerprint=f"{adapter} {precision}", step_ms_per_sample=step
-        )
+        mark = f"{adapter} {precision} {made.weight_format}"
+        return replace(made, adapter=adapter, precision=precision, fingerprint=mark, step_ms_per_sample=step)
 
 
 def test_what_the_user_said_is_the_only_candidate() -> None:
-    assert candidates("lora", "fp32") == [Candidate("lora", "fp32")]
-    assert [c.precision for c in candidates("lora", None)] == [None, "bf16"]
-    assert [c.adapter for c in candidates("auto", "fp32")] == [AUTO_OR_FULL, "auto", "bias", "head"]
-    assert candidates("auto-alone", "fp32") == [Candidate("auto-alone", "fp32")]
+    assert candidates("lora", "fp32", "float") == [Candidate("lora", "fp32")]
+    assert candidates("lora", "fp32", "nf4") == [Candidate("lora", "fp32", "nf4")]
+    assert [c.precision for c in candidates("lora", None, "float")] == [None, "bf16"]
+    assert [c.adapter for c in candidates("auto", "fp32", "float")] == [AUTO_OR_FULL, "auto", "bias", "head"]
+    assert {c.weight_format for c in candidates("auto", None, "int8")} == {"int8"}
+    assert candidates("full", "fp32") == [Candidate("full", "fp32")]
+
+
+def test_weights_are_coded_after_the_same_plan_with_numbers_and_never_in_four_bits() -> None:
+    assert candidates("lora", None) == [
+        Candidate("lora", None), Candidate("lora", "bf16"), Candidate("lora", "bf16", "int8"),
+    ]  # fmt: skip
+    of_auto = candidates("auto", None)
+    assert [(c.adapter, c.weight_format) for c in of_auto if c.precision == "bf16"] == [
+        ("auto", "float"), ("auto", "int8"), ("bias", "float"), ("bias", "int8"), ("head", "float"), ("head", "int8"),
+    ]  # fmt: skip
+
+
+def test_a_budget_below_bf16_is_met_with_coded_weights() -> None:
+    profiles = Profiles()
+    wanted = candidates("bias", None)
+    smallest = smallest_budget(profiles(Candidate("bias", "bf16")), 8)
+    made, source = plan_over(wanted, profiles, smallest - 10_000, 8)
+    assert (source, made.weight_format) == (Candidate("bias", "bf16", "int8"), "int8")
+    assert made.predicted.peak_bytes <= smallest - 10_000
+    assert "bias in bf16 needs at least" in made.adapter_reason
+    assert [a.name for a in made.alternatives][-1] == "bias in bf16 with int8 weights"
+
+
+def test_coded_weights_are_not_measured_where_numbers_fit() -> None:
+    profiles = Profiles()
+    plan_over(candidates("bias", "bf16"), profiles, 100 * 2**20, 8)
+    assert profiles.asked == [Candidate("bias", "bf16")]
+
+
+def test_where_not_even_codes_fit_the_smallest_budget_is_that_of_codes() -> None:
+    profiles = Profiles()
+    with pytest.raises(InfeasibleBudget) as refused:
+        plan_over(candidates("bias", "bf16"), profiles, 1000, 8)
+    assert profiles.asked == [Candidate("bias", "bf16"), Candidate("bias", "bf16", "int8")]
+    assert refused.value.min_feasible_budget_bytes == smallest_budget(profiles(profiles.asked[1]), 8)
+
+
+def test_few_frozen_bytes_are_not_worth_a_profile() -> None:
+    profiles = Profiles()
+
+    def profile_of(candidate: Candidate) -> Profile:
+        return replace(profiles(candidate), frozen_bytes=1000)
+
+    with pytest.raises(InfeasibleBudget):
+        plan_over(candidates("bias", "bf16"), profile_of, 1000, 8)
+    assert profiles.asked == [Candidate("bias", "bf16")]
 
 
 def test_one_profile_is_enough_where_it_fits_exactly() -> None:
@@ -72,7 +123,7 @@ def test_what_auto_or_full_was_already_is_not_measured_again() -> None:
     profiles = Profiles()
     with pytest.raises(InfeasibleBudget):
         plan_over(candidates("auto", "fp32"), profiles, 1000, 8)
-    assert [c.adapter for c in profiles.asked] == [AUTO_OR_FULL, "bias", "head"]
+    assert [c.adapter for c in profiles.asked if c.weight_format == "float"] == [AUTO_OR_FULL, "bias", "head"]
 
 
 def test_a_budget_below_fp32_is_met_in_bf16_and_the_reason_says_so() -> None:
@@ -90,7 +141,8 @@ def test_the_smallest_budget_of_all_is_told_when_nothing_fits() -> None:
     profiles = Profiles()
     with pytest.raises(InfeasibleBudget) as refused:
         plan_over(candidates("auto", None), profiles, 1000, 8)
-    assert [c.adapter for c in profiles.asked] == [AUTO_OR_FULL, "auto", "bias", "head"]
+    assert [c.adapter for c in profiles.asked] == [AUTO_OR_FULL, "auto", "bias", "head", "head"]
+    assert profiles.asked[-1] == Candidate("head", "bf16", "int8")
     least = min(smallest_budget(Profiles()(c), 8) for c in profiles.asked)
     assert refused.value.min_feasible_budget_bytes == least
     made, _ = plan_over(candidates("auto", None), profiles, least, 8)

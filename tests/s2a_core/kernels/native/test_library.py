@@ -3,7 +3,7 @@ import torch
 
 from s2a_core.kernels.layout import BITS
 from s2a_core.kernels.native import build, library
-from s2a_core.kernels.reference import activation, channels, mask, norm, packing, pooling
+from s2a_core.kernels.reference import activation, channels, mask, nf4, norm, packing, pooling
 from s2a_core.kernels.tables import fit_table
 from s2a_core.operators import CURVES
 from tests.assertions import assert_close
@@ -37,6 +37,13 @@ def test_payloads_are_those_of_the_reference(shape: tuple[int, int, int], dtype:
         assert torch.equal(payload, channels.quantize_channels(x, bits))
         expected = channels.dequantize_channels(payload, shape, bits, dtype)
         assert torch.equal(library.dequantize_channels(payload, shape, bits, dtype), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(33, 64), (0, 64), (1, 1), (7, 9), (5000, 49)], ids=str)
+def test_nf4_weights_are_those_of_the_reference(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    payload = nf4.quantize_nf4(torch.randn(shape))
+    assert torch.equal(library.dequantize_nf4(payload, *shape, dtype), nf4.dequantize_nf4(payload, *shape, dtype))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -25,6 +25,8 @@ KERNELS = [
     ("channels", "_encode_kernel", {"BITS": 4}, {"x": "*bf16"}),
     ("channels", "_encode_kernel", {"BITS": 6, "WIDE": True}, {"x": "*fp32"}),
     ("channels", "_decode_kernel", {"BITS": 4}, {"out": "*bf16"}),
+    ("nf4", "_nf4_decode_kernel", {}, {"out": "*bf16"}),
+    ("nf4", "_nf4_decode_kernel", {"WIDE": True}, {"out": "*fp32"}),
     ("norm", "_norm_fwd_kernel", {}, {"x": "*bf16", "y": "*bf16"}),
     ("norm", "_norm_bwd_kernel", {"BITS": 4}, {"dy": "*bf16", "dx": "*bf16"}),
     ("activation", "_act_fwd_kernel", {"BITS": 2, "NAME": "gelu", "MASKED": False}, {"x": "*bf16", "y": "*bf16"}),
