@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from s2a_core.compression.checkpoints import refuse_checkpoint
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.record import Recorder
 from s2a_core.operators import ROUTES, Call, Intent, Operator, Site
@@ -24,12 +25,14 @@ from s2a_core.storage import Storage, StoragePolicy
 class Interceptor(TorchFunctionMode):
     """Routes calls by the policy. `path` is the module that runs, `site` the one whose call runs.
 
+    changes: whether anything is stored otherwise than stock does.
     paused: above 0 nothing is intercepted, as inside a region; batch: samples of the model's input.
     """
 
-    def __init__(self, policy: StoragePolicy, recorders: Sequence[Recorder], defers_norms: bool) -> None:
+    def __init__(self, policy: StoragePolicy, recorders: Sequence[Recorder], defers_norms: bool, changes: bool) -> None:
         super().__init__()
         self.policy, self.recorders, self.defers_norms = policy, tuple(recorders), defers_norms
+        self.changes = changes
         self.tables = {(table.site, table.bits): table for table in policy.tables}
         self.batch = self.paused = 0
         self.path = ""
@@ -100,6 +103,8 @@ class Interceptor(TorchFunctionMode):
         if known is None:
             name = f"{self.path}:{op}" if count == 1 else f"{self.path}:{op}#{count}"
             known = self._names[(*key, count)] = (name, self.policy.storage(name))
+            if self.changes:
+                refuse_checkpoint(name)
         return Site(known[0], op, known[1])
 
     # ---------------------------------------------------------------- norms that wait

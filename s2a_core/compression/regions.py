@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
+from s2a_core.compression.checkpoints import refuse_checkpoint
 from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.randomness import GeneratorState, generator_state, has_drawn_since, replayed
@@ -234,6 +235,7 @@ def run_region(interceptor: Interceptor, region: Region, forward: Callable[..., 
     as_block = region.is_block and isinstance(first, Tensor)
     if interceptor.paused or not (as_block or pending is not None):
         return forward(*args, **kwargs)
+    refuse_checkpoint(region.site)
     x: Tensor = evaluated(first) if pending is None else pending.raw
     rest, kwargs = evaluated((args[1:], kwargs))
     beside = list(_tensors((rest, kwargs)))

@@ -42,7 +42,7 @@ class Session:
         recorders = (*recorders, *([self._book] if self._book else []))
         changes = _changes_something(policy)
         defers = changes if defers_norms is None else defers_norms
-        self.interceptor = Interceptor(policy, recorders, defers)
+        self.interceptor = Interceptor(policy, recorders, defers, changes)
         self._saved = SavedTensors(self.interceptor, model) if recorders or _codes_by_hook(policy) else None
         self._modules = None
         if changes or recorders:
