@@ -186,6 +186,9 @@ def _heading(plan: Document) -> Text:
         text.append(f", {float(plan['mean_bits']):.1f} bits kept per value")
     if int(plan.get("chunk_samples") or 1) > 1:
         text.append(f", regions in chunks of {plan['chunk_samples']}")
+    if predicted.get("launches"):
+        text.append(f"\n{predicted['launches']:,} kernel launches a step, bound by the ")
+        text.append("host that launches them" if predicted.get("is_host_bound") else "device that runs them")
     return text
 
 

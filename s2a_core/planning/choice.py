@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL, FALLBACKS, FULL
 from s2a_core.errors import InfeasibleBudget, S2AError
 from s2a_core.planning.overhead import Overhead
-from s2a_core.planning.scoring import exact_ms
+from s2a_core.planning.scoring import Cut, step_ms
 from s2a_core.planning.search import NEGLIGIBLE_ERROR, Objective
 from s2a_core.planning.search import plan as plan_one
 from s2a_core.planning.types import Alternative, Plan
@@ -134,7 +134,7 @@ class _Judged:
             p = made.predicted
             alternative = Alternative(
                 made.adapter, made.precision, made.min_feasible_budget_bytes, p.peak_bytes, p.gradient_error,
-                p.relative_step_time * exact_ms(profile, batch_size), made.weight_format,
+                p.relative_step_time * step_ms(profile, {}, Cut(batch_size)), made.weight_format,
             )  # fmt: skip
             self.tried.append((made, of[0]))
         self.alternatives.append(alternative)

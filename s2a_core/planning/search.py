@@ -10,10 +10,21 @@ from math import ceil
 from typing import Literal
 
 from s2a_core.errors import InfeasibleBudget, InternalError, InvalidInput
+from s2a_core.planning.chunks import chunk_sizes, micro_batches
 from s2a_core.planning.memory import held_by_storage
 from s2a_core.planning.overhead import Overhead
 from s2a_core.planning.peak import Peak
-from s2a_core.planning.scoring import chunk_gains, exact_ms, extra_ms, gradient_error, mean_bits, relative_step_time
+from s2a_core.planning.scoring import (
+    Cut,
+    chunk_gains,
+    exact_ms,
+    extra_ms,
+    gradient_error,
+    is_host_bound,
+    launches,
+    mean_bits,
+    relative_step_time,
+)  # fmt: skip
 from s2a_core.planning.solve import GAP, TIME_LIMIT_S, Cost, Program, Solution
 from s2a_core.planning.types import Baseline, FrontierPoint, Plan, Predicted
 from s2a_core.profiling.types import Option, Profile, SiteProfile
@@ -28,6 +39,7 @@ HALVING_COST = 0.03
 # `balanced`: a relative gradient error of 0.1 weighs as much as 1 % of the step's time.
 ERROR_WEIGHT = 1.0
 SPEED_ERROR_WEIGHT = 1e-3
+ALIKE_ERRORS = 1.1  # plans whose errors differ by less train alike: then the faster one
 # The smallest budget that is planned for lies so far above the smallest peak: what verification may find missing when
 # a plan is that tight.
 SMALLEST_SLACK = 0.015
@@ -114,8 +126,8 @@ class _Search:
                 "batch is 2, with --adapter bias or head it is 1 (pretrained statistics stay as they are)",
                 details={"batch_size": batch_size, "smallest_batch_size": 2},
             )
-        least = min(profile.min_micro_batch, batch_size)
-        self.micro_batches = [n for n in range(batch_size, least - 1, -1) if batch_size % n == 0]
+        self.micro_batches = micro_batches(profile, batch_size)
+        self.chunks = {n: chunk_sizes(profile, n) for n in self.micro_batches}
         self._programs: dict[tuple[int, int], Program] = {}
 
     @cached_property
@@ -132,7 +144,7 @@ class _Search:
                 break
             solution = self._program(n).solve(None, None)
             if solution is not None:
-                made = self._candidate(solution, n, 1)
+                made = self._candidate(solution, n, self.chunks[n][0])
                 best = made if best is None or made.peak_bytes < best.peak_bytes else best
         if best is None:
             raise InternalError(f"no choice of storages was found for {self.profile.model} at any micro-batch")
@@ -146,13 +158,16 @@ class _Search:
     def best(self, budget_bytes: int, gap: float = GAP, seconds: float = TIME_LIMIT_S) -> _Candidate | None:
         """The best plan within a budget, None where nothing fits.
 
-        accuracy: the smallest error, or the fastest plan whose error is negligible where there is one.
+        accuracy: the smallest error, or the fastest plan whose error is negligible where there is one. On CUDA the
+        smallest error takes the smallest chunks and thousands of launches: the fastest plan near it.
         gap, seconds: of each solve.
         """
         limits = (gap, seconds)
         if self.objective == "accuracy":
             found = self._cheapest(budget_bytes, 1.0, NEGLIGIBLE_ERROR, limits)
             found = found or self._cheapest(budget_bytes, None, None, limits)
+            if found is not None and self.profile.launches and found.error > NEGLIGIBLE_ERROR:
+                found = self._cheapest(budget_bytes, 1.0, found.error * ALIKE_ERRORS, limits) or found
         else:
             weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
             found = self._cheapest(budget_bytes, weight, None, limits)
@@ -169,7 +184,7 @@ class _Search:
         """
         slowest = self._slowdown if time_weight is not None else lambda n: 0.0
         # (lower bound, -micro-batch, chunk, whether the bound is the relaxed program's)
-        queue = [(slowest(n), -n, 1, False) for n in self.micro_batches]
+        queue = [(slowest(n), -n, self.chunks[n][0], False) for n in self.micro_batches]
         heapq.heapify(queue)
         best: tuple[float, _Candidate] | None = None
         while queue:
@@ -177,7 +192,8 @@ class _Search:
             if best is not None and lower >= best[0] * (1 - GAP):
                 break
             n = -minus
-            cost = self._error_cost if time_weight is None else self._time_cost(time_weight, chunk)
+            cut = Cut(n, chunk)
+            cost = self._error_cost(cut) if time_weight is None else self._time_cost(time_weight, cut)
             program = self._program(n, chunk)
             capacity = program.peak.room(budget_bytes)
             if not is_bounded:
@@ -185,10 +201,12 @@ class _Search:
                 if bound is None:
                     continue
                 heapq.heappush(queue, (max(lower, bound.cost + slowest(n)), -n, chunk, True))
-                size = self.profile.chunk_samples
-                if chunk == 1 < size <= n and time_weight is not None and self._most_gain > 0:
-                    least = max(bound.cost - self._most_gain, 0.0) + slowest(n)
-                    heapq.heappush(queue, (least, -n, size, False))
+                if chunk == self.chunks[n][0] and time_weight is not None:
+                    for size in self.chunks[n][1:]:
+                        gain = self._most_gain(cut, Cut(n, size))
+                        if gain > 0:
+                            least = max(bound.cost - gain, 0.0) + slowest(n)
+                            heapq.heappush(queue, (least, -n, size, False))
                 continue
             solution = program.solve(capacity, cost, max_error=max_error, gap=limits[0], seconds=limits[1])
             if solution is None:
@@ -200,12 +218,12 @@ class _Search:
 
     def _candidate(self, solution: Solution, n: int, chunk: int) -> _Candidate:
         peak, sites = self._program(n, chunk).peak, solution.sites
-        time = relative_step_time(self.profile, sites, chunk, n, self.batch_size)
+        time = relative_step_time(self.profile, sites, Cut(n, chunk), self.batch_size)
         return _Candidate(peak, solution, peak.total(solution.peak_bytes), gradient_error(self.profile, sites), time)
 
     def _slowdown(self, n: int) -> float:
         """What a micro-batch smaller than the batch costs, as a share of the step's time."""
-        halvings = (self.batch_size // n).bit_length() - 1
+        halvings = ceil(self.batch_size / n).bit_length() - 1
         return HALVING_COST * halvings + exact_ms(self.profile, n) / self._step_ms - 1.0
 
     @cached_property
@@ -213,32 +231,32 @@ class _Search:
         """Milliseconds per sample of the exact step of the whole batch: all times are shares of it."""
         return exact_ms(self.profile, self.batch_size)
 
-    def _time_cost(self, error_weight: float, chunk: int) -> Cost:
+    def _time_cost(self, error_weight: float, cut: Cut) -> Cost:
         """Extra time as a share of the exact step, plus weighted squared errors: of plans equally fast the truest."""
-        step, gains = self._step_ms, chunk_gains(self.profile, chunk)
+        step, gains, n = self._step_ms, chunk_gains(self.profile, cut), cut.micro_batch
 
         def cost(site: SiteProfile, option: Option) -> float:
-            return extra_ms(site, option, gains) / step + error_weight * option.gradient_error**2
+            return extra_ms(site, option, gains, n) / step + error_weight * option.gradient_error**2
 
         return cost
 
-    @cached_property
-    def _error_cost(self) -> Cost:
+    def _error_cost(self, cut: Cut) -> Cost:
         """Squared error, and a little for time."""
-        step, gains = self._step_ms, chunk_gains(self.profile, 1)
+        step, gains, n = self._step_ms, chunk_gains(self.profile, cut), cut.micro_batch
 
         def cost(site: SiteProfile, option: Option) -> float:
-            return option.gradient_error**2 + 1e-7 * extra_ms(site, option, gains) / step
+            return option.gradient_error**2 + 1e-7 * extra_ms(site, option, gains, n) / step
 
         return cost
 
-    @property
-    def _most_gain(self) -> float:
+    def _most_gain(self, small: Cut, large: Cut) -> float:
         """The most that larger chunks can save, as a share of the step's time."""
-        gain = max(self.profile.chunk_gain_ms.values(), default=0.0)
-        return gain / self._step_ms
+        more = (small.num_chunks - large.num_chunks) / small.micro_batch
+        return more * max(self.profile.chunk_ms.values(), default=0.0) / self._step_ms
 
-    def _program(self, n: int, chunk: int = 1) -> Program:
+    def _program(self, n: int, chunk: int = 0) -> Program:
+        """chunk: 0 is the smallest."""
+        chunk = chunk or self.chunks[n][0]
         if (n, chunk) not in self._programs:
             peak = Peak(self.profile, n, n < self.batch_size, chunk, self.frozen, self.overhead)
             self._programs[n, chunk] = Program(peak)
@@ -263,6 +281,7 @@ def _plan_of(
     profile: Profile, c: _Candidate, budget_bytes: int, batch_size: int, objective: str, smallest: int
 ) -> Plan:
     micro_batch = c.peak.samples
+    cut = Cut(micro_batch, c.peak.chunk)
     return Plan(
         model=profile.model,
         adapter=profile.adapter,
@@ -276,7 +295,14 @@ def _plan_of(
         frozen_weights=c.peak.frozen_weights,
         sites=c.sites,
         mean_bits=mean_bits(profile, c.sites),
-        predicted=Predicted(c.peak_bytes, c.peak.breakdown(c.sites), c.error, c.time),
+        predicted=Predicted(
+            c.peak_bytes,
+            c.peak.breakdown(c.sites),
+            c.error,
+            c.time,
+            launches(profile, c.sites, cut, batch_size),
+            is_host_bound(profile, c.sites, cut),
+        ),
         solver=c.solution.report,
         budget_bytes=budget_bytes,
         min_feasible_budget_bytes=smallest,

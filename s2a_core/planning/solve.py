@@ -306,11 +306,11 @@ class Program:
         return [self._constraint(rules)]
 
     def _constraint(self, rules: list[tuple[dict[int, float], float, float]]) -> LinearConstraint:
-        matrix = sparse.lil_matrix((len(rules), self.num_variables))
-        for r, (coefficients, _, _) in enumerate(rules):
-            for j, value in coefficients.items():
-                matrix[r, j] = value
-        return LinearConstraint(matrix.tocsr(), [low for _, low, _ in rules], [high for *_, high in rules])
+        columns = [j for coefficients, _, _ in rules for j in coefficients]
+        values = [value for coefficients, _, _ in rules for value in coefficients.values()]
+        starts = np.cumsum([0, *(len(coefficients) for coefficients, _, _ in rules)])
+        matrix = sparse.csr_matrix((values, columns, starts), shape=(len(rules), self.num_variables))
+        return LinearConstraint(matrix, [low for _, low, _ in rules], [high for *_, high in rules])
 
     @staticmethod
     def _report(result: Any, started: float) -> SolverReport:

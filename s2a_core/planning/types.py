@@ -20,12 +20,17 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the plan promises. gradient_error: relative L2; relative_step_time: against the adapter's exact step."""
+    """What the plan promises. gradient_error: relative L2; relative_step_time: against the adapter's exact step.
+
+    On CUDA, of a step's micro-batches: launches of kernels, and whether the device waits for the host to launch them.
+    """
 
     peak_bytes: int
     breakdown: Mapping[str, int]
     gradient_error: float
     relative_step_time: float
+    launches: int | None = None
+    is_host_bound: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -153,11 +158,13 @@ class Plan:
             batch_size=batch_size,
             micro_batch=batch_size,
             accumulation=1,
-            chunk_samples=1,
+            chunk_samples=choice.cut.chunk,
             frozen_weights=choice.frozen_weights,
             sites=choice.sites,
             mean_bits=choice.mean_bits,
-            predicted=Predicted(peak, parts, choice.gradient_error, choice.relative_step_time),
+            predicted=Predicted(
+                peak, parts, choice.gradient_error, choice.relative_step_time, choice.launches, choice.is_host_bound
+            ),
             solver=SolverReport("uniform", 0.0, 0.0),
             budget_bytes=peak,
             min_feasible_budget_bytes=peak,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from s2a_core.planning.chunks import chunk_sizes
 from s2a_core.planning.peak import Peak
-from s2a_core.planning.scoring import gradient_error, mean_bits, relative_step_time
+from s2a_core.planning.scoring import Cut, gradient_error, is_host_bound, launches, mean_bits, relative_step_time
 from s2a_core.profiling.types import Profile, WorkingSet
 from s2a_core.storage import FrozenWeights, Storage, uniform_storage
 
@@ -35,10 +36,15 @@ class UniformChoice:
         """How frozen weights are stored."""
         return "bf16" if self.profile.precision == "bf16" else "keep"
 
+    @property
+    def cut(self) -> Cut:
+        """The smallest chunks that plans may have."""
+        return Cut(self.samples, chunk_sizes(self.profile, self.samples)[0])
+
     @cached_property
     def breakdown(self) -> dict[str, int]:
         """The named parts of its peak in bytes."""
-        peak = Peak(self.profile, self.samples, accumulates=False, frozen_weights=self.frozen_weights)
+        peak = Peak(self.profile, self.samples, False, self.cut.chunk, self.frozen_weights)
         return peak.breakdown(self.sites)
 
     @property
@@ -49,7 +55,17 @@ class UniformChoice:
     @property
     def relative_step_time(self) -> float:
         """Predicted time of a step over the exact one's."""
-        return relative_step_time(self.profile, self.sites)
+        return relative_step_time(self.profile, self.sites, self.cut, self.samples)
+
+    @property
+    def launches(self) -> int | None:
+        """Kernels of a step; None on CPU."""
+        return launches(self.profile, self.sites, self.cut, self.samples)
+
+    @property
+    def is_host_bound(self) -> bool | None:
+        """Whether the device waits for the host's launches; None on CPU."""
+        return is_host_bound(self.profile, self.sites, self.cut)
 
     @property
     def mean_bits(self) -> float:

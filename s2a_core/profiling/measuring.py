@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil, prod
+from math import prod
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,10 @@ from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.profiling.progress import WAY_WORDS, stage, with_progress
 from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
-from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, share
+from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, ordered, share
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
 from s2a_core.profiling.timeline import (
+    chunk_slope,
     chunked,
     held_until,
     line,
@@ -29,26 +32,26 @@ from s2a_core.profiling.timeline import (
     upper_segments,
     with_opening,
 )
+from s2a_core.profiling.times import DeviceTimes, Extra, Times
+from s2a_core.profiling.timing import Timing, timed
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.storage import WHOLE, FittedTable, FrozenWeights, Storage, StoragePolicy
 from s2a_core.train.types import OnEvent
 
-CHUNK_SAMPLES = 1
 # Where BatchNorm normalises by the batch at hand fewer samples train worse (Wu & He 2018, figure 1: 23.7 % error at 16,
 # 24.8 % at 8, 34.7 % at 2).
 FEWEST_TO_ESTIMATE = 16
 AMONG_S = 3.0
-MOST_GAIN = 0.5  # of a step's time: what larger chunks are believed to save
 PACKED = (*WHOLE, *(name for name, operator in OPERATORS.items() if operator.packs))
 
 
 @dataclass
 class _Measured:
-    """Per site: storage -> bytes of the larger batch, error, extra milliseconds per sample, bytes at any batch."""
+    """Per site: storage -> bytes of the larger batch, error, what it adds to a step, bytes at any batch."""
 
     bytes: dict[Storage, float] = field(default_factory=dict)
     error: dict[Storage, float] = field(default_factory=dict)
-    extra_ms: dict[Storage, float] = field(default_factory=dict)
+    extra: dict[Storage, Extra] = field(default_factory=dict)
     fixed: dict[Storage, float] = field(default_factory=dict)
     of_way: dict[Storage, float] = field(default_factory=dict)  # bytes where everything was stored alike
 
@@ -66,8 +69,9 @@ class Measuring:
         self.work: dict[str, Work] = {}
         self.shared: tuple[SharedStorage, ...] = ()
         self.min_micro_batch = FEWEST_TO_ESTIMATE if uses_batch_statistics(batch_norms(model)) else 1
-        self.chunk_gain_ms: dict[str, float] = {}
-        self.exact_s = self.overhead_s = 0.0
+        step = functools.partial(self.step, chunk=1)
+        is_cuda = x.device.type == "cuda"
+        self.times = DeviceTimes(step, self.batches, self._timing) if is_cuda else Times(step, self.batches)
         self.exact_gradient = torch.empty(0)
         self.measured: dict[str, _Measured] = {}
 
@@ -76,14 +80,17 @@ class Measuring:
         sites: Mapping[str, Storage],
         samples: int | None = None,
         is_metered: bool = False,
-        chunk: int = CHUNK_SAMPLES,
+        chunk: int = 1,
     ) -> Step:
         """One step with these storages, everything else exact."""
         n = len(self.x) if samples is None else samples
         policy = self._policy(sites, chunk)
         return run_step(self.model, self.x[:n], self.y[:n], policy, self.precision, is_metered)
 
-    def _policy(self, sites: Mapping[str, Storage], chunk: int = CHUNK_SAMPLES) -> StoragePolicy:
+    def _timing(self, sites: Mapping[str, Storage], n: int, chunk: int) -> Timing:
+        return timed(self.model, self.x[:n], self.y[:n], self._policy(sites, chunk), self.precision)
+
+    def _policy(self, sites: Mapping[str, Storage], chunk: int = 1) -> StoragePolicy:
         return StoragePolicy({**self.unused, **sites}, Storage.EXACT, chunk, self.frozen, tables=self.tables)
 
     def ways(self) -> None:
@@ -101,7 +108,7 @@ class Measuring:
             found = self._segments(self.batches, steps)
             found = with_opening(self.batches, found, [step.trace for step in steps], {s.name for s in self.specs})
             if way in WHOLE:
-                found = self._in_one_chunk(way, sites, found, steps[1].seconds)
+                found = self._in_larger_chunks(way, sites, found, steps[1])
             for site, of_site in found.items():
                 self.work.setdefault(site, {})[way] = of_site
             for name, storage in sites.items():
@@ -114,30 +121,23 @@ class Measuring:
         stage(self.on_event, "measuring memory: exact sites among coded ones")
         self._among_codes()
         gc.collect()
-        self.exact_s = self.step({}).seconds
+        self.times.exact()
         self.exact_gradient = gradient(self.model)
-        self.overhead_s = self._overhead()
 
-    def _overhead(self) -> float:
-        """Seconds of an exact step that no number of samples changes, by the faster of two steps of each batch."""
-        small = min(self.step({}, self.batches[0]).seconds for _ in range(2))
-        large = min(self.exact_s, self.step({}).seconds)
-        per_sample = (large - small) / (self.batches[1] - self.batches[0])
-        return min(max(small - self.batches[0] * per_sample, 0.0), small)
-
-    def _in_one_chunk(
-        self, way: str, sites: Mapping[str, Storage], found: dict[str, tuple[Segment, ...]], seconds: float
+    def _in_larger_chunks(
+        self, way: str, sites: Mapping[str, Storage], found: dict[str, tuple[Segment, ...]], apart: Step
     ) -> dict[str, tuple[Segment, ...]]:
-        """The segments with what larger chunks take, and what they save: the larger batch again as one chunk.
+        """The segments with what larger chunks take, and what they save. apart: the same in chunks of one sample."""
+        order = dict.fromkeys(spec.name for spec in self.specs)
+        runs = {chunk: self.step(sites, len(self.x), True, chunk) for chunk in self._larger_chunks()}
+        self.times.chunks(way, sites, apart, runs[len(self.x)])
+        tops = {c: (step.trace.turns(order), held_until(order, step.bytes)) for c, step in runs.items()}
+        return chunked(found, len(self.x), tops)
 
-        seconds: of the same step in chunks of one sample.
-        """
-        n = self.batches[1]
-        step = self.step(sites, n, True, chunk=n)
-        order = {spec.name: None for spec in self.specs}
-        saved = max(seconds - step.seconds, 0.0)
-        self.chunk_gain_ms[way] = min(saved, MOST_GAIN * seconds) * 1e3 / n
-        return chunked(found, n, step.trace.turns(order), held_until(order, step.bytes))
+    def _larger_chunks(self) -> list[int]:
+        """All samples as one chunk; where plans go further, as on CUDA, half as many before: the slope may rise."""
+        n = len(self.x)
+        return [n // 2, n] if n > 2 and self.x.device.type == "cuda" else [n]
 
     def _segments(self, batches: tuple[int, int], steps: Sequence[Step]) -> dict[str, tuple[Segment, ...]]:
         order = {spec.name: None for spec in self.specs}
@@ -182,7 +182,8 @@ class Measuring:
         self.shared = shared_storages(self.batches, steps, {spec.name for spec in self.specs})
         for spec in self.specs:
             of, first = self.measured[spec.name], spec.options[0]
-            of.bytes[first] = of.error[first] = of.extra_ms[first] = of.fixed[first] = 0.0
+            of.bytes[first] = of.error[first] = of.fixed[first] = 0.0
+            of.extra[first] = Extra()
             if first is Storage.EXACT:
                 constant, slope = line(self.batches, [step.bytes.get(spec.name, 0) for step in steps])
                 for tensor in self.shared:
@@ -218,9 +219,9 @@ class Measuring:
                 far = line((large, 2 * large), peaks[1:])
                 more = 0
                 if way in WHOLE:
-                    whole = self._policy(sites, large)
-                    peak = evaluation_peak(self.model, self.x, self.precision, whole)
-                    more = ceil(max(peak - peaks[1], 0) / max(large - 1, 1))
+                    policies = {chunk: self._policy(sites, chunk) for chunk in self._larger_chunks()}
+                    wholes = {c: evaluation_peak(self.model, self.x, self.precision, p) for c, p in policies.items()}
+                    more = chunk_slope({1: peaks[1], **wholes})
                 one = peaks[0] if small == 1 else evaluation_peak(self.model, self.x[:1], self.precision, policy)
                 found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
         return found
@@ -233,16 +234,18 @@ class Measuring:
         for of in self.measured.values():
             of.bytes.update({s: size for s, size in of.of_way.items() if size})
         together = groups(self.specs)
-        is_quick = sum(len(anchors(group[0])) for group in together) * self.exact_s * 1.5 > sensitivity_s
+        steps_s = sum(len(anchors(group[0])) for group in together) * self.times.exact_s
+        is_quick = steps_s * self.times.cost > sensitivity_s
         for group in with_progress(together, self.on_event):
             for storage in anchors(group[0], is_quick):
-                step = self.step({spec.name: storage for spec in group})
+                sites = {spec.name: storage for spec in group}
+                step = self.step(sites, chunk=self.times.chunk)
                 error = share(relative_error(gradient(self.model), self.exact_gradient), group)
-                extra = (step.seconds - self.exact_s) * 1e3 / len(group) / len(self.x)
+                extra = self.times.extra(sites, step)
                 for spec in group:
                     of = self.measured[spec.name]
                     of.bytes[storage] = step.bytes.get(spec.name, 0)
-                    of.error[storage], of.extra_ms[storage] = error, max(extra, 0.0)
+                    of.error[storage], of.extra[storage] = error, extra
         stage(self.on_event, "telling sites of one shape apart")
         self._refine([g for g in together if len(g) > 1], refine_s)
 
@@ -250,7 +253,7 @@ class Measuring:
         """A second width of everything at once, for the bytes; errors as the rule says, not as the model has them."""
         for of in self.measured.values():
             for storage, size in of.of_way.items():
-                of.bytes[storage], of.error[storage], of.extra_ms[storage] = size, nominal_error(storage), 0.0
+                of.bytes[storage], of.error[storage], of.extra[storage] = size, nominal_error(storage), Extra()
         for way, sites in self.policies().items():
             if way == "exact":
                 continue
@@ -260,14 +263,14 @@ class Measuring:
                 of = self.measured[name]
                 if storage not in of.bytes and (way == "codes" or name.endswith(f":{way}")):
                     of.bytes[storage] = step.bytes.get(name, 0)
-                    of.error[storage], of.extra_ms[storage] = nominal_error(storage), 0.0
+                    of.error[storage], of.extra[storage] = nominal_error(storage), Extra()
 
     def _refine(self, together: list[list[SiteSpec]], seconds: float) -> None:
         """Tells alike sites apart: each one's own error at its lowest measured width scales all its errors."""
         start = time.perf_counter()
         for group in sorted(together, key=lambda g: g[0].op not in WHOLE):
             coded = [s for s in anchors(group[0]) if s.bits and s in self.measured[group[0].name].error]
-            if not coded or (time.perf_counter() - start) + len(group) * self.exact_s * 1.5 > seconds:
+            if not coded or (time.perf_counter() - start) + len(group) * self.times.exact_s * 1.5 > seconds:
                 continue
             width = coded[0]
             for spec in group:
@@ -280,21 +283,27 @@ class Measuring:
         """A site with every storage it offers."""
         of = self.measured[spec.name]
         of_codes = max((size for storage, size in of.fixed.items() if storage.bits), default=0.0)  # scales
+        measured = [extra for storage, extra in of.extra.items() if storage is not spec.options[0]]
         options = []
         for storage in spec.options:
             size = linear_bytes(of.bytes, storage)
             fixed = min(of.fixed.get(storage, of_codes if storage.bits else 0.0), size)
+            extra = of.extra.get(storage) or max(measured, default=Extra(), key=attrgetter("ms"))
+            if spec.op in WHOLE and storage is not Storage.NONE:
+                extra = self.times.of_whole(extra, spec, self.specs)
             options.append(
                 Option(
                     storage=storage,
                     bytes_per_sample=round((size - fixed) / len(self.x)),
                     gradient_error=between(of.error, storage),
-                    extra_ms_per_sample=of.extra_ms.get(storage, max(of.extra_ms.values(), default=0.0)),
+                    extra_ms_per_sample=extra.ms_per_sample,
                     fixed_bytes=round(fixed),
+                    fixed_ms=extra.fixed_ms,
+                    launches=extra.launches,
                 )
             )
         work = self.work.get(spec.name, {})
-        return SiteProfile(spec.name, spec.op, tuple(spec.shape[1:]), _ordered(options), spec.region, spec.block, work)
+        return SiteProfile(spec.name, spec.op, tuple(spec.shape[1:]), ordered(options), spec.region, spec.block, work)
 
 
 def _codable(spec: SiteSpec) -> SiteSpec:
@@ -307,14 +316,3 @@ def _codable(spec: SiteSpec) -> SiteSpec:
 
 def _coded(spec: SiteSpec) -> Storage:
     return next((s for s in (Storage.NONE, Storage.MASK, Storage.B4) if s in spec.options), Storage.EXACT)
-
-
-def _ordered(options: Sequence[Option]) -> tuple[Option, ...]:
-    """Fewer bits never promise a smaller error: where noise says so, the larger width's error stands."""
-    found, floor = [], 0.0
-    for option in options:
-        if option.storage.bits:
-            floor = max(floor, option.gradient_error)
-            option = replace(option, gradient_error=floor)
-        found.append(option)
-    return tuple(found)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import exp, log, sqrt
 
 from s2a_core.compression import SiteSpec
+from s2a_core.profiling.types import Option
 from s2a_core.storage import Storage
 
 CODE_ANCHORS = (Storage.B2, Storage.B4)
@@ -72,3 +74,14 @@ def linear_bytes(measured: Mapping[Storage, float], storage: Storage) -> float:
 def share(error: float, sites: Sequence[object]) -> float:
     """What one of several alike sites contributes to the error of all together."""
     return error / sqrt(max(len(sites), 1))
+
+
+def ordered(options: Sequence[Option]) -> tuple[Option, ...]:
+    """Fewer bits never promise a smaller error: where noise says so, the larger width's error stands."""
+    result, floor = [], 0.0
+    for option in options:
+        if option.storage.bits:
+            floor = max(floor, option.gradient_error)
+            option = replace(option, gradient_error=floor)
+        result.append(option)
+    return tuple(result)

@@ -96,16 +96,32 @@ def segments(
 
 
 def chunked(
-    found: Mapping[str, tuple[Segment, ...]], batch: int, whole: Turns, held: Mapping[str, int]
+    found: Mapping[str, tuple[Segment, ...]], batch: int, runs: Mapping[int, tuple[Turns, Mapping[str, int]]]
 ) -> dict[str, tuple[Segment, ...]]:
-    """Segments with what a further sample of a chunk takes. whole, held: the turns of `batch` samples in one chunk."""
+    """Segments with what a further sample of a chunk takes.
+
+    runs: samples of a chunk -> the turns of `batch` samples in chunks of so many, and what sites hold in them.
+    """
     grown: dict[str, tuple[Segment, ...]] = {}
     for site, segments_ in found.items():
-        turns = [whole[phase, site] for phase in (FORWARD, BACKWARD) if (phase, site) in whole]
-        top = max((turn.fresh for turn in turns), default=0) - held.get(site, 0)
-        more = max(top - max(segment.at(batch, True) for segment in segments_), 0)
-        grown[site] = tuple(replace(s, chunk_bytes=ceil(more / max(batch - 1, 1))) for s in segments_)
+        tops = {1: max(segment.at(batch, True) for segment in segments_)}
+        for chunk, (turns, held) in runs.items():
+            own = [turns[phase, site].fresh for phase in (FORWARD, BACKWARD) if (phase, site) in turns]
+            tops[chunk] = max(own, default=0) - held.get(site, 0)
+        more = chunk_slope(tops)
+        grown[site] = tuple(replace(s, chunk_bytes=more) for s in segments_)
     return grown
+
+
+def chunk_slope(tops: Mapping[int, int]) -> int:
+    """Bytes a further sample of a chunk takes. tops: samples of a chunk -> bytes.
+
+    The slope to the largest chunk, from the smallest one or from the one before it, whichever is steeper.
+    """
+    chunks = sorted(tops)
+    last = chunks[-1]
+    slopes = [(tops[last] - tops[chunk]) / (last - chunk) for chunk in (chunks[0], *chunks[-2:-1]) if chunk < last]
+    return ceil(max(0.0, *slopes)) if slopes else 0
 
 
 def with_opening(

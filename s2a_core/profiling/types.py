@@ -11,14 +11,16 @@ from typing import Any
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, Storage, WeightFormat
 
-VERSION = 11
+VERSION = 12
 
 
 @dataclass(frozen=True)
 class Option:
     """One storage of one site. gradient_error: relative L2 error it alone causes in the trainable gradient.
 
-    fixed_bytes: held however many samples there are.
+    fixed_bytes: held however many samples there are. On CUDA also what a micro-batch of any number of samples adds to
+    an exact step: fixed_ms of the host, launches of kernels. Of regions and blocks, extra_ms_per_sample is in chunks
+    of one sample each, launches in one chunk.
     """
 
     storage: Storage
@@ -26,6 +28,8 @@ class Option:
     gradient_error: float
     extra_ms_per_sample: float
     fixed_bytes: int = 0
+    fixed_ms: float = 0.0
+    launches: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,11 @@ class Profile:
     weight_format: how large frozen weights are coded;
     state_bytes: what training changes: trainable parameters, and statistics that it estimates;
     start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
-    step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes;
+    step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes,
+    on CUDA the host's time; launches: kernels of an exact step, 0 on CPU;
     optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on;
     chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
-    chunk_gain_ms: way of running ("region", "block") -> milliseconds per sample it saves where all of them are used.
+    chunk_ms, chunk_launches: way of running ("region", "block") -> what every further chunk takes, all of them used.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
     device_parts: of a CUDA device, what is held beside tensors: `context`, with kernels' code, and `workspaces`;
     least_budget_bytes: what profiling itself took of such a device, so that no run gets by with less.
@@ -172,8 +177,10 @@ class Profile:
     fingerprint: str
     min_micro_batch: int = 1
     chunk_samples: int = 1
-    chunk_gain_ms: dict[str, float] = field(default_factory=dict)
+    chunk_ms: dict[str, float] = field(default_factory=dict)
+    chunk_launches: dict[str, float] = field(default_factory=dict)
     step_overhead_ms: float = 0.0
+    launches: int = 0
     tables: tuple[FittedTable, ...] = ()
     device_parts: dict[str, int] = field(default_factory=dict)
     least_budget_bytes: int = 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, payload_bytes, scales_offset
 from s2a_core.kernels.reference.channels import SMALLEST_SCALE, range_rule, row_stride, scale_factor
+from s2a_core.kernels.triton_kernels.launch import launch
 from s2a_core.kernels.triton_kernels.packing import GROUPS, is_wide, load_codes, store_codes
 
 
@@ -159,12 +160,14 @@ def write_payload(
     steps = (x, mean if mean is not None else x, rstd if rstd is not None else x)
     has = (rstd is not None, mean is not None)
     apart = stride or channels
-    _measure_kernel[(samples, triton.cdiv(channels, block_c))](
-        *steps, scales, zeros, tokens, channels, apart, scale_factor(bits), float(1 << bits),
+    launch(
+        _measure_kernel, (samples, triton.cdiv(channels, block_c)), (*steps, scales, zeros),
+        tokens, channels, apart, scale_factor(bits), float(1 << bits),
         *has, int(range_rule(bits)), block_n, block_c, enable_fp_fusion=False,
     )  # fmt: skip
-    _encode_kernel[(triton.cdiv(numel, 8 * GROUPS),)](
-        *steps, scales, zeros, payload, numel, tokens, channels, apart, (1 << bits) - 0.5, SMALLEST_SCALE,
+    launch(
+        _encode_kernel, (triton.cdiv(numel, 8 * GROUPS),), (*steps, scales, zeros, payload),
+        numel, tokens, channels, apart, (1 << bits) - 0.5, SMALLEST_SCALE,
         *has, bits, GROUPS, is_wide(numel * max(apart // channels, 1)), enable_fp_fusion=False,
     )  # fmt: skip
     return payload
@@ -190,9 +193,10 @@ def dequantize_channels(
     result = out if is_direct and out is not None else torch.empty(tuple(shape), dtype=dtype, device=payload.device)
     if numel:
         scales, zeros = statistics_of(payload, shape, bits)
-        _decode_kernel[(triton.cdiv(numel, 1024),)](
-            payload, scales, zeros, result, numel, tokens, channels, bits, 1024, is_wide(numel), enable_fp_fusion=False
-        )
+        launch(
+            _decode_kernel, (triton.cdiv(numel, 1024),), (payload, scales, zeros, result),
+            numel, tokens, channels, bits, 1024, is_wide(numel), enable_fp_fusion=False,
+        )  # fmt: skip
     if out is not None and not is_direct:
         return out.copy_(result)
     return result

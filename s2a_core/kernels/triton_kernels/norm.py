@@ -9,6 +9,7 @@ from torch import Tensor
 
 from s2a_core.kernels.reference.norm import grouped
 from s2a_core.kernels.triton_kernels.channels import bf16_value, statistics_of, write_payload
+from s2a_core.kernels.triton_kernels.launch import launch
 from s2a_core.kernels.triton_kernels.packing import is_wide, load_codes
 
 ROWS = 16  # of dy in a program of the backward: their sums for dw and db are added in registers
@@ -81,8 +82,9 @@ def _rows(
     rstd = torch.empty(num_rows, dtype=torch.float32, device=x.device)
     if x.numel():
         block = triton.next_power_of_2(channels)
-        _norm_fwd_kernel[(num_rows,)](
-            x, x if weight is None else weight, x if bias is None else bias, y, mean if centred else rstd, rstd,
+        operands = (x, x if weight is None else weight, x if bias is None else bias)
+        launch(
+            _norm_fwd_kernel, (num_rows,), (*operands, y, mean if centred else rstd, rstd),
             channels, eps, centred, weight is not None, bias is not None, block, num_warps=_warps(block),
         )  # fmt: skip
     return mean, rstd
@@ -139,8 +141,10 @@ def norm_bwd(
     if programs:
         scales, zeros = statistics_of(payload, shape, bits)
         block = triton.next_power_of_2(channels)
-        _norm_bwd_kernel[(programs,)](
-            dy, payload, scales, zeros, rstd, dy if weight is None else weight, dx, db if dw is None else dw, db,
+        results = (dx, db if dw is None else dw, db)
+        launch(
+            _norm_bwd_kernel, (programs,),
+            (dy, payload, scales, zeros, rstd, dy if weight is None else weight, *results),
             num_rows, tokens, channels, subtract_mean, weight is not None, needs_weight_grad,
             bits, ROWS, block, is_wide(dy.numel()), num_warps=_warps(block),
         )  # fmt: skip

@@ -107,14 +107,14 @@ def test_larger_chunks_are_chosen_where_they_save_time_and_fit() -> None:
         replace(s, work={s.op: tuple(replace(w, chunk_bytes=500) for w in s.work[s.op])}) if s.op == "region" else s
         for s in made.sites
     )
-    profile = replace(made, sites=sites, chunk_samples=4, chunk_gain_ms={"region": 0.12})
+    profile = replace(made, sites=sites, chunk_samples=4, chunk_ms={"region": 0.16})
     tight = int(smallest_budget(profile, 8) * 1.03)
     p = plan(profile, tight, batch_size=8, objective="speed")
     wide = plan(profile, int(tight * 1.2), batch_size=8, objective="speed")
     assert {p.chunk_samples, wide.chunk_samples} <= {1, 4}
-    slower = plan(replace(profile, chunk_gain_ms={}), int(tight * 1.2), batch_size=8, objective="speed")
+    slower = plan(replace(profile, chunk_ms={}), int(tight * 1.2), batch_size=8, objective="speed")
     assert wide.predicted.relative_step_time <= slower.predicted.relative_step_time
-    whole = replace(profile, chunk_gain_ms={"region": 30.0})
+    whole = replace(profile, chunk_ms={"region": 40.0})
     assert plan(whole, int(tight * 1.2), batch_size=8, objective="speed").chunk_samples == 4
 
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark
-from s2a_core.profiling.timeline import START, Trace, Turn, held_until, line, segments, two_batches, with_opening
+from s2a_core.profiling.timeline import (
+    START,
+    Trace,
+    Turn,
+    chunk_slope,
+    held_until,
+    line,
+    segments,
+    two_batches,
+    with_opening,
+)
 
 MARKS = (Mark(FORWARD, "a"), Mark(FORWARD, "x"), Mark(BACKWARD, "a"), Mark(GRADIENT, "a", 30))
 TRACE = Trace(MARKS, (5, 40, 20, 90, 60, 80, 70), {0: 1, 1: 3, 2: 4, 3: 6})
@@ -57,3 +67,11 @@ def test_the_opening_is_followed_at_every_moment_to_larger_batches() -> None:
     assert [max(s.at(n, True) for s in followed[START]) for n in (2, 4, 8)] == [100, 100, 160]
     uneven = (steps[0], Trace(marks, (100, 7, 80, 5, 1), {0: 3, 1: 4}))
     assert with_opening((2, 4), found, uneven, {"a"}) == found
+
+
+def test_a_further_sample_of_a_chunk_takes_the_steeper_of_two_slopes() -> None:
+    assert chunk_slope({1: 100, 4: 400}) == 100
+    assert chunk_slope({1: 100, 2: 110, 4: 400}) == 145  # from 2 to 4: another moment is the worst one there
+    assert chunk_slope({1: 100, 2: 300, 4: 400}) == 100
+    assert chunk_slope({1: 400, 4: 100}) == 0
+    assert chunk_slope({1: 100}) == 0
