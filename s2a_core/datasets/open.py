@@ -74,13 +74,6 @@ def open_dataset(
     return ImageDataset(train_split, val_split, tuple(listing.classes), report)
 
 
-def num_training_images(source: str | Path, val_fraction: float = 0.2, cache: Path | None = None) -> int:
-    """About how many images `open_dataset` would train on, by their names alone. Raises BadDataset."""
-    _, listing = _list_source(str(source), _cache(cache))
-    share = 1.0 if listing.val is not None else 1 - val_fraction
-    return round(share * len(listing.train))
-
-
 def _cache(given: Path | None) -> Path:
     return given or data_access().cache or Path.home() / ".cache" / "s2a" / "datasets"
 

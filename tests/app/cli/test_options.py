@@ -1,15 +1,34 @@
-"""`s2a plan` explains its options."""
+"""Options explain themselves, and complete."""
 
-from typer.testing import CliRunner
+from collections.abc import Iterator
+from typing import Any
+
+import typer.main
 
 from app.cli.main import app
 from app.cli.options import adapter_names, model_names
 
 
-def test_help_names_the_json_option() -> None:
-    result = CliRunner().invoke(app, ["plan", "--help"], env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
-    assert result.exit_code == 0
-    assert "json" in result.stdout
+def commands(group: Any, path: str = "s2a") -> Iterator[tuple[str, Any]]:
+    """Every command of the program by what is typed for it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def test_every_command_says_what_it_does_and_what_each_option_means() -> None:
+    told = dict(commands(typer.main.get_command(app)))
+    assert len(told) > 20
+    silent = [name for name, command in told.items() if not command.help]
+    silent += [
+        f"{name} --{option.name}"
+        for name, command in told.items()
+        for option in command.params
+        if not getattr(option, "help", None)
+    ]
+    assert not silent
 
 
 def test_models_and_adapters_complete() -> None:

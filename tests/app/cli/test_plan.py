@@ -28,12 +28,6 @@ app(sys.argv[1:])
 """
 
 
-def test_help_names_the_json_option() -> None:
-    result = CliRunner().invoke(app, ["plan", "--help"], env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
-    assert result.exit_code == 0
-    assert "json" in result.stdout
-
-
 @pytest.mark.parametrize(
     ("words", "first"),
     [

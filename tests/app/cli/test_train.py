@@ -18,12 +18,6 @@ from s2a_core.requests import RunRequest
 from tests.s2a_core.runs import hand_plan
 
 
-def test_help_names_the_json_option() -> None:
-    result = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
-    assert result.exit_code == 0
-    assert "json" in result.stdout
-
-
 def test_a_random_network_is_trained_in_full_unless_an_adapter_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2a_core.datasets import num_training_images, open_dataset
+from s2a_core.datasets import open_dataset
 from s2a_core.errors import BadDataset, InvalidInput
 from tests.s2a_core.datasets.conftest import MakeFolder, write_image
 
@@ -124,13 +124,6 @@ def test_one_image_per_class_cannot_be_split(make_folder: MakeFolder) -> None:
 def test_a_split_of_nothing_is_refused(make_folder: MakeFolder) -> None:
     with pytest.raises(InvalidInput, match="between 0 and 1"):
         open_dataset(make_folder(), val_fraction=1.0)
-
-
-def test_training_images_are_counted_by_their_names(make_folder: MakeFolder) -> None:
-    for folder in (make_folder(), make_folder(("train", "val"))):
-        opened = open_dataset(folder)
-        assert abs(num_training_images(folder) - len(opened.train)) <= len(opened.classes)
-    assert num_training_images("digits") > 1000
 
 
 def test_wide_greys_share_one_range_that_the_report_says(tmp_path: Path) -> None:
