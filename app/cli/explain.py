@@ -17,21 +17,11 @@ from rich.text import Text
 
 from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.memory_sections import error_words, site_rows
+from s2a_core.outputs.parts import parts_of
 from s2a_core.sizes import format_at_least, format_bytes
 from s2a_core.storage import kept_as, weight_words, whole_of
 
 Document = Mapping[str, Any]
-PARTS = {
-    "weights": "blue",
-    "gradients": "magenta",
-    "optimizer": "bright_magenta",
-    "input": "cyan",
-    "held": "green",
-    "working": "yellow",
-    "workspace": "bright_yellow",
-    "context": "white",
-    "margin": "bright_black",
-}
 _BAR_WIDTH = 72
 
 
@@ -51,20 +41,19 @@ def explain_plan(plan: Document) -> RenderableType:
 def budget_bar(plan: Document) -> RenderableType:
     """The budget as one bar of coloured parts with their bytes below."""
     predicted = plan.get("predicted") or {}
-    breakdown = {k: int(v) for k, v in (predicted.get("breakdown") or {}).items() if v and int(v) > 0}
+    parts = parts_of(predicted.get("breakdown") or {})
+    total = sum(size for _, size in parts)
     budget = int(plan.get("budget_bytes") or predicted.get("peak_bytes") or 1)
-    names = [n for n in PARTS if n in breakdown] + [n for n in breakdown if n not in PARTS]
     bar = Text("  ")
     used = 0
-    for name in names:
-        cells = round(_BAR_WIDTH * breakdown[name] / max(budget, sum(breakdown.values())))
-        cells = min(max(1, cells), _BAR_WIDTH - used)
-        bar.append("█" * cells, style=PARTS.get(name, "white"))
+    for part, size in parts:
+        cells = min(max(1, round(_BAR_WIDTH * size / max(budget, total))), _BAR_WIDTH - used)
+        bar.append("█" * cells, style=part.style)
         used += cells
     bar.append("░" * max(0, _BAR_WIDTH - used), style="dim")
     bar.append(f"  {format_bytes(budget)}", style="bold")
-    keys = [_key("■", PARTS.get(name, "white"), name, breakdown[name]) for name in names]
-    left = budget - sum(breakdown.values())
+    keys = [_key("■", part.style, part.words, size) for part, size in parts]
+    left = budget - total
     if left > 0:
         keys.append(_key("□", "dim", "left", left))
     return Group(bar, Padding(Columns(keys, padding=(0, 3)), (0, 0, 0, 2)))

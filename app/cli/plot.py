@@ -15,10 +15,10 @@ from s2a_core.outputs.memory_sections import (
     baselines_section,
     budget_section,
     mebibytes,
-    parts_of,
     storage_section,
     timeline_section,
 )
+from s2a_core.outputs.parts import parts_of
 from s2a_core.planning.peak import BEST, OPTIMIZER, Point
 
 Document = Mapping[str, Any]
@@ -86,8 +86,8 @@ def _draw_png(plan: Document, path: Path, course: Sequence[Point]) -> None:
     bar, front = axes[0], axes[-1]
     floor = 0.0
     predicted = plan.get("predicted") or {}
-    for name, size, _ in parts_of(predicted.get("breakdown") or {}):
-        bar.bar(["peak"], [size / 2**20], bottom=floor, label=name, width=0.5)
+    for part, size in parts_of(predicted.get("breakdown") or {}):
+        bar.bar(["peak"], [size / 2**20], bottom=floor, label=part.words, width=0.5)
         floor += size / 2**20
     limit = float(plan.get("budget_bytes") or 0) / 2**20
     bar.axhline(limit, color="crimson", label="budget")

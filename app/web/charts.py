@@ -13,27 +13,14 @@ from markupsafe import Markup
 from app.web.formats import EXACT
 from app.web.formats import size as format_bytes
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
-from s2a_core.outputs.memory_sections import PARTS, mebibytes
+from s2a_core.outputs.memory_sections import mebibytes
+from s2a_core.outputs.parts import part_of, parts_of
 from s2a_core.planning.peak import Point
 
 Document = Mapping[str, Any]
 WIDTH = 1000.0
 SLIVER, PEAK_ROOM = 0.25, 1.25  # share of the budget below which a bar is zoomed; of the peak, where it then ends
 JOB_COLOURS = ("c1", "c3", "c4", "c5", "c7", "c2")
-PART_WORDS = {
-    "weights": "weights",
-    "buffers": "buffers",
-    "gradients": "gradients",
-    "optimizer": "optimizer",
-    "average": "average of the weights",
-    "best_state": "best weights so far",
-    "input": "input",
-    "held": "held for backward",
-    "working": "working memory",
-    "workspace": "library workspace",
-    "context": "device context",
-    "margin": "safety margin",
-}
 
 
 @dataclass(frozen=True)
@@ -48,10 +35,7 @@ class Piece:
 
 def pieces_of(breakdown: Document) -> list[Piece]:
     """The parts of a predicted peak in the order they are drawn."""
-    colours = dict(PARTS) | {"buffers": "c8"}
-    names = [name for name, _ in PARTS if breakdown.get(name)]
-    names += [name for name in breakdown if name not in names and breakdown[name]]
-    return [Piece(PART_WORDS.get(n, n), int(breakdown[n]), colours.get(n, "c8")) for n in names]
+    return [Piece(part.words, num_bytes, part.css) for part, num_bytes in parts_of(breakdown)]
 
 
 def device_pieces(device: Document, root: str = "") -> list[Piece]:
@@ -75,7 +59,7 @@ def binding_pieces(details: Document) -> list[Piece]:
     """The smallest budget that fits, split into its largest part and the rest."""
     whole, largest = int(details["min_feasible_budget_bytes"]), int(details.get("binding_bytes") or 0)
     name = str(details.get("binding") or "largest part")
-    return [Piece(PART_WORDS.get(name, name), largest, "c2"), Piece("everything else", whole - largest, "c6")]
+    return [Piece(part_of(name).words, largest, "c2"), Piece("everything else", whole - largest, "c6")]
 
 
 def compare_bar(num_bytes: int, top: int, budget: int, label: str) -> Markup:

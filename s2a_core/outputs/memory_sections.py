@@ -9,25 +9,12 @@ from typing import Any
 
 from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
+from s2a_core.outputs.parts import parts_of
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import kept_as, whole_of
 
 Document = Mapping[str, Any]
 
-# Order and colour class of the parts of a peak.
-PARTS = (
-    ("weights", "c1"),
-    ("gradients", "c4"),
-    ("optimizer", "c5"),
-    ("average", "c8"),
-    ("best_state", "c6"),
-    ("input", "c7"),
-    ("held", "c3"),
-    ("working", "c2"),
-    ("workspace", "c8"),
-    ("context", "c6"),
-    ("margin", "c6"),
-)
 MEASURED_WORDS = "Bytes alive at every allocation and release of a real training step"
 STORAGE_WORDS = {
     "exact": "as PyTorch keeps it",
@@ -47,28 +34,21 @@ STORAGE_COLOURS = {
 }
 
 
-def parts_of(breakdown: Document) -> list[tuple[str, int, str]]:
-    """(name, bytes, colour class) of a predicted peak, in the order they are drawn; unknown parts last."""
-    named = dict(PARTS)
-    order = [name for name in named if breakdown.get(name)] + [k for k in breakdown if k not in named and breakdown[k]]
-    return [(name, int(breakdown[name]), named.get(name, "c8")) for name in order]
-
-
 def budget_section(report: Document, plan: Document) -> str:
     """The budget as a bar: the parts of the predicted peak, what is left, and where the measured peak came to."""
     budget = report.get("budget_bytes") or 0
     measured = report.get("measured_peak_bytes") or 0
     predicted = report.get("predicted_peak_bytes") or 0
     parts = parts_of((plan.get("predicted") or {}).get("breakdown") or {})
-    top = max(budget, measured, sum(size for _, size, _ in parts), 1)
+    top = max(budget, measured, sum(size for _, size in parts), 1)
     pieces = "".join(
-        f'<i class="bg{css[1:]}" style="width:{100 * size / top:.2f}%" title="{html.escape(name)} {format_bytes(size)}"></i>'
-        for name, size, css in parts
+        f'<i class="bg{part.css[1:]}" style="width:{100 * size / top:.2f}%" title="{html.escape(part.words)} {format_bytes(size)}"></i>'
+        for part, size in parts
     )
-    free = max(0, top - sum(size for _, size, _ in parts))
+    free = max(0, top - sum(size for _, size in parts))
     keys = "".join(
-        f'<span class="key"><i class="{css}"></i>{html.escape(name)}<b>{format_bytes(size)}</b></span>'
-        for name, size, css in parts
+        f'<span class="key"><i class="{part.css}"></i>{html.escape(part.words)}<b>{format_bytes(size)}</b></span>'
+        for part, size in parts
     )
     mark = ""
     if measured:
@@ -82,7 +62,7 @@ def budget_section(report: Document, plan: Document) -> str:
         f"({gap} against the prediction), budget {format_bytes(budget)}. The bar is the whole budget.</p>"
         f'<div class="budgetbar">{mark}<div class="stack">{pieces}<i class="free" style="flex:1" '
         f'title="left {format_bytes(free)}"></i></div></div><div class="legend">{keys}'
-        f'<span class="key">left<b>{format_bytes(max(0, budget - sum(s for _, s, _ in parts)))}</b></span></div></section>'
+        f'<span class="key">left<b>{format_bytes(max(0, budget - sum(size for _, size in parts)))}</b></span></div></section>'
     )
 
 
