@@ -27,20 +27,25 @@ TINY_SHAPE = {"img_size": 32, "patch_size": 4, "embed_dim": 80, "depth": 6, "num
 
 def load_model(
     name: str,
-    weights: str | Path | None = None,
+    weights: str | Path | None = "pretrained",
     num_classes: int | None = None,
     image_size: int | None = None,
+    drop_path: float = 0.0,
     **options: Any,
 ) -> nn.Module:
     """A timm model, or `s2a_tiny`, in evaluation mode with fp32 weights.
 
-    weights: None (random; ours for s2a_tiny), "pretrained" (downloads timm's), "none" (random), or a safetensors file
-    with timm's names. A head of another number of classes in the file is left out. image_size: pixels per side where it
-    is not the model's own; timm builds the model for it and resamples weights. options: arguments of timm.create_model.
+    weights: "pretrained" (timm's, downloaded once; ours for s2a_tiny), "none" or None (random; None is ours for
+    s2a_tiny), or a safetensors file with timm's names. Without a network and a cache pretrained ones are refused within
+    2 seconds, with what to do. A head of another number of classes in the file is left out. image_size: pixels per side
+    where it is not the model's own; timm builds the model for it and resamples weights. drop_path: share of
+    residual branches that training skips. options: arguments of timm.create_model.
     Raises UnknownModel with the nearest names, WeightsMismatch with the first keys that differ, InvalidInput.
     """
     if weights == f"builtin:{TINY}":
         weights = "pretrained"
+    if drop_path:
+        options["drop_path_rate"] = drop_path
     if name == TINY:
         model = _tiny(num_classes, options)
         if weights in (None, "pretrained"):
@@ -61,6 +66,10 @@ def load_model(
                 model = timm.create_model(name, pretrained=True, **arguments, **options)
         else:
             model = timm.create_model(name, pretrained=False, **arguments, **options)
+    except TypeError as error:
+        if not drop_path or "drop_path_rate" not in str(error):
+            raise
+        raise InvalidInput(f"{name} has no drop-path: leave --drop-path out") from error
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         if is_pretrained and "size mismatch" in str(error):

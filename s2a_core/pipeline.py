@@ -119,6 +119,8 @@ def _train_config(request: RunRequest, dataset: ImageDataset, plan: Plan, on_eve
         weight_decay=request.weight_decay,
         warmup=request.warmup,
         label_smoothing=request.label_smoothing,
+        mixup=request.mixup,
+        cutmix=request.cutmix,
         workers=request.workers,
         resume=request.resume,
     )

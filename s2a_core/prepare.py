@@ -71,7 +71,7 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
         dataset = open_dataset(request.data, seed=request.seed)
     num_classes = len(dataset.classes) if dataset else (request.num_classes or NUM_CLASSES)
     torch.manual_seed(request.seed)
-    model = load_model(request.model, request.weights, num_classes, request.image_size)
+    model = load_model(request.model, request.weights, num_classes, request.image_size, drop_path=request.drop_path)
     image_size = request.image_size or int(data_config(model)["image_size"])
     model = add_adapters(model, spec, image_size)
     precision = request.precision or ("bf16" if device.startswith("cuda") else "fp32")

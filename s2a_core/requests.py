@@ -125,6 +125,18 @@ class RunRequest:
         float, 0.1, "Share of each label that is spread over all classes while training; losses are told without it.",
         minimum=0.0, maximum=0.9, metavar="X",
     )  # fmt: skip
+    mixup: float = asked(
+        float, 0.0, "Alpha of timm's mixup: each training image is blended with another one, and so are their labels.",
+        minimum=0.0, maximum=10.0, unsaid="0, no mixup", metavar="X",
+    )  # fmt: skip
+    cutmix: float = asked(
+        float, 0.0, "Alpha of timm's cutmix: a part of each training image comes from another one; beside mixup, half.",
+        minimum=0.0, maximum=10.0, unsaid="0, no cutmix", metavar="X",
+    )  # fmt: skip
+    drop_path: float = asked(
+        float, 0.0, "Share of the residual branches that training skips at random, the more the deeper.",
+        minimum=0.0, maximum=0.9, unsaid="0, none", metavar="X", is_planned=True,
+    )  # fmt: skip
     workers: int | None = asked(
         int, None, "Processes that read images ahead.",
         minimum=0, maximum=64, unsaid="none on CPU, up to 4 on CUDA", metavar="N",
@@ -155,12 +167,12 @@ def request_of(values: Mapping[str, Any], **own: Any) -> RunRequest:
     return RunRequest(**said)
 
 
-def starting_weights(model: str, weights: str | None, *, has_plan: bool = False) -> str | None:
-    """Where training starts from: fine-tuning means pretrained weights where nothing is said.
+def starting_weights(model: str, weights: str | None) -> str | None:
+    """Where training, its profile and its plan start from: pretrained weights where nothing is said.
 
-    None is the model's own choice: s2a_tiny's weights, and under a plan those it was made with.
+    None is the model's own choice: s2a_tiny's weights.
     """
-    return PRETRAINED if weights is None and not has_plan and model != "s2a_tiny" else weights
+    return PRETRAINED if weights is None and model != "s2a_tiny" else weights
 
 
 def starting_adapter(adapter: str | None, weights: str | None) -> str:
@@ -195,7 +207,17 @@ def request_mark_of(request: RunRequest) -> str:
     """The key under which a request's profile is kept."""
     from s2a_core.profiling.cache import request_mark
 
-    names = ("adapter", "weights", "num_classes", "image_size", "precision", "weight_format", "device", "data")
+    names = (
+        "adapter",
+        "weights",
+        "num_classes",
+        "image_size",
+        "precision",
+        "weight_format",
+        "device",
+        "data",
+        "drop_path",
+    )
     return request_mark(request.model, **{name: getattr(request, name) for name in names})
 
 

@@ -11,10 +11,10 @@ import typer
 from app.cli import options
 from app.cli.requests import require, run_request, settle_budget
 from app.cli.terminal import Terminal
-from s2a_core.requests import PLANNED_FIELDS
+from s2a_core.requests import PLANNED_FIELDS, starting_weights
 
 
-@options.takes(PLANNED_FIELDS, weights="random ones: bytes do not depend on them")
+@options.takes(PLANNED_FIELDS, weights="pretrained ones")
 def plan(
     ctx: typer.Context,
     asked: options.Asked,
@@ -34,6 +34,7 @@ def plan(
     terminal: Terminal = ctx.obj
     require(asked, "model", "budget_bytes")
     asked = settle_budget(terminal, asked)
+    asked["weights"] = starting_weights(asked["model"], asked.get("weights"))
     from app.cli.explain import explain_plan
     from app.cli.plot import check_plot_name, plot_plan
     from app.cli.profiles import profile_cache

@@ -11,22 +11,25 @@ from rich.table import Table
 from app.cli import options
 from app.cli.requests import require, run_request
 from app.cli.terminal import LOADING, Terminal
+from s2a_core.requests import starting_weights
 from s2a_core.sizes import format_bytes
 
 FIELDS = (
     "model", "adapter", "batch_size", "image_size", "num_classes", "precision", "weight_format", "device", "weights",
+    "drop_path",
 )  # fmt: skip
 ADAPTER = "bias"
 
 
-@options.takes(FIELDS, adapter=ADAPTER, weights="random ones: bytes do not depend on them", precision="the device's")
+@options.takes(FIELDS, adapter=ADAPTER, weights="pretrained ones", precision="the device's")
 def profile(ctx: typer.Context, asked: options.Asked, json: options.Json = False) -> None:
     """Measure what each site of MODEL keeps between forward and backward, stored in every way."""
     terminal: Terminal = ctx.obj
     require(asked, "model")
     from app.cli.progress import follower
 
-    request = run_request({"adapter": ADAPTER, **asked})
+    weights = starting_weights(asked["model"], asked.get("weights"))
+    request = run_request({"adapter": ADAPTER, **asked, "weights": weights})
     with terminal.busy(LOADING):
         from s2a_core.planner import Planner
 

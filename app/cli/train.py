@@ -49,7 +49,7 @@ def train(
 ) -> None:
     """Fine-tune MODEL on a dataset without ever using more memory than the budget.
 
-    It starts from timm's pretrained weights, unless --weights or a --plan made without them says otherwise. Random
+    It starts from timm's pretrained weights, as its plan does, unless --weights says otherwise. Random
     weights (--weights none) are trained in full where no adapter is named: there is nothing to adapt.
     """
     terminal: Terminal = ctx.obj
@@ -64,7 +64,7 @@ def train(
     if made is not None:
         asked = {"budget_bytes": made.budget_bytes, "batch_size": made.batch_size, **asked}
     model = str(asked["model"])
-    if (weights := starting_weights(model, asked.get("weights"), has_plan=plan is not None)) is not None:
+    if (weights := starting_weights(model, asked.get("weights"))) is not None:
         asked["weights"] = weights
     if "adapter" not in asked and made is None:
         asked["adapter"] = starting_adapter(None, weights)

@@ -41,6 +41,9 @@ class Requests:
         weight_decay: float | None = None,
         warmup: float | None = None,
         label_smoothing: float | None = None,
+        mixup: float | None = None,
+        cutmix: float | None = None,
+        drop_path: float | None = None,
         workers: int | None = None,
         priority: Literal["low", "normal", "high"] | None = None,
         name: str | None = None,
@@ -70,6 +73,7 @@ class Requests:
         device: Device | None = None,
         seed: int | None = None,
         ema_decay: float | None = None,
+        drop_path: float | None = None,
         **unknown: object,
     ) -> Document:
         """Ask for a plan of POST /v1/plans. Raises UnknownField with the nearest name for another keyword."""

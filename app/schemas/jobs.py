@@ -32,6 +32,7 @@ class PlannedFields(Request):
     )
     seed: int | None = declared("seed")
     ema_decay: float | None = declared("ema_decay")
+    drop_path: float | None = declared("drop_path")
 
     def said(self, *others: str) -> dict[str, Any]:
         """What was said of a run, by field; others: fields that are not a run's."""
@@ -72,6 +73,8 @@ class JobRequest(PlannedFields):
     weight_decay: float | None = declared("weight_decay")
     warmup: float | None = declared("warmup")
     label_smoothing: float | None = declared("label_smoothing")
+    mixup: float | None = declared("mixup")
+    cutmix: float | None = declared("cutmix")
     workers: int | None = declared("workers")
     priority: Literal["low", "normal", "high"] = "normal"
     name: Label = ""

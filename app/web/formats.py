@@ -104,6 +104,8 @@ def error_meaning(value: float | None) -> str:
     """What a relative gradient error means for training, in the planner's own limits."""
     if not is_number(value):
         return ""
+    if value < EXACT:
+        return "the gradients of stock PyTorch, up to rounding"
     if value < NEGLIGIBLE_ERROR:
         return f"harmless below {100 * NEGLIGIBLE_ERROR:.0f} %, where it is lost in the noise between batches"
     if value <= ACCEPTABLE_ERROR:

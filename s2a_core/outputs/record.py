@@ -110,7 +110,7 @@ def command_line(request: Any) -> str | None:
     output, has_plan = str(_of(request, "output") or "OUT"), _of(request, "plan") is not None
     if has_plan:
         values["--plan"] = f"{output}/plan.json"
-    elif values["--weights"] is None and model != "s2a_tiny":
+    if values["--weights"] is None and model != "s2a_tiny":
         values["--weights"] = "none"  # the command line's own choice is pretrained ones
     values["--output"] = output
     return shlex.join([*words, *(str(w) for pair in values.items() if pair[1] is not None for w in pair)])

@@ -41,6 +41,9 @@ def fingerprint(
             # bf16, so that frozen weights that were narrowed since are still the same ones
             sample = parameter.detach().flatten()[:: max(parameter.numel() // 64, 1)][:64].to(torch.bfloat16)
             digest.update(sample.float().cpu().numpy().tobytes())
+    for key, module in model.named_modules():
+        if probability := getattr(module, "drop_prob", 0.0):
+            digest.update(f"{key} drops {probability:.6f}\0".encode())
     return digest.hexdigest()[:16]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.data.mixup import Mixup
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,16 +20,27 @@ SHARED_MEMORY = "/dev/shm"  # where worker processes hand their batches over
 USABLE = 0.8  # of what is free there: neighbours hand over batches too
 
 
-class SeededSplit(Dataset[tuple[Tensor, int]]):
-    """A split whose augmentation draws from a generator seeded by (seed, epoch, index) alone."""
+def mixing(mixup: float, cutmix: float, num_classes: int) -> Mixup | None:
+    """timm's Mixup of these alphas for pairs of images; None where both are 0. The loss smooths labels, not this."""
+    if not mixup and not cutmix:
+        return None
+    return Mixup(mixup, cutmix, mode="elem", label_smoothing=0.0, num_classes=num_classes)
 
-    def __init__(self, split: ImageSplit, seed: int, epoch: int) -> None:
-        self.split, self.seed, self.epoch = split, seed, epoch
+
+class SeededSplit(Dataset[tuple[Tensor, Tensor | int]]):
+    """A split whose augmentation draws from a generator seeded by (seed, epoch, index) alone.
+
+    mix: timm's mixup and cutmix, of each image with one drawn from the whole split, so that it is the same whatever the
+    micro-batch; labels are then shares of the classes [classes].
+    """
+
+    def __init__(self, split: ImageSplit, seed: int, epoch: int, mix: Mixup | None = None) -> None:
+        self.split, self.seed, self.epoch, self.mix = split, seed, epoch, mix
 
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | int]:
         draws = ((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index) % 2**63
         before, numpy_before = random.getstate(), np.random.get_state()
         try:
@@ -37,6 +49,10 @@ class SeededSplit(Dataset[tuple[Tensor, int]]):
                 random.seed(draws)
                 np.random.seed(draws % 2**32)
                 image, label = self.split[index]
+                if self.mix is not None:
+                    other, other_label = self.split[int(np.random.randint(len(self.split)))]
+                    images, labels = self.mix(torch.stack([image, other]), torch.tensor([label, other_label]))
+                    return images[0], labels[0]
         finally:
             random.setstate(before)
             np.random.set_state(numpy_before)
@@ -44,7 +60,7 @@ class SeededSplit(Dataset[tuple[Tensor, int]]):
 
 
 def batches(
-    split: Dataset[tuple[Tensor, int]] | ImageSplit,
+    split: Dataset[tuple[Tensor, Tensor | int]] | ImageSplit,
     parts: Sequence[Sequence[int]],
     device: torch.device,
     workers: int | None = None,
@@ -75,7 +91,7 @@ def batches(
 
 
 def num_workers(
-    split: Dataset[tuple[Tensor, int]] | ImageSplit, parts: Sequence[Sequence[int]], wanted: int | None = None
+    split: Dataset[tuple[Tensor, Tensor | int]] | ImageSplit, parts: Sequence[Sequence[int]], wanted: int | None = None
 ) -> int:
     """Processes that read ahead: each may hold PREFETCHED batches and the one it makes in shared memory."""
     wanted = max(0, min(MAX_WORKERS, (os.cpu_count() or 1) - 1)) if wanted is None else wanted
@@ -97,5 +113,11 @@ def split_evenly(indices: Sequence[int], size: int) -> list[list[int]]:
     return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
 
 
-def _collate(pairs: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-    return torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs])
+def surest(labels: Tensor) -> Tensor:
+    """The class of each label [B]: of shares of classes [B, classes] the largest."""
+    return labels.argmax(-1) if labels.ndim > 1 else labels
+
+
+def _collate(pairs: Sequence[tuple[Tensor, Tensor | int]]) -> tuple[Tensor, Tensor]:
+    labels = [torch.as_tensor(label) for _, label in pairs]
+    return torch.stack([image for image, _ in pairs]), torch.stack(labels)

@@ -30,7 +30,7 @@ from s2a_core.planning.types import Plan
 from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, run_identity, save_checkpoint
 from s2a_core.train.evaluate import Evaluation, evaluate, precision
 from s2a_core.train.images import evaluation_transform, training_transform
-from s2a_core.train.loading import SeededSplit, batches, split_evenly
+from s2a_core.train.loading import SeededSplit, batches, mixing, split_evenly, surest
 from s2a_core.train.mode import rest_batch_norms, resting_modules, training_mode
 from s2a_core.train.recipe import WeightAverage, make_optimizer, schedule
 from s2a_core.train.types import OnEvent, PauseTraining, TrainConfig, TrainResult
@@ -73,6 +73,7 @@ class _Run:
         self.resting = resting_modules(model, plan.adapter)
         self.estimates = any(not getattr(module, "s2a_rests", True) for module in model.modules())  # statistics
         self.optimizer = make_optimizer(model, plan.adapter, config.lr, config.weight_decay)
+        self.mix = mixing(config.mixup, config.cutmix, len(dataset.classes))
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.steps_per_epoch = max(1, math.ceil(len(self.train_split) / plan.batch_size))
         self.total_steps = self.steps_per_epoch * config.epochs
@@ -136,7 +137,7 @@ class _Run:
         ).tolist()
         done = self.step - (epoch - 1) * self.steps_per_epoch
         groups = [split_evenly(group, plan.micro_batch) for group in split_evenly(order, plan.batch_size)[done:]]
-        source = SeededSplit(self.train_split, self.config.seed, epoch)
+        source = SeededSplit(self.train_split, self.config.seed, epoch, self.mix)
         micro_batches = batches(source, [part for group in groups for part in group], self.device, self.config.workers)
         for group in groups:
             self._timed_step(micro_batches, group)
@@ -234,7 +235,7 @@ class _Run:
             (loss * (len(y) / size)).backward()
             if self.config.label_smoothing:  # told as in validation: without smoothing
                 loss = functional.cross_entropy(logits.detach().float(), y)
-            sums.append(torch.stack([loss.detach().double() * len(y), (logits.detach().argmax(-1) == y).sum()]))
+            sums.append(torch.stack([loss.detach().double() * len(y), (logits.detach().argmax(-1) == surest(y)).sum()]))
             del logits, loss, x, y
         loss_sum, hits = torch.stack(sums).sum(0).tolist()
         return loss_sum / size, int(hits)

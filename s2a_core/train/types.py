@@ -23,7 +23,8 @@ class TrainConfig:
 
     evaluate_every: epochs between evaluations, the last is always one; patience: evaluations without a better accuracy
     after which training stops; ema_decay: of an average of the weights that is evaluated and kept instead of the last
-    ones; augmentation: one of train.images.AUGMENTATIONS; checkpoint_s: seconds between checkpoints within an epoch,
+    ones; augmentation: one of train.images.AUGMENTATIONS; mixup, cutmix: alphas of timm's, 0 is without;
+    checkpoint_s: seconds between checkpoints within an epoch,
     there is one at the end of each; workers: processes that read images ahead, None takes the device's usual.
     """
 
@@ -37,6 +38,8 @@ class TrainConfig:
     patience: int | None = None
     ema_decay: float | None = None
     augmentation: str = "mild"
+    mixup: float = 0.0
+    cutmix: float = 0.0
     workers: int | None = None
     checkpoint_s: float = 60.0
     resume: bool = False

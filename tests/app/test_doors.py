@@ -126,7 +126,7 @@ WRONG: list[tuple[str, Any]] = [
     ("epochs", 0), ("epochs", "many"), ("batch_size", 70_000), ("lr", 0), ("patience", 0), ("ema_decay", 1.0),
     ("augmentation", "wild"), ("objective", "best"), ("precision", "fp8"), ("seed", -1), ("image_size", 7),
     ("device", "tpu"), ("weight_decay", 2.0), ("warmup", 1.0), ("label_smoothing", -0.1), ("workers", 65),
-    ("adapter", "loraa"), ("adapter", "full,bias"),
+    ("mixup", -1.0), ("cutmix", 11.0), ("drop_path", 1.0), ("adapter", "loraa"), ("adapter", "full,bias"),
 ]  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def run(
 ) -> tuple[TrainResult, Plan, list[dict[str, Any]]]:
     """Train while the forward passes numbered in `failures` raise `error`."""
     torch.manual_seed(0)
-    model = add_adapters(load_model(name, num_classes=10), AdapterSpec((adapter,)), 32)
+    model = add_adapters(load_model(name, None, 10), AdapterSpec((adapter,)), 32)
     plan = hand_plan(adapter)
     plan = dataclasses.replace(plan, predicted=dataclasses.replace(plan.predicted, breakdown={"margin": margin_bytes}))
     calls, events = iter(range(10**6)), []

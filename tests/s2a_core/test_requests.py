@@ -60,7 +60,7 @@ def test_a_pinned_adapter_is_the_one_of_the_plan_at_its_own_width() -> None:
     """The words of a plan say no width: `auto` on a CNN has branches of half of the channels, `side` of an eighth."""
     made = replace(plan(transformer(1), 10 * 2**20, 4), adapter="bias,norm,side")
     pinned = AdapterSpec.parse(pinned_adapter("auto", made))
-    network = load_model("mobilenetv2_100", num_classes=5)
+    network = load_model("mobilenetv2_100", None, 5)
     assert resolve(network, pinned, 64) == resolve(network, AdapterSpec(), 64)
     assert resolve(network, pinned, 64).reduction == 2
     assert [pinned_adapter("auto", replace(made, adapter=name)) for name in ("full", "bias", "head")] == [

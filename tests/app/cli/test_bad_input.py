@@ -82,7 +82,7 @@ def test_an_unreadable_picture_is_named(tmp_path: Path, photos: Folder) -> None:
 
 def test_weights_of_another_model_give_the_first_keys(tmp_path: Path) -> None:
     weights = tmp_path / "other.safetensors"
-    save_file({k: v.contiguous() for k, v in load_model("test_resnet", num_classes=10).state_dict().items()}, weights)
+    save_file({k: v.contiguous() for k, v in load_model("test_resnet", "none", 10).state_dict().items()}, weights)
     code, document = train(tmp_path, "digits", "--weights", str(weights), model="test_vit")
     assert code == 2
     assert "blocks.0" in said(document) or "conv1" in said(document) or "cls_token" in said(document)

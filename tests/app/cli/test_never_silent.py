@@ -81,7 +81,9 @@ def test_plan_of_a_slow_model_tells_what_it_does(columns: int, tmp_path: Path) -
     assert "site 1" in done.text
     drawn = [line for line in done.lines if line.lstrip("-\\|/ ").startswith(("profiling", "planning"))]
     assert max(map(len, drawn)) <= columns
-    assert any(line.startswith("profiling: ") and line.endswith((" s", " min")) for line in done.lines)  # what stays to be read
+    assert any(
+        line.startswith("profiling: ") and line.endswith((" s", " min")) for line in done.lines
+    )  # what stays to be read
 
 
 @pytest.mark.slow

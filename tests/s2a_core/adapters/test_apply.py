@@ -70,12 +70,12 @@ def test_auto_is_light_lora_on_tokens_and_scales_with_branches_on_maps() -> None
     ],
 )
 def test_auto_or_full_is_full_on_cnns_and_auto_elsewhere(name: str, size: int, expected: str) -> None:
-    network = load_model(name, num_classes=5)
+    network = load_model(name, None, 5)
     add_adapters(network, AdapterSpec.parse("auto-or-full"), size)
     assert str(network.s2a_adapter) == expected
     assert all(p.requires_grad for p in network.parameters()) == (expected == "full")
     if expected != "full":
-        assert network.s2a_adapter == resolve(load_model(name, num_classes=5), AdapterSpec(), size)
+        assert network.s2a_adapter == resolve(load_model(name, None, 5), AdapterSpec(), size)
 
 
 def test_auto_is_prompts_on_hybrids() -> None:

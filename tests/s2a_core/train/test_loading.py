@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from s2a_core.train.images import training_transform
-from s2a_core.train.loading import SeededSplit, batches, num_workers, split_evenly
+from s2a_core.train.images import evaluation_transform, training_transform
+from s2a_core.train.loading import SeededSplit, batches, mixing, num_workers, split_evenly, surest
 from tests.s2a_core.runs import few_digits
 
 CONFIG = {"image_size": 96, "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bilinear", "crop_pct": 0.9}
@@ -64,3 +64,24 @@ def test_where_there_is_no_shared_memory_the_cores_decide(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "statvfs", missing)
     assert num_workers(few_digits().train, [[0]]) == 4
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.5, 0.5)])
+def test_mixing_blends_images_and_their_labels_alike_for_every_micro_batch(mixup: float, cutmix: float) -> None:
+    split = few_digits().train.with_transform(evaluation_transform(CONFIG))
+    mixed = SeededSplit(split, 1, 2, mixing(mixup, cutmix, 10))
+    alone = list(batches(mixed, [[0], [1], [2], [3]], torch.device("cpu")))
+    x, y = next(batches(mixed, [[0, 1, 2, 3]], torch.device("cpu")))
+    assert torch.equal(torch.cat([part for part, _ in alone]), x)
+    assert y.shape == (4, 10)
+    assert torch.allclose(y.sum(-1), torch.ones(4))
+    assert ((y > 0).sum(-1) <= 2).all()
+    blended = [i for i in range(4) if y[i].max() < 1]
+    assert blended
+    assert all(not torch.equal(x[i], split[i][0]) for i in blended)
+    assert torch.equal(surest(y), y.argmax(-1))
+
+
+def test_without_alphas_nothing_is_mixed() -> None:
+    assert mixing(0.0, 0.0, 10) is None
+    assert torch.equal(surest(torch.tensor([3, 1])), torch.tensor([3, 1]))
