@@ -67,16 +67,18 @@ def evaluated(tree: Any) -> Any:
     """The same nest of tuples, lists and dicts with every pending norm evaluated."""
     if isinstance(tree, PendingNorm):
         return value_of(tree)
-    if isinstance(tree, tuple):
+    if isinstance(tree, (tuple, list)):
         items = [evaluated(item) for item in tree]
-        return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
-    if isinstance(tree, list):
-        return [evaluated(item) for item in tree]
+        if all(new is old for new, old in zip(items, tree, strict=True)):
+            return tree
+        return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items) if isinstance(tree, tuple) else items
     if isinstance(tree, dict):
-        values = {key: evaluated(item) for key, item in tree.items()}
-        if any(values[key] is not item for key, item in tree.items()):
-            tree = copy.copy(tree)  # of its own class: outputs of transformers are dicts with attributes
-            tree.update(values)
+        changed = {key: value for key, item in tree.items() if (value := evaluated(item)) is not item}
+        tree = (
+            copy.copy(tree) if changed else tree
+        )  # of its own class: outputs of transformers are dicts with attributes
+        for key, value in changed.items():
+            tree[key] = value  # they refuse update()
     return tree
 
 

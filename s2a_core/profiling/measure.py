@@ -42,6 +42,7 @@ def profile(
     *,
     example: tuple[Any, Any] | None = None,
     loss: Loss | None = None,
+    input_copies: int = 1,
     name: str = "",
     adapter: str = "",
     has_baselines: bool = True,
@@ -58,6 +59,7 @@ def profile(
     example, loss: for any other model: (inputs, targets) and the loss of what the model returns and the targets, a
     scalar that is a mean over samples. inputs: a tensor, a tuple of arguments or a dict of named ones; targets: any
     (see s2a_core.batches.Samples). Repeated where they are fewer than the batch.
+    input_copies: batches of inputs that the loop holds at once; 2 where its loader fetches the next one meanwhile.
     sensitivity_s: seconds for the errors, more widths where they allow it; 0 takes nominal ones and only bytes.
     refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
     profile is of these only.
@@ -111,7 +113,7 @@ def profile(
         trainable_params=num_trained,
         state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
         buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
-        input_bytes_per_sample=sample_bytes(x),
+        input_bytes_per_sample=input_copies * sample_bytes(x),
         optimizer_bytes=_optimizer_bytes(trained),
         start=measuring.work.get(START, {}),
         evaluation=evaluation,

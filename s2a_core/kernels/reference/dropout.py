@@ -11,9 +11,9 @@ from s2a_core.kernels.reference.packing import pack, unpack
 def dropout_fwd(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """x with a share p of its elements zeroed and the rest divided by 1 - p, and the kept ones as bits.
 
-    x: any shape. The mask comes from the device's default generator, as stock dropout's does.
+    x: any shape. The mask is stock dropout's: drawn from the device's default generator in the order of x's memory.
     """
-    keep = torch.empty(x.shape, dtype=torch.uint8, device=x.device).bernoulli_(1.0 - p)
+    keep = torch.empty_like(x, dtype=torch.uint8).bernoulli_(1.0 - p)
     return _scaled(x, keep, p), pack(keep, 1)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
 
 from s2a_core.compression import compress
 from s2a_core.errors import UnsupportedSite
@@ -107,3 +108,21 @@ def test_a_returned_pending_norm_is_evaluated() -> None:
         y = model(x)
     assert type(y) is torch.Tensor
     assert_close(y, model(x), rel=1e-6)
+
+
+def test_a_pending_norm_inside_an_output_of_transformers_is_evaluated() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(8)
+
+        def forward(self, x: Tensor) -> BaseModelOutput:
+            return BaseModelOutput(last_hidden_state=self.norm(x), hidden_states=(x,))
+
+    model, x = Encoder(), torch.randn(2, 5, 8)
+    with compress(model, _LAZY):
+        output = model(x)
+    assert isinstance(output, BaseModelOutput)
+    assert type(output.last_hidden_state) is torch.Tensor
+    assert output["last_hidden_state"] is output.last_hidden_state
+    assert_close(output.last_hidden_state, model.norm(x), rel=1e-6)
