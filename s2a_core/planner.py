@@ -150,7 +150,9 @@ class Planner:
         """What a run of this request takes beyond the steps of a profile's model."""
         path = pairs_of(self.request)
         errors = [] if path is None else [pair.error for pair in recorded(path) if pair.device == profile.device]
-        return overhead_of(profile.device, profile.state_bytes, self._has_average, errors, profile.device_parts)
+        return overhead_of(
+            profile.device, profile.state_bytes, self._has_average, errors, profile.device_parts, profile.workspaces
+        )
 
     @property
     def _has_average(self) -> bool:
