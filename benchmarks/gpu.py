@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from torch import nn
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import compress, prepare_frozen_weights
 from s2a_core.device import open_device, release_cached
+from s2a_core.device.memory import DeviceMemory
 from s2a_core.planning import Plan
 from s2a_core.profiling import profile
 from s2a_core.sizes import MIB
+from s2a_core.storage import StoragePolicy
 
 log = logging.getLogger("benchmarks.gpu")
 MODEL, BATCH, CLASSES, STEPS = "vit_base_patch16_224", 64, 100, 3
@@ -36,8 +39,8 @@ def contestants() -> dict[str, Callable[[], tuple[nn.Module, Plan | None]]]:
     return {
         "full": lambda: (_model().requires_grad_(True), None),
         "LoRA r4 on qkv": lambda: (_lora(_model()), None),
-        "bias + checkpointing": lambda: (_bias(_checkpointed(_model())), None),
-        "LoRA r4 on qkv + checkpointing": lambda: (_lora(_checkpointed(_model())), None),
+        "bias + checkpointing": lambda: (_bias(checkpointed(_model())), None),
+        "LoRA r4 on qkv + checkpointing": lambda: (_lora(checkpointed(_model())), None),
         "s2a bias, 4-bit blocks": _ours,
     }
 
@@ -50,36 +53,42 @@ def measure(name: str, batch: int, has_times: bool) -> dict[str, Any]:
     model = model.to("cuda").train()
     if plan is None and name.startswith("s2a"):
         plan = _plan_of_blocks(model)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     x = torch.randn(batch, 3, 224, 224).cuda()
     y = (torch.arange(batch) % CLASSES).cuda()
+    times = train_steps(model, plan, x, y)
+    row = {"contestant": name, "batch": batch, **peaks(memory)}
+    return row | ({"step_ms": min(times[1:])} if has_times else {})
+
+
+def peaks(memory: DeviceMemory) -> dict[str, int]:
+    """The most bytes since the peaks were reset: allocated, reserved, and with them what the context takes."""
+    reserved, context = torch.cuda.max_memory_reserved(), memory.outside_bytes()
+    return {
+        "allocated_bytes": torch.cuda.max_memory_allocated(),
+        "reserved_bytes": reserved,
+        "held_bytes": context + reserved,
+        "context_bytes": context,
+    }
+
+
+def train_steps(model: nn.Module, plan: Plan | StoragePolicy | None, x: torch.Tensor, y: torch.Tensor) -> list[float]:
+    """Milliseconds of each of three steps of AdamW, bf16 autocast, on images x [B, 3, H, W]. Peaks are reset before."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     release_cached("cuda")
     torch.cuda.reset_peak_memory_stats()
     times = []
     for _ in range(STEPS):
         torch.cuda.synchronize()
         began = time.perf_counter()
-        with torch.autocast("cuda", torch.bfloat16):
-            if plan is None:
-                loss = nn.functional.cross_entropy(model(x).float(), y)
-            else:
-                with compress(model, plan):
-                    loss = nn.functional.cross_entropy(model(x).float(), y)
+        with torch.autocast("cuda", torch.bfloat16), compress(model, plan) if plan is not None else nullcontext():
+            loss = nn.functional.cross_entropy(model(x).float(), y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         del loss
         torch.cuda.synchronize()
         times.append((time.perf_counter() - began) * 1e3)
-    row = {
-        "contestant": name,
-        "batch": batch,
-        "allocated_bytes": torch.cuda.max_memory_allocated(),
-        "reserved_bytes": torch.cuda.max_memory_reserved(),
-        "held_bytes": memory.outside_bytes() + torch.cuda.max_memory_reserved(),
-        "context_bytes": memory.outside_bytes(),
-    }
-    return row | ({"step_ms": min(times[1:])} if has_times else {})
+    return times
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -97,7 +106,7 @@ def _model() -> nn.Module:
     return model.requires_grad_(False)
 
 
-def _checkpointed(model: nn.Module) -> nn.Module:
+def checkpointed(model: nn.Module) -> nn.Module:
     model.set_grad_checkpointing(True)  # type: ignore[operator]
     return model
 
@@ -127,13 +136,13 @@ def _plan_of_blocks(model: nn.Module) -> Plan:
     return Plan.uniform(measured, bits=4, batch_size=BATCH, recompute=True)
 
 
-def _run(command: Sequence[str], is_on_double: bool) -> Any:
+def run_process(command: Sequence[str], is_on_double: bool, device_mib: int = 81920) -> Any:
     """What the command printed and how it ended."""
     if not is_on_double:
         return subprocess.run(command, capture_output=True, text=True, timeout=1800)
     from tests.fakegpu.double import FakeDevices
 
-    return FakeDevices(device_mib=81920, capability=80).run(command, timeout_s=1800)
+    return FakeDevices(device_mib=device_mib, capability=80).run(command, timeout_s=1800)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in contestants():
         command = [sys.executable, "-m", "benchmarks.gpu", "--contestant", name, "--batch", str(options.batch)]
         command += ["--double"] if options.double else []
-        done = _run(command, options.double)
+        done = run_process(command, options.double)
         if done.returncode:
             log.error("%s: %s", name, done.stderr[-2000:])
             return 1

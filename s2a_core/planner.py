@@ -22,6 +22,7 @@ from s2a_core.profiling.cache import recall, remember
 from s2a_core.profiling.types import Profile
 from s2a_core.requests import BATCH_SIZE, RunRequest, as_planned, pairs_of, request_mark_of
 from s2a_core.sizes import format_bytes
+from s2a_core.storage import OPTIMIZERS, Optimizer
 
 if TYPE_CHECKING:
     from s2a_core.prepare import Prepared
@@ -150,9 +151,9 @@ class Planner:
         """What a run of this request takes beyond the steps of a profile's model."""
         path = pairs_of(self.request)
         errors = [] if path is None else [pair.error for pair in recorded(path) if pair.device == profile.device]
-        return overhead_of(
-            profile.device, profile.state_bytes, self._has_average, errors, profile.device_parts, profile.workspaces
-        )
+        optimizer = cast(Optimizer, self.request.optimizer or OPTIMIZERS[0])
+        parts = profile.device_parts
+        return overhead_of(profile.device, profile.state_bytes, self._has_average, errors, parts, optimizer)
 
     @property
     def _has_average(self) -> bool:

@@ -16,8 +16,9 @@ from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model, require_model
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.requests import RunRequest
-from s2a_core.storage import AS_NEEDED, WEIGHT_FORMATS, WeightFormat
+from s2a_core.storage import AS_NEEDED, WEIGHT_FORMATS, Optimizer, WeightFormat
 from s2a_core.train.images import evaluation_transform
+from s2a_core.train.optimizers import require_optimizer
 
 CALIBRATION_IMAGES = 8
 NUM_CLASSES = 1000  # of a model without data
@@ -62,6 +63,7 @@ class Prepared:
 def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepared:
     """Load the data, unless it is there, and the model, and add the adapter. Raises before anything is measured."""
     spec = AdapterSpec.parse(request.adapter)
+    require_optimizer(cast("Optimizer | None", request.optimizer))
     require_model(request.model, request.weights)  # before data is read, which may take minutes
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
     open_device(device, request.budget_bytes)

@@ -16,7 +16,7 @@ from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InvalidInput
 from s2a_core.fields import asked, check_all, require_known, rules_of
 from s2a_core.sizes import BUDGET_MEANS
-from s2a_core.storage import AS_NEEDED, WEIGHT_FORMATS
+from s2a_core.storage import AS_NEEDED, OPTIMIZERS, WEIGHT_FORMATS
 
 if TYPE_CHECKING:
     from s2a_core.planning.types import Plan
@@ -44,8 +44,7 @@ class RunRequest:
     )  # fmt: skip
     data: str | None = asked(
         str, None,
-        "A directory of images (DIR/CLASS/IMAGE, DIR/{train,val}/CLASS/IMAGE, or labels.csv beside them), a zip or tar "
-        "of one, a table of paths and labels (CSV, Parquet), `digits`, "
+        "A directory of images (DIR/CLASS/IMAGE or DIR/{train,val}/CLASS/IMAGE), a zip or tar of one, `digits`, "
         "`torchvision:NAME` or `hf:owner/name`.",
         minimum=1, maximum=1000, metavar="SOURCE", is_planned=True,
     )  # fmt: skip
@@ -85,6 +84,11 @@ class RunRequest:
         str, AS_NEEDED, "How large frozen weights are kept: float, as the precision has them, or as codes that every "
         "product decodes, int8 or nf4 (4 bits). auto narrows them where the budget asks for it, to int8 at most.",
         choices=(AS_NEEDED, *WEIGHT_FORMATS), is_planned=True,
+    )  # fmt: skip
+    optimizer: str | None = asked(
+        str, None, "How AdamW keeps its moments: adamw in fp32, 8 bytes a trained weight; adamw8bit in codes, 2 bytes, "
+        "for full fine-tuning and large adapters (pip install 's2a[optimizers]').",
+        choices=OPTIMIZERS, unsaid="adamw, or the plan's", is_planned=True,
     )  # fmt: skip
     device: str | None = asked(
         str, None, "cpu or cuda.", pattern=DEVICE, pattern_words="cpu or cuda (cuda:N of several)",
@@ -223,9 +227,10 @@ def request_mark_of(request: RunRequest) -> str:
 
 
 def as_planned(request: RunRequest, chosen: Plan) -> RunRequest:
-    """The request with the budget, batch, adapter, precision and weight format of its plan, where it left them open.
+    """The request with the budget, batch, adapter, precision, weight format and optimizer of its plan, where it left
+    them open.
 
-    Raises InvalidInput for another budget or batch than the plan's.
+    Raises InvalidInput for another budget, batch or optimizer than the plan's.
     """
     if request.budget_bytes not in (0, chosen.budget_bytes):
         raise InvalidInput(
@@ -239,12 +244,18 @@ def as_planned(request: RunRequest, chosen: Plan) -> RunRequest:
             "out, or plan again for the other one",
             details={"batch_size": request.batch_size, "plan_batch_size": chosen.batch_size},
         )
+    if request.optimizer not in (None, chosen.optimizer):
+        raise InvalidInput(
+            f"the plan is for {chosen.optimizer}, not {request.optimizer}: leave the optimizer out, or plan again",
+            details={"optimizer": request.optimizer, "plan_optimizer": chosen.optimizer},
+        )
     return replace(
         request,
         budget_bytes=chosen.budget_bytes,
         batch_size=chosen.batch_size,
         adapter=chosen_adapter(request.adapter, chosen.adapter),
         precision=request.precision or chosen.precision,
+        optimizer=chosen.optimizer,
         weight_format=chosen.weight_format if request.weight_format == AS_NEEDED else request.weight_format,
     )
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 FrozenWeights = Literal["keep", "bf16"]
 # How large frozen weights are kept: as numbers of their dtype, or as codes that each product decodes.
 WeightFormat = Literal["float", "int8", "nf4"]
+Optimizer = Literal["adamw", "adamw8bit"]
+OPTIMIZERS: tuple[Optimizer, ...] = ("adamw", "adamw8bit")
 AS_NEEDED = "auto"  # of a request: the plan's choice
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = ("float", "int8", "nf4")
 

@@ -11,6 +11,7 @@ Document = dict[str, Any]
 Objective = Literal["accuracy", "speed", "balanced"]
 Precision = Literal["fp32", "bf16"]
 WeightFormat = Literal["auto", "float", "int8", "nf4"]
+Optimizer = Literal["adamw", "adamw8bit"]
 Device = Literal["cpu", "cuda"]
 
 
@@ -31,6 +32,7 @@ class Requests:
         image_size: int | None = None,
         precision: Precision | None = None,
         weight_format: WeightFormat | None = None,
+        optimizer: Optimizer | None = None,
         device: Device | None = None,
         seed: int | None = None,
         epochs: int | None = None,
@@ -70,6 +72,7 @@ class Requests:
         image_size: int | None = None,
         precision: Precision | None = None,
         weight_format: WeightFormat | None = None,
+        optimizer: Optimizer | None = None,
         device: Device | None = None,
         seed: int | None = None,
         ema_decay: float | None = None,

@@ -26,6 +26,7 @@ class PlannedFields(Request):
     batch_size: int | None = declared("batch_size")
     image_size: int | None = declared("image_size")
     precision: Literal["fp32", "bf16"] | None = declared("precision")
+    optimizer: Literal["adamw", "adamw8bit"] | None = declared("optimizer")
     weight_format: Literal["auto", "float", "int8", "nf4"] | None = declared("weight_format")
     device: Literal["cpu", "cuda"] | None = Field(
         None, description="A kind of device; which one is the queue's choice. Left out: any kind."

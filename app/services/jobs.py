@@ -25,7 +25,8 @@ PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 # What a plan has settled: the same fields of the request are filled from it.
 PLANNED = (
-    "model", "adapter", "objective", "batch_size", "image_size", "precision", "weight_format", "device", "ema_decay",
+    "model", "adapter", "objective", "batch_size", "image_size", "precision", "weight_format", "optimizer", "device",
+    "ema_decay",
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ _FROM_PLAN = (
     "chunk_samples",
     "frozen_weights",
     "weight_format",
+    "optimizer",
     "mean_bits",
     "budget_bytes",
 )

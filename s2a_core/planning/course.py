@@ -12,5 +12,12 @@ def predicted_course(profile: Profile, plan: Plan) -> tuple[Point, ...]:
     """Every moment of a plan's step, its margin as large as at the worst of them, which is the promised peak."""
     stated = {name: size for name, size in plan.predicted.breakdown.items() if name not in STEP_PARTS}
     chunk = plan.chunk_samples or plan.micro_batch
-    peak = Peak(profile, plan.micro_batch, plan.accumulation > 1, chunk, plan.frozen_weights, Stated(stated))
+    peak = Peak(
+        profile,
+        plan.micro_batch,
+        plan.accumulation > 1,
+        chunk,
+        plan.frozen_weights,
+        Stated(stated, optimizer=plan.optimizer),
+    )
     return peak.course(plan.sites)

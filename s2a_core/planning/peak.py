@@ -16,16 +16,15 @@ expects and what is drawn are the same numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from s2a_core.planning.memory import Sites, chosen_options, held_by_site, is_used, run_mode
 from s2a_core.planning.overhead import BEST_STATE, Overhead
-from s2a_core.profiling.types import Profile, Segment, SiteProfile
+from s2a_core.profiling.types import OptimizerCost, Profile, Segment, SiteProfile
 from s2a_core.storage import WHOLE, FrozenWeights
 
 GRADIENT_BYTES = 4  # fp32
-OPTIMIZER_BYTES = 8  # AdamW keeps two fp32 moments
 FORWARD, BACKWARD, OPTIMIZER, EVALUATION, BEST = "forward", "backward", "optimizer", "evaluation", "best state"
 # What a step itself takes. Every other part of a breakdown belongs to the run or the device and never changes.
 STEP_PARTS = ("weights", "buffers", "gradients", "optimizer", "input", "held", "working")
@@ -73,7 +72,7 @@ class Peak:
         return {
             "weights": profile.params_bytes - narrowed,
             "buffers": profile.buffers_bytes,
-            "optimizer": OPTIMIZER_BYTES * profile.trainable_params,
+            "optimizer": self.optimizer.state_bytes,
             "input": self.samples * profile.input_bytes_per_sample,
             **self.overhead.parts,
         }
@@ -82,6 +81,11 @@ class Peak:
     def always(self) -> int:
         """Bytes of everything that is alive all the time."""
         return sum(self.parts.values())
+
+    @property
+    def optimizer(self) -> OptimizerCost:
+        """What the run's optimizer takes."""
+        return self.profile.optimizer_cost(self.overhead.optimizer)
 
     @property
     def gradients(self) -> int:
@@ -96,17 +100,11 @@ class Peak:
     @property
     def least_moving(self) -> int:
         """Bytes that move in every step, whatever its storages: of the optimizer's step, and of a new best state."""
-        return max(self.gradients + self.profile.optimizer_bytes, self.overhead.parts.get(BEST_STATE, 0))
-
-    def within(self, budget_bytes: int) -> Peak:
-        """In a process that was started with this budget."""
-        overhead = self.overhead.within(budget_bytes)
-        return self if overhead is self.overhead else replace(self, overhead=overhead)
+        return max(self.gradients + self.optimizer.step_bytes, self.overhead.parts.get(BEST_STATE, 0))
 
     def room(self, budget_bytes: int) -> int:
         """The most bytes that may move within a budget."""
-        peak = self.within(budget_bytes)
-        return peak.overhead.room(peak.always, budget_bytes)
+        return self.overhead.room(self.always, budget_bytes)
 
     def total(self, moving: int) -> int:
         """Bytes of the device while so many move."""
@@ -190,7 +188,7 @@ class Peak:
         return (
             *forward,
             *reversed(backward),
-            self._point(OPTIMIZER, "", 0, profile.optimizer_bytes, self.gradients),
+            self._point(OPTIMIZER, "", 0, self.optimizer.step_bytes, self.gradients),
             self._point(EVALUATION, "", 0, size, 0),
             self._point(BEST, "", 0, self.overhead.parts.get(BEST_STATE, 0), 0),
         )

@@ -13,7 +13,7 @@ from s2a_core.errors import InvalidInput
 from s2a_core.planning.uniform import UniformChoice
 from s2a_core.profiling.types import Profile
 from s2a_core.sizes import format_bytes
-from s2a_core.storage import FittedTable, FrozenWeights, Storage, StoragePolicy, WeightFormat, weight_words
+from s2a_core.storage import FittedTable, FrozenWeights, Optimizer, Storage, StoragePolicy, WeightFormat, weight_words
 
 VERSION = 1
 
@@ -119,6 +119,7 @@ class Plan:
     measured_gradient_error: float | None = None
     feasible: bool = True
     weight_format: WeightFormat = "float"
+    optimizer: Optimizer = "adamw"
     version: int = field(default=VERSION)
 
     def __repr__(self) -> str:

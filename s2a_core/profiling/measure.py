@@ -18,7 +18,6 @@ from s2a_core.device.memory import CODE_BYTES
 from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
 from s2a_core.models import has_batch_norm
 from s2a_core.operators.narrow import NarrowWeight
-from s2a_core.profiling.alive import alive_while_profiling
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.profiling.fitted import fitted_tables
@@ -29,9 +28,9 @@ from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import Profile
 from s2a_core.storage import FrozenWeights
 from s2a_core.train.mode import resting_modules, training_mode
+from s2a_core.train.optimizers import coded_cost
 from s2a_core.train.types import OnEvent
 
-FEWEST = 2
 FEWEST_WITH_BATCH_NORM = 3  # two batches of more than one sample, which BatchNorm refuses where a map is a single value
 
 
@@ -71,7 +70,7 @@ def profile(
     """
     if precision not in ("fp32", "bf16"):
         raise InvalidInput(f"the precision is fp32 or bf16, not {precision!r}")
-    if batch_size < FEWEST:
+    if batch_size < 2:
         raise InvalidInput(f"a profile needs batches of at least 2 samples, not {batch_size}")
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
@@ -103,9 +102,7 @@ def profile(
         measuring.sites(sensitivity_s, refine_s)
         stage(on_event, "measuring an evaluation step")
         evaluation = measuring.evaluation()
-        memory, profiling_bytes = device_memory(device), 0
-        if memory is not None:
-            profiling_bytes = alive_while_profiling(measuring, _fewest_samples(model), memory)
+    memory = device_memory(device)
     return Profile(
         model=name,
         adapter=adapter,
@@ -135,9 +132,9 @@ def profile(
         launches=measuring.times.launches,
         tables=tables,
         device_parts={} if memory is None else memory.parts(),
+        least_budget_bytes=0 if memory is None else memory.peak_bytes() + CODE_BYTES,
         weight_format=weight_format_of(model),
-        workspaces=() if memory is None else memory.workspaces_by_budget(),
-        profiling_bytes=profiling_bytes,
+        coded_optimizer=coded_cost(trained),
     )
 
 
@@ -154,7 +151,7 @@ def profile_within(
     Raises InfeasibleBudget where not even those fit.
     """
     device = next(model.parameters()).device
-    fewest = _fewest_samples(model)
+    fewest = FEWEST_WITH_BATCH_NORM if has_batch_norm(model) else 2
     for samples in range(max(batch_size, fewest), fewest - 1, -1):
         try:
             return profile(model, image_size, samples, precision, calibration, **options)
@@ -179,10 +176,6 @@ def profile_within(
 def _is_frozen_number(parameter: Tensor) -> bool:
     is_number = parameter.is_floating_point() and not isinstance(parameter, NarrowWeight)
     return is_number and not parameter.requires_grad
-
-
-def _fewest_samples(model: nn.Module) -> int:
-    return FEWEST_WITH_BATCH_NORM if has_batch_norm(model) else FEWEST
 
 
 def _optimizer_bytes(trained: Sequence[Tensor]) -> int:

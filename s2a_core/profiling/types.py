@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2a_core.sizes import format_bytes
-from s2a_core.storage import FittedTable, Storage, WeightFormat
+from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
 
 VERSION = 13
+ADAMW_BYTES = 8  # per trained number: two fp32 moments
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ class Segment:
         if is_fresh:
             return self.fresh_fixed_bytes + samples * self.fresh_bytes_per_sample + more
         return self.fixed_bytes + samples * self.bytes_per_sample + more
+
+
+@dataclass(frozen=True)
+class OptimizerCost:
+    """Bytes that an optimizer keeps over steps, and the temporaries of its own step."""
+
+    state_bytes: int
+    step_bytes: int
 
 
 Work = dict[str, tuple[Segment, ...]]
@@ -142,7 +151,7 @@ class Profile:
     """A model with an adapter at one image size, precision and device. Bytes; per sample where it says so.
 
     params_bytes: of all parameters, codes as they are and numbers in fp32; frozen_bytes: of the frozen ones in fp32;
-    weight_format: how large frozen weights are coded;
+    weight_format: how large frozen weights are coded; coded_optimizer: what adamw8bit takes in place of adamw;
     state_bytes: what training changes: trainable parameters, and statistics that it estimates;
     start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
     step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes,
@@ -151,9 +160,8 @@ class Profile:
     chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
     chunk_ms, chunk_launches: way of running ("region", "block") -> what every further chunk takes, all of them used.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
-    device_parts: of a CUDA device, what is held beside tensors: `context`, with kernels' code, `workspaces`, and the
-    `code` that may still load; workspaces: what a process takes by its budget, (from so many bytes on, bytes);
-    profiling_bytes: tensors alive there while as few samples as can be are profiled, 0 elsewhere.
+    device_parts: of a CUDA device, what is held beside tensors: `context`, with kernels' code, and `workspaces`;
+    least_budget_bytes: what profiling itself took of such a device, so that no run gets by with less.
     """
 
     model: str
@@ -184,9 +192,9 @@ class Profile:
     launches: int = 0
     tables: tuple[FittedTable, ...] = ()
     device_parts: dict[str, int] = field(default_factory=dict)
+    least_budget_bytes: int = 0
     weight_format: WeightFormat = "float"
-    workspaces: tuple[tuple[int, int], ...] = ()
-    profiling_bytes: int = 0
+    coded_optimizer: OptimizerCost = OptimizerCost(0, 0)
     version: int = VERSION
 
     def __repr__(self) -> str:
@@ -203,6 +211,11 @@ class Profile:
         """Bytes a sample holds when everything is exact."""
         inside = sum(s.options[0].bytes_per_sample for s in self.sites if s.op not in ("region", "block"))
         return inside + sum(s.bytes_per_sample for s in self.shared)
+
+    def optimizer_cost(self, name: Optimizer) -> OptimizerCost:
+        """What an optimizer takes. AdamW keeps two fp32 moments."""
+        adamw = OptimizerCost(ADAMW_BYTES * self.trainable_params, self.optimizer_bytes)
+        return adamw if name == "adamw" else self.coded_optimizer
 
     def tables_for(self, sites: Mapping[str, Storage]) -> tuple[FittedTable, ...]:
         """The fitted tables of the widths that `sites` are stored at."""
@@ -242,7 +255,7 @@ class Profile:
             )
             for site in fields["sites"]
         )
-        fields["workspaces"] = tuple((first, size) for first, size in fields["workspaces"])
+        fields["coded_optimizer"] = OptimizerCost(**fields["coded_optimizer"])
         fields["tables"] = tuple(FittedTable.from_json(table) for table in fields.get("tables", ()))
         return cls(**fields)
 

@@ -24,7 +24,8 @@ def run_identity(plan: Plan, recipe: Mapping[str, Any], data: str) -> str:
     """What a checkpoint has to be of: the plan's model and batch, the recipe but for its rate, the data."""
     changeable = dict.fromkeys(("resume", "checkpoint_s", "lr"))
     lasting = {name: value for name, value in recipe.items() if name != "workers"}  # who reads changes no pixel
-    marks = [plan.fingerprint, plan.batch_size, {**lasting, **changeable}, data]
+    codes = [] if plan.optimizer == "adamw" else [plan.optimizer]  # its state is no other's
+    marks = [plan.fingerprint, plan.batch_size, {**lasting, **changeable}, data, *codes]
     return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
 
 

@@ -72,7 +72,7 @@ class _Run:
         self.val_split = dataset.val.with_transform(evaluation_transform(self.images))
         self.resting = resting_modules(model, plan.adapter)
         self.estimates = any(not getattr(module, "s2a_rests", True) for module in model.modules())  # statistics
-        self.optimizer = make_optimizer(model, plan.adapter, config.lr, config.weight_decay)
+        self.optimizer = make_optimizer(model, plan.adapter, config.lr, config.weight_decay, plan.optimizer)
         self.mix = mixing(config.mixup, config.cutmix, len(dataset.classes))
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.steps_per_epoch = max(1, math.ceil(len(self.train_split) / plan.batch_size))

@@ -14,6 +14,8 @@ from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.spec import AdapterSpec
 from s2a_core.errors import InternalError
 from s2a_core.models import has_batch_norm
+from s2a_core.storage import Optimizer
+from s2a_core.train.optimizers import make_adamw
 
 # An Adam step moves a logit by up to rate x inputs: the wider the classifier, the smaller its rate. Alone on CIFAR-10
 # photos of 64 px 192 inputs were best at .01 to .02 and 1280 at .002 to .003; beside adapters less overfits less.
@@ -51,7 +53,9 @@ def learning_rates(model: nn.Module, adapter: str, lr: float | None = None) -> t
     return lr or rate, min(MAX_HEAD_RATE, HEAD_RATE_TIMES_INPUTS / inputs)
 
 
-def make_optimizer(model: nn.Module, adapter: str, lr: float | None, weight_decay: float) -> torch.optim.AdamW:
+def make_optimizer(
+    model: nn.Module, adapter: str, lr: float | None, weight_decay: float, name: Optimizer = "adamw"
+) -> torch.optim.Optimizer:
     """AdamW over the trainable parameters; each group's `base_lr` is its rate before the schedule.
 
     Raises InternalError where parameters outside the head are trained by a kind that declares no rate.
@@ -66,9 +70,8 @@ def make_optimizer(model: nn.Module, adapter: str, lr: float | None, weight_deca
         if parameter.requires_grad:
             decay = weight_decay if parameter.ndim > 1 else 0.0  # biases and scales keep their size
             groups.setdefault((head_rate if name in head else rate, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": ps, "weight_decay": decay, "base_lr": base} for (base, decay), ps in groups.items()], lr=rate
-    )
+    made = [{"params": ps, "weight_decay": decay, "base_lr": base} for (base, decay), ps in groups.items()]
+    return make_adamw(name, made, rate)
 
 
 def schedule(step: int, total_steps: int, warmup: float) -> float:

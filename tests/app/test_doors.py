@@ -33,7 +33,7 @@ ABSENT: dict[str, dict[str, str]] = {
     "s2a plan": RECIPE,
     "s2a plans ask": RECIPE,
     "s2a profile": {
-        **dict.fromkeys((*RECIPE, "seed", "ema_decay"), "a profile does not depend on it"),
+        **dict.fromkeys((*RECIPE, "seed", "ema_decay", "optimizer"), "a profile does not depend on it"),
         "budget_bytes": NO_BUDGET,
         "objective": NO_BUDGET,
         "data": "a profile of the model alone, on random images",

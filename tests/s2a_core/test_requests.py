@@ -46,7 +46,13 @@ def test_a_resumed_run_has_the_kept_plan_and_for_another_budget_what_its_checkpo
     assert as_resumed(RunRequest("m"), kept).budget_bytes == 10 * 2**20
     tighter = as_resumed(replace(request, budget_bytes=9 * 2**20), kept)
     assert tighter == RunRequest(
-        "m", budget_bytes=9 * 2**20, batch_size=4, adapter="bias", precision="fp32", weight_format="float"
+        "m",
+        budget_bytes=9 * 2**20,
+        batch_size=4,
+        adapter="bias",
+        precision="fp32",
+        weight_format="float",
+        optimizer="adamw",
     )
     own = as_resumed(replace(request, budget_bytes=9 * 2**20), replace(kept, adapter="bias,prompt"))
     assert own.adapter == "auto-alone"

@@ -1,0 +1,54 @@
+"""AdamW with its moments in fp32 (torch) or as blocks of 8-bit codes (bitsandbytes; Dettmers et al., 2110.02861)."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2a_core.errors import InvalidInput
+from s2a_core.profiling.types import OptimizerCost
+from s2a_core.storage import Optimizer
+
+# bitsandbytes' own: smaller weights have moments in fp32; codes that share a scale; two tables of 256 values.
+SMALLEST_CODED, BLOCK, TABLES_BYTES = 4096, 256, 2 * 4 * 256
+# fp32 temporaries of one weight's update on CPU, measured: both moments, the gradient, the weight and a denominator.
+CPU_STEP_BYTES = 20
+
+
+def make_adamw(name: Optimizer, groups: Iterable[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    """The optimizer over groups of parameters. Raises InvalidInput where bitsandbytes is needed and not there."""
+    if name == "adamw":
+        return torch.optim.AdamW(list(groups), lr=lr)
+    made: torch.optim.Optimizer = _library().AdamW8bit(list(groups), lr=lr)
+    return made
+
+
+def require_optimizer(name: Optimizer | None) -> None:
+    """Raises InvalidInput where an optimizer's library is not there: before anything is loaded."""
+    if name not in (None, "adamw"):
+        _library()
+
+
+def coded_cost(trained: Sequence[Tensor]) -> OptimizerCost:
+    """Bytes that adamw8bit keeps for these weights, and takes in its step: one weight at a time; on CUDA in place."""
+    sizes = [p.numel() for p in trained]
+    coded = [n for n in sizes if n >= SMALLEST_CODED]
+    state = sum(8 * n for n in sizes if n < SMALLEST_CODED)
+    state += sum(2 * (n + 4 * -(-n // BLOCK)) for n in coded) + (TABLES_BYTES if coded else 0)
+    is_on_cpu = any(not p.is_cuda for p in trained)
+    return OptimizerCost(state, CPU_STEP_BYTES * max(sizes, default=0) if is_on_cpu else 0)
+
+
+def _library() -> Any:
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of products in 4 bits that nobody asked for
+    try:
+        return importlib.import_module("bitsandbytes.optim")
+    except ImportError as error:
+        raise InvalidInput(
+            f"adamw8bit needs bitsandbytes ({error}): pip install 's2a[optimizers]', or use adamw"
+        ) from error

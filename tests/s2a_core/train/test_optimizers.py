@@ -1,0 +1,114 @@
+"""AdamW with moments in 8 bits: near AdamW, as many bytes as promised, and a checkpoint that goes on to the bit."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from s2a_core import pipeline
+from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.errors import InvalidInput
+from s2a_core.meter import PeakMeter, live_bytes
+from s2a_core.models import load_model
+from s2a_core.pipeline import RunRequest
+from s2a_core.planning import plan
+from s2a_core.planning.overhead import overhead_of
+from s2a_core.planning.replan import Replanner
+from s2a_core.prepare import prepare
+from s2a_core.profiling import profile
+from s2a_core.train.optimizers import coded_cost, make_adamw
+from s2a_core.train.types import PauseTraining
+from s2a_core.verify import verify
+from tests.assertions import relative_rms
+from tests.s2a_core.runs import few_digits, hand_plan
+
+pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install s2a[optimizers]")
+
+
+def trained() -> nn.Module:
+    """A matrix of a size that is no multiple of a block, one that is, and a bias."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(131, 97), nn.Linear(97, 64))
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def test_it_moves_weights_as_adamw_does() -> None:
+    start, moved = trained(), []
+    for name in ("adamw", "adamw8bit"):
+        model = copy.deepcopy(start)
+        optimizer = make_adamw(name, [{"params": list(model.parameters()), "weight_decay": 0.01}], 1e-2)
+        torch.manual_seed(1)
+        for _ in range(5):
+            step(model, optimizer)
+        moved.append(model[0].weight - start[0].weight)  # type: ignore[operator]
+    assert 0 < relative_rms(moved[1], moved[0]) < 0.05
+
+
+def test_its_state_and_step_take_what_is_promised() -> None:
+    model = trained()
+    optimizer = make_adamw("adamw8bit", [{"params": list(model.parameters())}], 1e-3)
+    cost = coded_cost(list(model.parameters()))
+    step(model, optimizer)
+    assert live_bytes(optimizer) == pytest.approx(cost.state_bytes, abs=16)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    with PeakMeter() as meter:
+        optimizer.step()
+    assert 0.5 * cost.step_bytes < meter.peak_bytes <= cost.step_bytes + 4096
+
+
+def test_without_the_library_the_request_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(InvalidInput, match=r"pip install 's2a\[optimizers\]'"):
+        prepare(RunRequest("nosuch", optimizer="adamw8bit"))
+
+
+def test_a_plan_counts_it_and_real_steps_stay_inside() -> None:
+    model = add_adapters(load_model("s2a_tiny", "none", 10), AdapterSpec.parse("full"))
+    found = profile(model, 32, 4, "fp32", sensitivity_s=0.0, refine_s=0.0, has_baselines=False)
+    made = {}
+    for name in ("adamw", "adamw8bit"):
+        overhead = overhead_of("cpu", found.state_bytes, False, optimizer=name)
+        made[name] = plan(found, 2**30, 8, overhead=overhead)
+        assert made[name].optimizer == name
+        verified = verify(model, made[name], torch.randn(4, 3, 32, 32), torch.arange(4), Replanner(found, overhead))
+        assert verified.measured_peak_bytes <= verified.plan.predicted.peak_bytes
+        assert verified.measured_peak_bytes == pytest.approx(made[name].predicted.peak_bytes, rel=0.03)
+    states = [one.predicted.breakdown["optimizer"] for one in made.values()]
+    assert states[0] == 8 * found.trainable_params
+    assert states[1] < 0.3 * states[0]
+
+
+def test_a_run_goes_on_to_the_bit_and_not_with_another_optimizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2a_core.prepare.open_dataset", lambda *args, **options: few_digits())
+    request = RunRequest("s2a_tiny", "digits", output=tmp_path / "whole", adapter="full", epochs=2, device="cpu")
+    made = replace(hand_plan("full"), optimizer="adamw8bit", fingerprint=prepare(request).fingerprint)
+    whole = pipeline.run(replace(request, plan=made))
+    assert whole["optimizer"] == "adamw8bit"
+    cut = replace(request, output=tmp_path / "cut")
+
+    def pause(event: dict[str, Any]) -> None:
+        if event.get("step") == 2:
+            raise PauseTraining
+
+    with pytest.raises(PauseTraining):
+        pipeline.run(replace(cut, plan=made), pause)
+    resumed = pipeline.run(replace(cut, resume=True))
+    assert resumed["step_losses"] == whole["step_losses"]
+    with pytest.raises(InvalidInput, match="the plan is for adamw8bit, not adamw"):
+        pipeline.run(replace(cut, plan=made, optimizer="adamw"))
