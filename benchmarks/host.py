@@ -1,7 +1,8 @@
 """`python -m benchmarks.host`: what a step costs the host, in CPU time and launches, against stock and checkpointing.
 
 On a CUDA device, or on `tests/fakegpu`, whose kernels take no time: there the process's CPU time is the host's alone.
-Every step is measured in turn with a stock one; ratios are medians of pairs. Writes docs/bench/host.json and host.md.
+Every step is measured in turn with a stock one; ratios are medians of pairs. Writes docs/bench/host.json and host.md,
+and with all models and the default output the README's table.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ BATCH, CLASSES, SIZE, REPEATS, WARM_UP = 64, 100, 224, 5, 3
 # At 64 images stock's backward fails (see s2a_core/operators/stock.py); the host's time does not depend on the batch.
 SMALLER = {"swin_tiny_patch4_window7_224": 16, "convnext_tiny": 16}
 BITS = 4
+README, BEGIN, END = Path("README.md"), "<!-- host:begin -->\n", "<!-- host:end -->\n"
+SHOWN = ("stock", "checkpointing", "exact", "codes", "blocks, chunks of all")  # in the README
 Step = Callable[[], None]
 
 
@@ -127,16 +130,47 @@ def document(rows: list[dict[str, Any]], device: str) -> str:
         f"CPU time of the process, beside stock in pairs; codes, regions and blocks at {BITS} bits.",
         "Written by `python -m benchmarks.host`.",
         "",
-        "| model | images | step | CPU ms | x stock | launches | waits | copies |",
-        "|---|--:|---|--:|--:|--:|--:|--:|",
+        "| model | images | step | CPU ms | x stock | x checkpointing | launches | waits | copies |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         copies = row.get("to_host", 0) + row.get("to_device", 0)
         lines.append(
             f"| {row['model']} | {row['batch']} | {row['step']} | {row['cpu_ms']} | {row['times_stock']} "
-            f"| {row.get('launches', '')} | {row.get('syncs', '')} | {copies} |"
+            f"| {_times_checkpointing(rows, row):.2f} | {row.get('launches', '')} | {row.get('syncs', '')} | {copies} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _times_checkpointing(rows: list[dict[str, Any]], row: dict[str, Any]) -> float:
+    """The ratio to stock's over checkpointing's ratio to stock's."""
+    other = next(o for o in rows if o["model"] == row["model"] and o["step"] == "checkpointing")
+    return float(row["times_stock"] / other["times_stock"])
+
+
+def section(rows: list[dict[str, Any]], device: str) -> str:
+    """The README's table: CPU time over stock's, and launches."""
+    lines = [
+        f"CPU time of a step over stock bias tuning's, and its launches in brackets, bf16 autocast, on {device}",
+        f"(`python -m benchmarks.host`); codes and blocks at {BITS} bits:",
+        "",
+        f"| model, images | {' | '.join(SHOWN)} |",
+        f"|---|{'--:|' * len(SHOWN)}",
+    ]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        of_step = {row["step"]: row for row in rows if row["model"] == model}
+        cells = (f"{of_step[step]['times_stock']:.2f} ({of_step[step].get('launches', '-')})" for step in SHOWN)
+        lines.append(f"| {model}, {of_step['stock']['batch']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def fill(readme: Path, text: str) -> None:
+    """Puts the table between its markers. Raises ValueError where they are missing."""
+    page = readme.read_text()
+    if BEGIN not in page or END not in page:
+        raise ValueError(f"{readme} has no {BEGIN.strip()} ... {END.strip()}")
+    before, rest = page.split(BEGIN, 1)
+    readme.write_text(f"{before}{BEGIN}{text}{END}{rest.split(END, 1)[1]}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -144,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.host", description=__doc__)
     parser.add_argument("--models", nargs="*", default=list(MODELS))
-    parser.add_argument("--chunks", nargs="*", type=int, default=[0, 16, 4], help="samples a chunk; 0 is all")
+    parser.add_argument("--chunks", nargs="*", type=int, default=[0, 16], help="samples a chunk; 0 is all")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--output", type=Path, default=Path("docs/bench"))
     args = parser.parse_args(argv)
@@ -169,6 +203,8 @@ def main(argv: list[str] | None = None) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "host.json").write_text(json.dumps({"device": device, "rows": rows}, indent=1) + "\n")
     (args.output / "host.md").write_text(document(rows, device))
+    if tuple(args.models) == MODELS and args.output == Path("docs/bench"):
+        fill(README, section(rows, device))
     return 0
 
 

@@ -1,6 +1,7 @@
 """Sees every torch call of a model and routes those that an operator is declared for, under the name of their site.
 
-A table look-up per torch call is all that a call without an operator pays.
+A table look-up per torch call is all that a call without an operator pays, and all that one pays whose site is stored
+as stock does: nobody asks for its name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from s2a_core.compression.checkpoints import refuse_checkpoint
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
 from s2a_core.compression.record import Recorder
+from s2a_core.compression.replay import with_matched_operands
 from s2a_core.operators import ROUTES, Call, Intent, Operator, Site
 from s2a_core.operators.norms import Norm, NormCall, evaluate_norm
 from s2a_core.operators.writes import may_write
@@ -38,6 +40,8 @@ class Interceptor(TorchFunctionMode):
         self.path = ""
         self.site: Site | None = None
         self.func: Any = None  # the stock call that runs
+        self._decided = {_place(site) for site, storage in policy.sites.items() if storage is not Storage.EXACT}
+        self._routes_all = bool(recorders) or policy.default is not Storage.EXACT
         self._counts: dict[tuple[str, str], int] = {}
         self._names: dict[tuple[str, str, int], tuple[str, Storage]] = {}  # resolved in the first forward pass
         self._pending: weakref.WeakSet[PendingNorm] = weakref.WeakSet()
@@ -64,10 +68,17 @@ class Interceptor(TorchFunctionMode):
         if self._pending and may_write(func, args, kwargs or {}):
             self._evaluate_pending()
         operator = ROUTES.get(func)
-        if operator is not None:
+        if operator is None:
+            self.func = func
+            return func(*args, **kwargs) if kwargs else func(*args)
+        if (
+            self._routes_all
+            or (self.path, operator.name) in self._decided
+            or (self.defers_norms and isinstance(operator, Norm))
+        ):
             return self._route(operator, func, args, kwargs or {})
         self.func = func
-        return func(*args, **kwargs) if kwargs else func(*args)
+        return with_matched_operands(func, args, kwargs)
 
     def _route(self, operator: Operator, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = operator.bind(func, args, kwargs)
@@ -146,3 +157,9 @@ class Interceptor(TorchFunctionMode):
         for pending in list(self._pending):
             value_of(pending)
         self._pending.clear()
+
+
+def _place(site: str) -> tuple[str, str]:
+    """The module path and the operator of a site's name."""
+    path, _, operator = site.rpartition(":")
+    return path, operator.partition("#")[0]

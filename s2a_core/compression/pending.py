@@ -47,6 +47,9 @@ class PendingNorm(Tensor):
         return func(*args, **kwargs)
 
 
+_PLAIN = frozenset({Tensor, torch.nn.Parameter, type(None), int, float, bool, str})  # what most arguments are
+
+
 def value_of(pending: PendingNorm) -> Tensor:
     """norm(raw), computed once. Raises UnsupportedSite where raw was changed in place before anything asked for it."""
     fields = pending.__dict__
@@ -65,6 +68,8 @@ def value_of(pending: PendingNorm) -> Tensor:
 
 def evaluated(tree: Any) -> Any:
     """The same nest of tuples, lists and dicts with every pending norm evaluated."""
+    if type(tree) in _PLAIN:
+        return tree
     if isinstance(tree, PendingNorm):
         return value_of(tree)
     if isinstance(tree, (tuple, list)):

@@ -45,12 +45,17 @@ class WidthMode(TorchFunctionMode):
     """Operands in dtypes that stock takes together, and nothing else."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.linear:
-            return F.linear(*matched(*_linear_operands(*args, **(kwargs or {}))))
-        match = MATCHED_CALLS.get(func)
-        if match is not None:
-            return match(func, args, kwargs or {})
-        return func(*args, **kwargs) if kwargs else func(*args)
+        return with_matched_operands(func, args, kwargs)
+
+
+def with_matched_operands(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    """The call with its operands in dtypes that stock takes together."""
+    if func is F.linear:
+        return F.linear(*matched(*_linear_operands(*args, **(kwargs or {}))))
+    match = MATCHED_CALLS.get(func)
+    if match is not None:
+        return match(func, args, kwargs or {})
+    return func(*args, **kwargs) if kwargs else func(*args)
 
 
 class ReplayMode(TorchFunctionMode):

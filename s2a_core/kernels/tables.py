@@ -87,13 +87,16 @@ class DerivativeTable:
         return torch.tensor(self.level_values, dtype=torch.float32)
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Borders and levels on a device, kept for the next call."""
-        return _on_device(self, device)
+        """Borders and levels on a device, stored for the next call."""
+        pair = self._on_devices.get(device)
+        if pair is None:
+            pair = self._on_devices[device] = self.borders.to(device), self.levels.to(device)
+        return pair
 
-
-@functools.lru_cache(maxsize=1024)
-def _on_device(table: DerivativeTable, device: torch.device) -> tuple[Tensor, Tensor]:
-    return table.borders.to(device), table.levels.to(device)
+    @functools.cached_property
+    def _on_devices(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        """By device; here, as to look a table up by its numbers takes as long as a launch."""
+        return {}
 
 
 @functools.lru_cache(maxsize=4096)

@@ -45,12 +45,17 @@ class AttentionFunction(torch.autograd.Function):
         options: dict[str, Any],
         bits: int,
     ) -> Tensor:
-        ctx.parts = []
-        finer, payloads = finer_bits(q.shape[-1], options.get("scale")), []
-        for operand, more in ((q, finer), (k, finer), (v, 0)):
-            coded = _encode(operand, bits, more)
-            payloads += [payload for payload, _ in coded]
-            ctx.parts.append([packed for _, packed in coded])
+        ctx.parts, payloads = [], []
+        finer = finer_bits(q.shape[-1], options.get("scale"))
+        ctx.is_joint = not finer and lie_in_one_product(q, k, v)
+        if ctx.is_joint:
+            payload, packed = encode(_product_of(q), bits, "tokens")
+            payloads, ctx.parts, ctx.heads = [payload], [[packed]], q.shape[1]
+        else:
+            for operand, more in ((q, finer), (k, finer), (v, 0)):
+                coded = _encode(operand, bits, more)
+                payloads += [payload for payload, _ in coded]
+                ctx.parts.append([packed for _, packed in coded])
         ctx.options = options
         ctx.rng = _generator_state(q) if options.get("dropout_p") else None
         ctx.save_for_backward(*payloads, mask)
@@ -64,7 +69,11 @@ class AttentionFunction(torch.autograd.Function):
         with torch.enable_grad(), torch.random.fork_rng(devices=devices, enabled=ctx.rng is not None):
             if ctx.rng is not None:
                 torch.cuda.set_rng_state(ctx.rng, dy.device) if dy.is_cuda else torch.set_rng_state(ctx.rng)
-            operands = [_decode(payloads, parts).requires_grad_(True) for parts in ctx.parts]
+            if ctx.is_joint:
+                product = decode(payloads.pop(), ctx.parts[0][0]).unflatten(2, (3, ctx.heads, -1))
+                operands = [product[:, :, i].transpose(1, 2).detach().requires_grad_(True) for i in range(3)]
+            else:
+                operands = [_decode(payloads, parts).requires_grad_(True) for parts in ctx.parts]
             leaf_mask = mask
             if mask is not None and ctx.needs_input_grad[3]:
                 leaf_mask = mask.detach().requires_grad_(True)
@@ -80,6 +89,29 @@ def finer_bits(channels: int, scale: float | None) -> int:
     """Bits that q and k need beyond those of v, from the scale of the logits; 0 with the usual 1 / sqrt(channels)."""
     ratio = 1.0 if scale is None else abs(scale) * math.sqrt(channels)
     return min(max(round(math.log2(ratio)), 0), MOST_FINER_BITS) if ratio > 0 else 0
+
+
+def lie_in_one_product(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether q, k and v [B, H, N, D] are the slices of one [B, N, 3, H, D]: what a layer for all three makes."""
+    _, heads, tokens, channels = q.shape if q.dim() == 4 else (0, 0, 0, 0)
+    width = heads * channels
+    strides = (3 * width * tokens, channels, 3 * width, 1)
+    if not width or any(x.stride() != strides or x.shape != q.shape or x.dtype != q.dtype for x in (q, k, v)):
+        return False
+    step = width * q.element_size()
+    start = q.data_ptr()
+    return (k.data_ptr(), v.data_ptr()) == (start + step, start + 2 * step) and _same_storage(q, k, v)
+
+
+def _same_storage(*tensors: Tensor) -> bool:
+    return len({x.untyped_storage()._cdata for x in tensors}) == 1
+
+
+def _product_of(q: Tensor) -> Tensor:
+    """The [B, N, 3 * H * D] that q [B, H, N, D] is the first slice of. A group of its codes is one of q, k or v's."""
+    batch, heads, tokens, channels = q.shape
+    width = 3 * heads * channels
+    return q.as_strided((batch, tokens, width), (tokens * width, width, 1))
 
 
 def _encode(x: Tensor, bits: int, finer: int) -> list[tuple[Tensor, PackedShape]]:

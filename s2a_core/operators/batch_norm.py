@@ -29,34 +29,30 @@ def uses_batch_statistics(norms: Iterable[nn.modules.batchnorm._BatchNorm]) -> b
     return any(norm.training or norm.running_mean is None for norm in norms)
 
 
-def per_channel(values: Tensor, like: Tensor) -> Tensor:
-    """values [C] shaped to broadcast over like [B, C, ...], in like's dtype."""
-    return values.to(like.dtype).reshape(1, -1, *([1] * (like.dim() - 2)))
-
-
 class FrozenBatchNormFunction(torch.autograd.Function):
-    """y = x * scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean * scale. Saves scale [C] only.
+    """y = x * scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean * scale. Saves weight and var [C].
 
-    x: [B, C, ...]. bias [C] may be trainable: its gradient is the sum of dy. The output has x's dtype.
+    x: [B, C, ...]. bias [C] may be trainable: its gradient is the sum of dy. The output has x's dtype. Backward is
+    stock's, whose gradients of x and bias do not read x where statistics are frozen: it is given dy in its place.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
-        scale = torch.rsqrt(var.float() + eps)
-        if weight is not None:
-            scale = scale * weight.float()
-        ctx.save_for_backward(scale)
+        ctx.save_for_backward(weight, mean, var)
+        ctx.eps = eps
         return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        (scale,) = ctx.saved_tensors
-        dx = dy * per_channel(scale, dy) if ctx.needs_input_grad[0] else None
-        dims = [d for d in range(dy.dim()) if d != 1]
-        db = dy.sum(dims, dtype=torch.float32) if ctx.needs_input_grad[4] else None
+        weight, mean, var = ctx.saved_tensors
+        wanted = [ctx.needs_input_grad[0], False, ctx.needs_input_grad[4]]
+        of_batch = mean.new_empty(0)  # statistics that a frozen norm has not; CUDA insists on tensors
+        dx, _, db = torch.ops.aten.native_batch_norm_backward(
+            dy, dy, weight, mean, var, of_batch, of_batch, False, ctx.eps, wanted
+        )
         return dx, None, None, None, db, None
 
 

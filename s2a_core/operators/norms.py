@@ -144,9 +144,10 @@ def evaluate_norm(raw: Tensor, norm: NormCall, site: Site, batch: int) -> Tensor
 
 
 def _operands(raw: Tensor, norm: NormCall) -> tuple[Tensor | None, Tensor | None]:
-    """Weight and bias in one dtype: as they are where stock takes them, else raw's."""
+    """Weight and bias in one dtype: as they are where stock takes them, or autocast casts all to fp32, else raw's."""
     dtypes = {t.dtype for t in (norm.weight, norm.bias) if t is not None}
-    if dtypes <= {raw.dtype} or (len(dtypes) == 1 and autocast_enabled(raw)):
+    is_cast = autocast_enabled(raw) and (raw.is_cuda or len(dtypes) == 1)
+    if dtypes <= {raw.dtype} or is_cast:
         return norm.weight, norm.bias
     weight = None if norm.weight is None else norm.weight.to(raw.dtype)
     return weight, None if norm.bias is None else norm.bias.to(raw.dtype)

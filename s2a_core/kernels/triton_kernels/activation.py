@@ -14,7 +14,7 @@ from s2a_core.kernels.layout import packed_bytes
 from s2a_core.kernels.reference.formats import back_in_place, in_memory_order, in_payload_order, is_channels_last, mark
 from s2a_core.kernels.reference.mask import bounds, slopes
 from s2a_core.kernels.tables import DerivativeTable
-from s2a_core.kernels.triton_kernels.launch import launch
+from s2a_core.kernels.triton_kernels.launch import cdiv, launch
 from s2a_core.kernels.triton_kernels.packing import GROUPS, is_wide, load_codes, store_codes
 
 # Curves that `_evaluate` computes; of others PyTorch computes y and the kernel the codes alone.
@@ -111,7 +111,7 @@ def act_fwd(x: Tensor, curve: Curve, table: DerivativeTable) -> tuple[Tensor, Te
     payload = torch.empty(packed_bytes(x.numel(), table.bits), dtype=torch.uint8, device=x.device)
     if x.numel():
         launch(
-            _act_fwd_kernel, (triton.cdiv(x.numel(), 8 * GROUPS),), (source, y, payload, table.on(x.device)[0]),
+            _act_fwd_kernel, (cdiv(x.numel(), 8 * GROUPS),), (source, y, payload, table.on(x.device)[0]),
             x.numel(), 0.0, 0.0, 0.0, name, False, table.bits, GROUPS, is_wide(x.numel()),
         )  # fmt: skip
     return (y.permute(0, 3, 1, 2) if is_channels_last(x) else y), mark(payload, x)
@@ -131,7 +131,7 @@ def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool
     payload = torch.empty(packed_bytes(x.numel(), 1), dtype=torch.uint8, device=x.device)
     if x.numel():
         launch(
-            _act_fwd_kernel, (triton.cdiv(x.numel(), 8 * GROUPS),), (source, y, payload, payload), x.numel(),
+            _act_fwd_kernel, (cdiv(x.numel(), 8 * GROUPS),), (source, y, payload, payload), x.numel(),
             float(low), NO_BOUND if high is None else float(high), float(slopes(name, params)[0]),
             name, True, 1, GROUPS, is_wide(x.numel()),
         )  # fmt: skip
@@ -157,7 +157,7 @@ def _scaled(dy: Tensor, payload: Tensor, bits: int, levels: Tensor) -> Tensor:
     dx = torch.empty_like(source)
     if dy.numel():
         launch(
-            _act_bwd_kernel, (triton.cdiv(dy.numel(), 1024),), (source, payload, levels, dx),
+            _act_bwd_kernel, (cdiv(dy.numel(), 1024),), (source, payload, levels, dx),
             dy.numel(), bits, 1024, is_wide(dy.numel()),
         )  # fmt: skip
     return back_in_place(dx, payload)

@@ -10,9 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from s2a_core.kernels.layout import check_bits, payload_bytes, scales_offset
+from s2a_core.kernels.layout import check_bits, packed_bytes, payload_bytes, scales_offset
 from s2a_core.kernels.reference.channels import SMALLEST_SCALE, range_rule, row_stride, scale_factor
-from s2a_core.kernels.triton_kernels.launch import launch
+from s2a_core.kernels.triton_kernels.launch import cdiv, launch, power_of_2
 from s2a_core.kernels.triton_kernels.packing import GROUPS, is_wide, load_codes, store_codes
 
 
@@ -31,10 +31,18 @@ def bf16_value(bits):
 
 
 @triton.jit
+def statistics(payload, scales_at, num_groups):
+    """Pointers to the scales and zeros of a payload, as the bits of bf16. scales_at: the scales' first byte."""
+    scales = (payload + scales_at).to(tl.pointer_type(tl.uint16))
+    return scales, scales + num_groups
+
+
+@triton.jit
 def _measure_kernel(
-    x, mean, rstd, scales, zeros, N, C, stride, factor, num,
+    x, mean, rstd, payload, scales_at, num_groups, N, C, stride, factor, num,
     NORMALIZED: tl.constexpr, CENTRED: tl.constexpr, RULE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
+    scales, zeros = statistics(payload, scales_at, num_groups)
     sample = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     low = tl.full((BLOCK_C,), float("inf"), tl.float32)
@@ -88,7 +96,7 @@ def _measure_kernel(
 
 @triton.jit
 def _encode_kernel(
-    x, mean, rstd, scales, zeros, out, numel, N, C, stride, top, smallest,
+    x, mean, rstd, out, scales_at, num_groups, numel, N, C, stride, top, smallest,
     NORMALIZED: tl.constexpr, CENTRED: tl.constexpr,
     BITS: tl.constexpr, GROUPS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
@@ -99,6 +107,7 @@ def _encode_kernel(
     inside = index < numel
     row = index // C
     channel = (row // N) * C + index % C
+    scales, zeros = statistics(out, scales_at, num_groups)
     v = tl.load(x + row * stride + index % C, mask=inside, other=0.0).to(tl.float32)
     if NORMALIZED:
         if CENTRED:
@@ -115,7 +124,7 @@ def _encode_kernel(
 
 @triton.jit
 def _decode_kernel(
-    packed, scales, zeros, out, numel, N, C, BITS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
+    packed, out, scales_at, num_groups, numel, N, C, BITS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
 ):
     pid = tl.program_id(0)
     if WIDE:
@@ -123,18 +132,11 @@ def _decode_kernel(
     index = pid * BLOCK + tl.arange(0, BLOCK)
     inside = index < numel
     channel = (index // C // N) * C + index % C
+    scales, zeros = statistics(packed, scales_at, num_groups)
     code = load_codes(packed, index, inside, BITS).to(tl.float32)
     v = code * bf16_value(tl.load(scales + channel, mask=inside, other=0))
     v += bf16_value(tl.load(zeros + channel, mask=inside, other=0))
     tl.store(out + index, v.to(out.dtype.element_ty), mask=inside)
-
-
-def statistics_of(payload: Tensor, shape: tuple[int, int, int], bits: int) -> tuple[Tensor, Tensor]:
-    """Scales and zeros of a payload as the bits of bf16, uint16 [B * C] each."""
-    samples, tokens, channels = shape
-    start = scales_offset(samples * tokens * channels, bits)
-    both = payload[start : start + 4 * samples * channels].view(torch.uint16)
-    return both[: samples * channels], both[samples * channels :]
 
 
 def write_payload(
@@ -151,23 +153,25 @@ def write_payload(
     """
     samples, tokens, channels = shape
     numel = samples * tokens * channels
-    payload = torch.zeros(payload_bytes(shape, bits), dtype=torch.uint8, device=x.device)
+    payload = torch.empty(payload_bytes(shape, bits), dtype=torch.uint8, device=x.device)
     if numel == 0:
-        return payload
-    scales, zeros = statistics_of(payload, shape, bits)
-    block_c = min(triton.next_power_of_2(channels), 64)
-    block_n = min(triton.next_power_of_2(tokens), 4096 // block_c)
+        return payload.zero_()
+    codes_bytes, scales_at = packed_bytes(numel, bits), scales_offset(numel, bits)
+    if codes_bytes < scales_at:
+        payload[codes_bytes].zero_()  # the pad
+    block_c = min(power_of_2(channels), 64)
+    block_n = min(power_of_2(tokens), 4096 // block_c)
     steps = (x, mean if mean is not None else x, rstd if rstd is not None else x)
     has = (rstd is not None, mean is not None)
     apart = stride or channels
     launch(
-        _measure_kernel, (samples, triton.cdiv(channels, block_c)), (*steps, scales, zeros),
-        tokens, channels, apart, scale_factor(bits), float(1 << bits),
+        _measure_kernel, (samples, cdiv(channels, block_c)), (*steps, payload),
+        scales_at, samples * channels, tokens, channels, apart, scale_factor(bits), float(1 << bits),
         *has, int(range_rule(bits)), block_n, block_c, enable_fp_fusion=False,
     )  # fmt: skip
     launch(
-        _encode_kernel, (triton.cdiv(numel, 8 * GROUPS),), (*steps, scales, zeros, payload),
-        numel, tokens, channels, apart, (1 << bits) - 0.5, SMALLEST_SCALE,
+        _encode_kernel, (cdiv(numel, 8 * GROUPS),), (*steps, payload),
+        scales_at, samples * channels, numel, tokens, channels, apart, (1 << bits) - 0.5, SMALLEST_SCALE,
         *has, bits, GROUPS, is_wide(numel * max(apart // channels, 1)), enable_fp_fusion=False,
     )  # fmt: skip
     return payload
@@ -192,9 +196,9 @@ def dequantize_channels(
     is_direct = out is not None and out.is_contiguous()
     result = out if is_direct and out is not None else torch.empty(tuple(shape), dtype=dtype, device=payload.device)
     if numel:
-        scales, zeros = statistics_of(payload, shape, bits)
         launch(
-            _decode_kernel, (triton.cdiv(numel, 1024),), (payload, scales, zeros, result),
+            _decode_kernel, (cdiv(numel, 1024),), (payload, result),
+            scales_offset(numel, bits), samples * channels,
             numel, tokens, channels, bits, 1024, is_wide(numel), enable_fp_fusion=False,
         )  # fmt: skip
     if out is not None and not is_direct:

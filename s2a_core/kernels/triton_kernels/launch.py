@@ -2,8 +2,8 @@
 
 Triton compiles a kernel for the types of its arguments, for pointers that are multiples of 16 or not, and for some
 values of numbers. All of that is in the key here, so a launch that was seen before goes straight to its compiled
-kernel. Numbers are in the key as they are: a model has few sizes. Where Triton's classes are others than those of 3.6
-to 3.8, and under its interpreter, every launch is an ordinary one.
+kernel; Triton's hooks see the first one alone. Numbers are in the key as they are: a model has few sizes. Where
+Triton's classes are others than those of 3.6 to 3.8, and under its interpreter, every launch is an ordinary one.
 """
 
 from __future__ import annotations
@@ -27,25 +27,46 @@ class _Direct:
     known: dict[tuple[Any, ...], Callable[..., Any]] = {}  # of the process, as Triton's own is
 
 
+def cdiv(a: int, b: int) -> int:
+    """a / b, rounded up. Triton's own function is made for kernels and takes ten times as long."""
+    return -(-a // b)
+
+
+def power_of_2(n: int) -> int:
+    """The least one that is not below n."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
 def launch(kernel: Any, grid: tuple[int, ...], tensors: Sequence[Tensor], *numbers: Any, **options: Any) -> None:
     """kernel[grid](*tensors, *numbers, **options). numbers: also its constants; options: of the compiler."""
     Launches.count += 1
     if not _Direct.is_possible or not isinstance(kernel, JITFunction):
         kernel[grid](*tensors, *numbers, **options)
         return
-    device = tensors[0].get_device()
-    pointers = [t.data_ptr() for t in tensors]
+    device, pointers = tensors[0].get_device(), [t.data_ptr() for t in tensors]
     key = (
-        kernel, grid, numbers, device, *[t.dtype for t in tensors], *[p % 16 == 0 for p in pointers], *options.items()
+        kernel.fn, grid, numbers, device, *[t.dtype for t in tensors], *[p % 16 == 0 for p in pointers],
+        *options.items(),
     )  # fmt: skip
     run = _Direct.known.get(key)
     if run is not None:
-        run(*pointers, *numbers, stream=torch._C._cuda_getCurrentRawStream(device))
+        run(torch._C._cuda_getCurrentRawStream(device), pointers, numbers)
         return
     compiled = kernel[grid](*tensors, *numbers, **options)
     if len(_Direct.known) >= MOST_KNOWN:
         _Direct.known.clear()
     try:
-        _Direct.known[key] = compiled[(*grid, 1, 1)[:3]]
-    except (TypeError, AttributeError):  # no compiled kernel, or none that is launched like this
+        _Direct.known[key] = _runner(compiled, (*grid, 1, 1)[:3])
+    except AttributeError:  # no compiled kernel, or one that is not launched like this
         _Direct.is_possible = False
+
+
+def _runner(compiled: Any, grid: tuple[int, ...]) -> Callable[..., Any]:
+    """What launches a compiled kernel on a stream with these pointers and numbers."""
+    start, function, metadata = compiled.run, compiled.function, compiled.packed_metadata
+
+    def run(stream: int, pointers: list[int], numbers: tuple[Any, ...]) -> None:
+        start(*grid, stream, function, metadata, None, None, None, *pointers, *numbers)
+
+    run.compiled = compiled  # type: ignore[attr-defined]  # its code is unloaded with it
+    return run

@@ -10,6 +10,7 @@ from torch import Tensor
 from s2a_core.kernels.layout import scales_offset
 from s2a_core.kernels.reference.nf4 import levels_on
 from s2a_core.kernels.triton_kernels.channels import bf16_value
+from s2a_core.kernels.triton_kernels.launch import cdiv, launch
 from s2a_core.kernels.triton_kernels.packing import is_wide, load_codes
 
 BLOCK = 1024
@@ -33,7 +34,8 @@ def dequantize_nf4(payload: Tensor, groups: int, group: int, dtype: torch.dtype)
     out = torch.empty((groups, group), dtype=dtype, device=payload.device)
     if numel:
         scales = payload[start : start + 2 * groups].view(torch.uint16)
-        _nf4_decode_kernel[(triton.cdiv(numel, BLOCK),)](
-            payload, scales, levels_on(payload.device), out, numel, group, BLOCK, is_wide(numel)
-        )
+        launch(
+            _nf4_decode_kernel, (cdiv(numel, BLOCK),), (payload, scales, levels_on(payload.device), out),
+            numel, group, BLOCK, is_wide(numel),
+        )  # fmt: skip
     return out

@@ -7,9 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from s2a_core.kernels.layout import scales_offset
 from s2a_core.kernels.reference.norm import grouped
-from s2a_core.kernels.triton_kernels.channels import bf16_value, statistics_of, write_payload
-from s2a_core.kernels.triton_kernels.launch import launch
+from s2a_core.kernels.triton_kernels.channels import bf16_value, statistics, write_payload
+from s2a_core.kernels.triton_kernels.launch import cdiv, launch, power_of_2
 from s2a_core.kernels.triton_kernels.packing import is_wide, load_codes
 
 ROWS = 16  # of dy in a program of the backward: their sums for dw and db are added in registers
@@ -39,13 +40,14 @@ def _norm_fwd_kernel(
 
 @triton.jit
 def _norm_bwd_kernel(
-    dy, packed, scales, zeros, rstd, weight, dx, dw, db, num_rows, N, C,
+    dy, packed, rstd, weight, dx, dw, db, scales_at, num_groups, num_rows, N, C,
     CENTRED: tl.constexpr, HAS_WEIGHT: tl.constexpr, NEEDS_DW: tl.constexpr,
     BITS: tl.constexpr, ROWS: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
     if WIDE:
         pid = pid.to(tl.int64)
+    scales, zeros = statistics(packed, scales_at, num_groups)
     c = tl.arange(0, BLOCK_C)
     sum_dy = tl.zeros((BLOCK_C,), tl.float32)
     sum_dw = tl.zeros((BLOCK_C,), tl.float32)
@@ -81,7 +83,7 @@ def _rows(
     mean = torch.empty(num_rows if centred else 0, dtype=torch.float32, device=x.device)
     rstd = torch.empty(num_rows, dtype=torch.float32, device=x.device)
     if x.numel():
-        block = triton.next_power_of_2(channels)
+        block = power_of_2(channels)
         operands = (x, x if weight is None else weight, x if bias is None else bias)
         launch(
             _norm_fwd_kernel, (num_rows,), (*operands, y, mean if centred else rstd, rstd),
@@ -135,17 +137,17 @@ def norm_bwd(
     num_rows = samples * tokens
     dy, rstd = dy.contiguous(), rstd.contiguous()
     dx = torch.empty_like(dy)
-    programs = triton.cdiv(num_rows, ROWS) if dy.numel() else 0
+    programs = cdiv(num_rows, ROWS) if dy.numel() else 0
     db = torch.empty((programs, channels), dtype=torch.float32, device=dy.device)
     dw = torch.empty_like(db) if needs_weight_grad else None
     if programs:
-        scales, zeros = statistics_of(payload, shape, bits)
-        block = triton.next_power_of_2(channels)
+        block = power_of_2(channels)
         results = (dx, db if dw is None else dw, db)
         launch(
             _norm_bwd_kernel, (programs,),
-            (dy, payload, scales, zeros, rstd, dy if weight is None else weight, *results),
-            num_rows, tokens, channels, subtract_mean, weight is not None, needs_weight_grad,
+            (dy, payload, rstd, dy if weight is None else weight, *results),
+            scales_offset(dy.numel(), bits), samples * channels, num_rows, tokens, channels,
+            subtract_mean, weight is not None, needs_weight_grad,
             bits, ROWS, block, is_wide(dy.numel()), num_warps=_warps(block),
         )  # fmt: skip
     return dx, None if dw is None else dw.sum(0), db.sum(0)

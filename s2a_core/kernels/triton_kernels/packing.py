@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from s2a_core.kernels.layout import check_bits, packed_bytes
-from s2a_core.kernels.triton_kernels.launch import launch
+from s2a_core.kernels.triton_kernels.launch import cdiv, launch
 
 GROUPS = 128  # of eight codes in a program
 
@@ -73,7 +73,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     numel = flat.numel()
     out = torch.empty(packed_bytes(numel, bits), dtype=torch.uint8, device=codes.device)
     if numel:
-        launch(_pack_kernel, (triton.cdiv(numel, 8 * GROUPS),), (flat, out), numel, bits, GROUPS, is_wide(numel))
+        launch(_pack_kernel, (cdiv(numel, 8 * GROUPS),), (flat, out), numel, bits, GROUPS, is_wide(numel))
     return out
 
 
@@ -82,5 +82,5 @@ def unpack(packed: Tensor, bits: int, numel: int) -> Tensor:
     check_bits(bits)
     out = torch.empty(numel, dtype=torch.uint8, device=packed.device)
     if numel:
-        launch(_unpack_kernel, (triton.cdiv(numel, 1024),), (packed, out), numel, bits, 1024, is_wide(numel))
+        launch(_unpack_kernel, (cdiv(numel, 1024),), (packed, out), numel, bits, 1024, is_wide(numel))
     return out

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s2a_core.kernels.layout import packed_bytes
 from s2a_core.kernels.reference.pooling import Pair, offset_bits, pair
-from s2a_core.kernels.triton_kernels.launch import launch
+from s2a_core.kernels.triton_kernels.launch import cdiv, launch
 from s2a_core.kernels.triton_kernels.packing import is_wide, load_codes, store_codes
 
 GROUPS = 32
@@ -88,7 +88,7 @@ def maxpool2d_fwd(
     payload = torch.empty(packed_bytes(y.numel(), bits), dtype=torch.uint8, device=x.device)
     if y.numel():
         launch(
-            _maxpool2d_fwd_kernel, (triton.cdiv(y.numel(), 8 * GROUPS),), (x.contiguous(), y, payload),
+            _maxpool2d_fwd_kernel, (cdiv(y.numel(), 8 * GROUPS),), (x.contiguous(), y, payload),
             y.numel(), *x.shape[-2:], *size[-2:], *s, *p, *d,
             *k, bits, GROUPS, is_wide(max(x.numel(), y.numel())),
         )  # fmt: skip
@@ -110,7 +110,7 @@ def maxpool2d_bwd(
     dx = torch.empty(tuple(shape), dtype=dy.dtype, device=dy.device)
     if dx.numel():
         launch(
-            _maxpool2d_bwd_kernel, (triton.cdiv(dx.numel(), BLOCK),), (dy.contiguous(), payload, dx),
+            _maxpool2d_bwd_kernel, (cdiv(dx.numel(), BLOCK),), (dy.contiguous(), payload, dx),
             dx.numel(), *shape[-2:], *dy.shape[-2:], *s, *p, *d,
             *k, offset_bits(k), BLOCK, is_wide(max(dx.numel(), dy.numel())),
         )  # fmt: skip

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -185,6 +188,41 @@ def test_a_session_entered_in_every_step_trains_as_one_made_for_each() -> None:
             optimizer.step()
             losses.append(loss.item())
     assert losses[:20] == pytest.approx(losses[20:], rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_200_steps_in_one_open_session_train_as_with_one_for_each_micro_batch() -> None:
+    """Batches of 5 in micro-batches of 2, 2 and 1: what each sample counts is the same in all of them."""
+    data = torch.Generator().manual_seed(0)
+    batches = [torch.randn(5, 3, 16, 16, generator=data) for _ in range(4)]
+    targets = [torch.randn(5, 4, generator=data) for _ in range(4)]
+    losses: dict[str, list[float]] = {"open": [], "each": [], "whole batches": []}
+    for kind, of_kind in losses.items():
+        torch.manual_seed(0)
+        model = timm.create_model(
+            "vit_tiny_patch16_224", img_size=16, patch_size=8, depth=1, embed_dim=16, num_heads=2, num_classes=4
+        )
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.endswith("bias") or name.startswith("head"))
+        policy = uniform_policy(discover(model, batches[0]), 8, recompute=True, chunk_samples=1)
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05)
+        open_session = compress(model, policy) if kind == "open" else nullcontext()
+        with open_session:
+            for step in range(200):
+                x, y = batches[step % 4], targets[step % 4]
+                loss = 0.0
+                for rows in [slice(0, 5)] if kind == "whole batches" else [slice(0, 2), slice(2, 4), slice(4, 5)]:
+                    with nullcontext() if kind == "open" else compress(model, policy):
+                        part = (model(x[rows]) - y[rows]).square().mean() * (len(x[rows]) / 5)
+                    part.backward()
+                    loss += part.item()
+                optimizer.step()
+                optimizer.zero_grad()
+                of_kind.append(loss)
+    assert losses["open"] == pytest.approx(losses["each"], rel=1e-6)
+    assert losses["whole batches"] == pytest.approx(losses["each"], rel=1e-3)
+    assert losses["each"][-1] < 0.5 * losses["each"][0]
 
 
 def test_entering_a_session_again_walks_no_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from s2a_core.operators.attention import AttentionFunction, finer_bits
+from s2a_core.operators.attention import AttentionFunction, finer_bits, lie_in_one_product
 from tests.assertions import assert_close, relative_rms
 
 
@@ -48,6 +48,38 @@ def test_dropout_inside_attention_is_replayed() -> None:
         torch.autograd.grad(packed, operands, dy), torch.autograd.grad(stock, operands, dy), strict=True
     ):
         assert_close(got, expected, rel=0.05)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_slices_of_one_product_are_coded_together_in_the_groups_they_have_alone(bits: int) -> None:
+    product = torch.randn(2, 9, 3, 2, 8).permute(2, 0, 3, 1, 4)
+    together = [t.requires_grad_() for t in product.detach().unbind(0)]
+    apart = [t.clone().detach().requires_grad_() for t in together]
+    assert lie_in_one_product(*together)
+    assert not lie_in_one_product(*apart)
+    dy, held = torch.randn(2, 2, 9, 8), []
+    gradients = []
+    for operands in (together, apart):
+        saved: list[torch.Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, to=saved: to.append(t) or t, lambda t: t):
+            y = AttentionFunction.apply(*operands, None, {}, bits)
+        held.append(sum(t.numel() for t in saved))
+        gradients.append(torch.autograd.grad(y, operands, dy))
+    for joint, own in zip(*gradients, strict=True):
+        assert_close(joint, own, rel=1e-6)
+    assert abs(held[0] - held[1]) <= 4  # bytes: three payloads have three pads
+
+
+def test_only_neighbours_in_their_order_lie_in_one_product() -> None:
+    q, k, v = torch.randn(2, 9, 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
+    assert lie_in_one_product(q, k, v)
+    assert not lie_in_one_product(k, q, v)
+    assert not lie_in_one_product(q, k, k)
+    assert not lie_in_one_product(q, k, v.clone())
+    assert not lie_in_one_product(q[:, :1], k[:, :1], v[:, :1])
+    assert not lie_in_one_product(q, k[:, :, :5], v[:, :, :5])  # fewer keys than queries
+    assert not lie_in_one_product(q[:0], k[:0], v[:0])
+    assert not lie_in_one_product(q[0], k[0], v[0])
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -1,4 +1,4 @@
-"""Frozen batch normalisation: exact gradients, nothing but a scale kept."""
+"""Frozen batch normalisation: exact gradients, nothing kept but what the model holds anyway."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_gradients_of_input_and_bias_are_exact() -> None:
     saved: list[torch.Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         y = FrozenBatchNormFunction.apply(x, mean, var, weight, bias, 1e-5)
-    assert [tuple(t.shape) for t in saved] == [(4,)]
+    assert {t.data_ptr() for t in saved} == {t.data_ptr() for t in (weight, mean, var)}  # the model's own: no bytes
     dy = torch.randn_like(stock)
     for got, expected in zip(
         torch.autograd.grad(y, (x, bias), dy), torch.autograd.grad(stock, (x, bias), dy), strict=True

@@ -1,6 +1,9 @@
 """Every kernel compiles ahead of time for the GPUs s2a names, on a machine without one."""
 
 import importlib
+import re
+import subprocess
+from pathlib import Path
 
 import pytest
 import triton
@@ -16,7 +19,7 @@ FLAGS = {
     "NEEDS_DW": True,
 }
 SIZES = {"GROUPS": 64, "BLOCK": 512, "BLOCK_C": 256, "BLOCK_N": 16, "ROWS": 8, "KH": 3, "KW": 3, "WIDE": False}
-BYTES = {"out", "packed", "codes"}
+BYTES = {"payload", "out", "packed", "codes"}
 KERNELS = [
     ("packing", "_pack_kernel", {"BITS": 5}, {}),
     ("packing", "_unpack_kernel", {"BITS": 3}, {}),
@@ -37,6 +40,7 @@ KERNELS = [
     ("pooling", "_maxpool2d_bwd_kernel", {"BITS": 4}, {"dy": "*fp32", "dx": "*fp32"}),
 ]
 POINTERS = {"x", "y", "dy", "dx", "mean", "rstd", "weight", "bias", "borders", "levels", "db", "dw"}
+MOST_REGISTERS = 128  # of a thread: so many leave room for 4 programs of 128 threads on each multiprocessor
 REALS = {"factor", "num", "top", "smallest", "eps", "low", "high", "slope"}
 
 
@@ -54,11 +58,21 @@ def type_of(argument: str, given: dict[str, str]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", CAPABILITIES)
-def test_every_kernel_compiles_for(capability: int) -> None:
+def test_every_kernel_compiles_without_spills_for(capability: int, tmp_path: Path) -> None:
     for module, name, constants, types in KERNELS:
         kernel = getattr(importlib.import_module(f"s2a_core.kernels.triton_kernels.{module}"), name)
         constants = {k: v for k, v in {**FLAGS, **SIZES, **constants}.items() if k in kernel.arg_names}
         signature = {a: "constexpr" if a in constants else type_of(a, types) for a in kernel.arg_names}
         source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
         compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"enable_fp_fusion": False})
-        assert compiled.asm["cubin"], f"{name} for sm_{capability}"
+        usage = resources(compiled.asm["cubin"], tmp_path)
+        assert usage["STACK"] == usage["LOCAL"] == 0, f"{name} for sm_{capability} spills: {usage}"
+        assert 0 < usage["REG"] <= MOST_REGISTERS, f"{name} for sm_{capability}: {usage}"
+
+
+def resources(cubin: bytes, folder: Path) -> dict[str, int]:
+    """Registers, stack and local memory of a compiled kernel, by NVIDIA's tool that comes with Triton."""
+    (folder / "kernel.cubin").write_bytes(cubin)
+    tool = Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump"
+    done = subprocess.run([tool, "-res-usage", folder / "kernel.cubin"], capture_output=True, text=True, check=True)
+    return {name: int(value) for name, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", done.stdout)}
