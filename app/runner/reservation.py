@@ -24,12 +24,13 @@ def limit_device(num_bytes: int) -> bool:
 
     memory = device_memory(DEVICE)
     if memory is None:
-        open_device(DEVICE, num_bytes)
-        return True
-    release_cached(DEVICE)
-    if memory.held_bytes() > num_bytes:
-        return False
-    memory.limit(num_bytes)
+        memory = open_device(DEVICE, num_bytes)
+    else:
+        release_cached(DEVICE)
+        if memory.held_bytes() > num_bytes:
+            return False
+    if memory is not None:
+        memory.hold_to(num_bytes)
     return True
 
 

@@ -28,7 +28,8 @@ LEAST_BYTES = 16 * MIB
 class DeviceMemory:
     """One device of this process. context_bytes: before any tensor; workspaces_bytes: of libraries, once warmed up.
 
-    budget_bytes: 0 for none. is_listed: NVML lists this process, so that `outside_bytes` is its own word.
+    budget_bytes: 0 for none; ceiling_bytes: of who started this process, which no budget lifts. is_listed: NVML lists
+    this process, so that `outside_bytes` is its own word.
     """
 
     device: torch.device
@@ -39,6 +40,7 @@ class DeviceMemory:
     workspaces_bytes: int = 0
     allocated_workspaces_bytes: int = 0
     budget_bytes: int = 0
+    ceiling_bytes: int = 0
     _outside: int = 0
     _peak_reserved: int = field(default=0, repr=False)
 
@@ -65,12 +67,17 @@ class DeviceMemory:
     def limit(self, budget_bytes: int | None = None) -> None:
         """Cap the allocator so that the process stays inside the budget; say it again when more code may be loaded."""
         if budget_bytes is not None:
-            self.budget_bytes = budget_bytes
+            self.budget_bytes = min((size for size in (budget_bytes, self.ceiling_bytes) if size > 0), default=0)
         if self.budget_bytes <= 0:
             return
         room = self.budget_bytes - self.outside_bytes() - CODE_BYTES
         share = min(max(room, 0) / self.total_bytes, 1.0)
         torch.cuda.set_per_process_memory_fraction(share, self.device)
+
+    def hold_to(self, ceiling_bytes: int) -> None:
+        """Cap the process for good: budgets of later requests only count below this, until it is said anew."""
+        self.ceiling_bytes = ceiling_bytes
+        self.limit(ceiling_bytes)
 
     def parts(self) -> dict[str, int]:
         """What is held beside a run's tensors, by name: the context with kernels' code, and workspaces it allocated."""

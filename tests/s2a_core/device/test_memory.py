@@ -59,6 +59,24 @@ def test_what_libraries_take_is_measured_before_anything_is_planned(fake_devices
 
 
 @pytest.mark.fakegpu
+def test_no_budget_lifts_the_ceiling_that_a_process_was_started_with(fake_devices: Devices) -> None:
+    """A job that was made from a plan has less reserved than its budget; its request opens the device once more."""
+    code = """
+import json, torch
+from s2a_core.device import open_device
+memory = open_device("cuda", 600 << 20)
+memory.hold_to(600 << 20)
+budgets = []
+for budget_bytes in (900 << 20, 0, 550 << 20):
+    open_device("cuda", budget_bytes)
+    budgets.append(memory.budget_bytes >> 20)
+memory.hold_to(800 << 20)
+print(json.dumps([*budgets, memory.budget_bytes >> 20]))
+"""
+    assert fake_devices(context_mib=426).python(code).document == [600, 600, 550, 800]
+
+
+@pytest.mark.fakegpu
 def test_the_second_device_is_opened_and_nothing_is_held_of_the_first(fake_devices: Devices) -> None:
     outcome = fake_devices(num_devices=2).python(FILLS, "cuda:1", str(600 * MIB))
     assert [use.device for use in outcome.uses] == [1]
