@@ -12,6 +12,7 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoes
 from app.text import printable
 from app.web import charts, formats
 from s2a_core import __version__
+from s2a_core.sizes import BUDGET_MEANS
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -40,7 +41,7 @@ _environment.filters |= {
     "gradient_error": formats.gradient_error,
     "error_meaning": formats.error_meaning,
 }
-_environment.globals |= {"charts": charts, "version": __version__}
+_environment.globals |= {"charts": charts, "version": __version__, "budget_means": BUDGET_MEANS}
 
 
 def root_of(request: Request) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from s2a_core.adapters.spec import adapter_words, merge_refusals
 from s2a_core.outputs.memory_sections import error_words
-from s2a_core.sizes import format_bytes
+from s2a_core.sizes import BUDGET_MEANS, format_bytes
 from s2a_core.storage import weight_words
 
 Document = Mapping[str, Any]
@@ -52,7 +52,7 @@ pipeline_tag: image-classification
 # {report.get("model")} fine-tuned on {source}
 
 `{report.get("model")}` with the adapter `{kinds}`, trained by s2a inside a memory budget of \
-{format_bytes(int(report.get("budget_bytes") or 0))}.
+{format_bytes(int(report.get("budget_bytes") or 0))}. {BUDGET_MEANS}
 
 | | |
 |---|---|

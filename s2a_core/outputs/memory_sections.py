@@ -10,7 +10,7 @@ from typing import Any
 from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
 from s2a_core.outputs.parts import parts_of
-from s2a_core.sizes import format_bytes
+from s2a_core.sizes import BUDGET_MEANS, format_bytes
 from s2a_core.storage import kept_as, whole_of
 
 Document = Mapping[str, Any]
@@ -59,7 +59,7 @@ def budget_section(report: Document, plan: Document) -> str:
     return (
         "<section><h2>The budget</h2>"
         f'<p class="sub">Predicted peak {format_bytes(predicted)}, measured {format_bytes(measured)} '
-        f"({gap} against the prediction), budget {format_bytes(budget)}. The bar is the whole budget.</p>"
+        f"({gap} against the prediction), budget {format_bytes(budget)}. {BUDGET_MEANS} The bar is the whole budget.</p>"
         f'<div class="budgetbar">{mark}<div class="stack">{pieces}<i class="free" style="flex:1" '
         f'title="left {format_bytes(free)}"></i></div></div><div class="legend">{keys}'
         f'<span class="key">left<b>{format_bytes(max(0, budget - sum(size for _, size in parts)))}</b></span></div></section>'

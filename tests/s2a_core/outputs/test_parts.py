@@ -10,7 +10,7 @@ from s2a_core.planning.peak import STEP_PARTS
 
 
 def test_every_part_of_a_peak_has_words_and_colours() -> None:
-    of_runs = {overhead.AVERAGE, overhead.BEST_STATE, overhead.CONTEXT, overhead.WORKSPACES, overhead.SLACK, "margin"}
+    of_runs = {overhead.AVERAGE, overhead.BEST_STATE, *overhead.OF_DEVICE, overhead.SLACK, "margin"}
     assert {part.name for part in PARTS} == {*STEP_PARTS, *of_runs}
 
 
