@@ -13,6 +13,7 @@ from torch import nn
 from s2a_core.datasets import ImageDataset
 from s2a_core.device import is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory
+from s2a_core.planning.replan import trainable_room
 from s2a_core.planning.types import Plan
 from s2a_core.sizes import format_bytes
 from s2a_core.train import TrainConfig, TrainResult
@@ -20,7 +21,7 @@ from s2a_core.train.loop import train
 from s2a_core.train.types import OnEvent
 
 MAX_PLANS = 4
-TIGHTER_SHARE = 0.1  # of the budget, kept free once more with every miss
+TIGHTER_SHARE = 0.1  # of what a budget leaves beside a device's own parts, kept free once more with every miss
 
 
 def train_within(
@@ -51,7 +52,7 @@ def train_within(
         release_cached(plan.device)
         if tried == MAX_PLANS:
             break
-        margin += int(TIGHTER_SHARE * plan.budget_bytes)
+        margin += int(TIGHTER_SHARE * trainable_room(plan))
         try:
             plan = tighter(plan, margin)
         except InfeasibleBudget:

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from s2a_core.adapters.apply import trained_state
 from s2a_core.batches import Samples, forward, loss_of, repeated, sample_bytes
 from s2a_core.compression import compress, prepare_frozen_weights
-from s2a_core.device import device_memory, is_out_of_memory, memory_at_failure, release_cached
+from s2a_core.device import MemoryAtFailure, device_memory, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.meter import PeakMeter
 from s2a_core.operators import fit_tables
 from s2a_core.planning.overhead import AVERAGE, BEST_STATE, SLACK
 from s2a_core.planning.pairs import PeakPair, record
 from s2a_core.planning.peak import Peak
-from s2a_core.planning.replan import Replanner
+from s2a_core.planning.replan import Replanner, trainable_room
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.runs import gradient, relative_error, run_step, unchanged
 from s2a_core.profiling.types import Profile
@@ -37,7 +37,8 @@ MAX_ROUNDS = 3
 PROMISED_CODE_BYTES = 2 * 2**20  # kernels of the loop that two steps do not run: accuracies, mistakes, averages
 MARGIN, WORKING = "margin", "working"
 MOST_COMPARED = 8  # images of the exact step and of the plan's
-UNKNOWN_EXCESS = 0.1  # of the budget: what a plan that ran out of memory is taken to need above it
+# Of what a budget leaves beside context and workspaces: what a plan that ran out of memory is taken to need above it.
+UNKNOWN_EXCESS = 0.1
 _Result = TypeVar("_Result")
 
 
@@ -66,7 +67,7 @@ def verify(
     Samples of s2a_core.batches.samples_of_pair((inputs, targets), loss). The model is left as it
     was, but for frozen weights the plan narrows. pairs: JSON lines that every (predicted, measured) peak is added to.
     Raises InfeasibleBudget when three rounds do not fit, PlanMissed when the plan does not and there is no replanner,
-    and OutOfMemory in place of both when that is how the last plan missed.
+    and OutOfMemory in place of both when the device had no memory left for the last plan.
     """
     first_margin, misses = plan.predicted.breakdown.get("margin", 0), 0
     for tried in range(1, MAX_ROUNDS + 1):
@@ -74,7 +75,7 @@ def verify(
         try:
             measured = _within_memory(partial(measured_peak, model, plan, images, labels), plan.device)
         except OutOfMemory as error:
-            measured, failure = int((1 + UNKNOWN_EXCESS) * plan.budget_bytes), error
+            measured, failure = plan.budget_bytes + int(UNKNOWN_EXCESS * trainable_room(plan)), error
         if pairs is not None and failure is None:
             record(pairs, PeakPair.of(plan, measured))
         if measured <= plan.budget_bytes:
@@ -98,7 +99,7 @@ def verify(
         if wanted <= misses:
             break
         misses, plan = wanted, replanner.tighter(plan, first_margin + wanted)
-    if failure is not None:
+    if failure is not None and not _is_own(failure):
         raise failure
     name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])
     raise InfeasibleBudget(
@@ -108,6 +109,12 @@ def verify(
         binding_bytes=size,
         details={"measured_peak_bytes": measured, "rounds": MAX_ROUNDS},
     )
+
+
+def _is_own(failure: OutOfMemory) -> bool:
+    """Whether the process's own cap was in the way, while the device had what was asked for."""
+    memory = MemoryAtFailure.from_json(failure.details["memory"])
+    return memory.budget_bytes > 0 and memory.free_bytes is not None and memory.free_bytes >= memory.asked_bytes
 
 
 def _promised(plan: Plan, measured: int, model: nn.Module) -> int:

@@ -101,8 +101,8 @@ def _draw_png(plan: Document, path: Path, course: Sequence[Point]) -> None:
     front.set_xlabel("predicted peak, MiB")
     front.set_ylabel("gradient error")
     front.set_title(str(plan.get("model")))
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=140)
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=140)
 
 
 def _draw_course(axes: Any, course: Sequence[Point], limit: float) -> None:

@@ -57,7 +57,7 @@ def list_folder(directory: Path) -> Listing:
 
     Parts may have any usual name: train, test, seg_train, Training Images, val2017.
     """
-    root = _descend(directory)
+    root = descend(directory)
     listing = Listing(root)
     train_root, val_root = _parts(listing, root)
     names = [entry.name for entry in _entries(train_root) if is_directory(entry)]
@@ -83,7 +83,7 @@ def image_files(directory: Path) -> Iterator[Path]:
 def _parts(listing: Listing, root: Path) -> tuple[Path, Path | None]:
     """(directory of the training classes, directory of the validation classes or None), with what is to be said."""
     folders = [entry.name for entry in _entries(root) if is_directory(entry)]
-    children = {name: {e.name for e in _entries(_descend(root / name)) if is_directory(e)} for name in folders}
+    children = {name: {e.name for e in _entries(descend(root / name)) if is_directory(e)} for name in folders}
     # A class called `train` among others holds images and no classes.
     only_parts = all(split_role(name) for name in folders)
     training = sorted((n for n in folders if split_role(n) == "train" and (children[n] or only_parts)), key=rank)
@@ -109,7 +109,7 @@ def _parts(listing: Listing, root: Path) -> tuple[Path, Path | None]:
     if others:
         shown = printable(", ".join(others[:5])) + _more(others, 5)
         listing.warnings.append(f"directories beside the splits are not used: {shown}")
-    return _descend(root / chosen), None if val is None else _descend(root / val)
+    return descend(root / chosen), None if val is None else descend(root / val)
 
 
 def _check_for_parts(listing: Listing, root: Path, children: dict[str, set[str]]) -> None:
@@ -208,7 +208,7 @@ def _no_classes(directory: Path, listing: Listing) -> str:
     return "it holds no class directories: it needs DIR/CLASS/IMAGE, or DIR/{train,val}/CLASS/IMAGE"
 
 
-def _descend(directory: Path) -> Path:
+def descend(directory: Path) -> Path:
     """Through directories that hold nothing but one directory of directories, as archives often do."""
     while True:
         entries = list(_entries(directory))

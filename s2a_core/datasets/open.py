@@ -11,10 +11,11 @@ from pathlib import Path
 from s2a_core.datasets.access import data_access
 from s2a_core.datasets.archive import ARCHIVE_SUFFIXES, is_archive, unpack
 from s2a_core.datasets.digits import digits_samples
-from s2a_core.datasets.folder import Listing, list_folder
+from s2a_core.datasets.folder import Listing
 from s2a_core.datasets.hub import hugging_face_folder, remarks_on, torchvision_folder, torchvision_names
 from s2a_core.datasets.inspect import Inspection, inspect_samples
 from s2a_core.datasets.split import stratified_split
+from s2a_core.datasets.table import TABLE_SUFFIXES, list_labelled, list_table
 from s2a_core.datasets.types import DatasetReport, ImageDataset, ImageSplit, Sample
 from s2a_core.errors import BadDataset, InvalidInput
 from s2a_core.names import printable
@@ -28,8 +29,9 @@ def open_dataset(
 ) -> ImageDataset:
     """Open and check a dataset: every image is looked at, and every problem is in the one BadDataset it raises.
 
-    source: an ImageFolder directory (CLASS/IMAGE or {train,val}/CLASS/IMAGE), a zip or tar of one, `digits`,
-    `hf:owner/name` or `owner/name` on Hugging Face, `torchvision:NAME` or a well-known torchvision name.
+    source: an ImageFolder directory (CLASS/IMAGE or {train,val}/CLASS/IMAGE), one of images with labels.csv
+    (.tsv, .parquet) beside them, a zip or tar of either, such a table under another name, `digits`, `hf:owner/name` or
+    `owner/name` on Hugging Face, `torchvision:NAME` or a well-known torchvision name.
     val_fraction, seed: the stratified split made where the source has none; recorded in the report.
     cache: where archives and downloads are unpacked, `~/.cache/s2a/datasets` by default.
     """
@@ -90,13 +92,14 @@ def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
     if may_be_path and path.exists() and not access.allows(path):
         raise BadDataset(source, ["lies outside the directories that may be read"])
     if may_be_path and path.is_dir():
-        return "directory", list_folder(path)
+        return "directory", list_labelled(path)
     if may_be_path and path.is_file():
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            return "table", list_table(path)
         if not is_archive(path):
-            raise BadDataset(
-                source, [f"is a file, but neither a directory nor an archive ({', '.join(ARCHIVE_SUFFIXES)})"]
-            )
-        return "archive", list_folder(unpack(path, cache))
+            kinds = f"an archive ({', '.join(ARCHIVE_SUFFIXES)}) nor a table of labels ({', '.join(TABLE_SUFFIXES)})"
+            raise BadDataset(source, [f"is a file, but neither {kinds}"])
+        return "archive", list_labelled(unpack(path, cache))
     if source == "digits":
         samples, classes = digits_samples()
         return "built-in", Listing(Path(), classes, samples)
@@ -119,7 +122,7 @@ def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
 
 def _listed(folder: Path) -> Listing:
     """Files of a directory that was written from a hub."""
-    listing = list_folder(folder)
+    listing = list_labelled(folder)
     listing.warnings += remarks_on(folder)
     return listing
 

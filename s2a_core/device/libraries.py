@@ -18,6 +18,11 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 SMALL, MEDIUM = ":16:8", ":4096:2:16:8"  # 8 x 16 KiB; that and 2 x 4 MiB, PyTorch's default before Hopper
 # Budgets from which on more is spent: there two workspaces are at most 1.6 % of the budget.
 MEDIUM_FROM, DEFAULT_FROM = 2**30, 8 * 2**30
+# Of a handle: 8 x 16 KiB, 2 x 4 MiB and those, and what PyTorch takes by itself from Hopper on.
+WORKSPACE_KIB = {SMALL: 128, MEDIUM: 8320}
+DEFAULT_KIB, DEFAULT_KIB_SINCE_HOPPER = 8320, 32768
+# Growing segments in the smallest pages that PyTorch takes, not of 20 MiB: half a page is unused on average.
+ALLOCATOR = "expandable_segments:True,large_segment_size_mb:12"
 CUBLAS_LT_KIB = {SMALL: 128, MEDIUM: 8192}  # cuBLASLt's own, where it does not share the first
 
 
@@ -31,16 +36,31 @@ def workspace_config(budget_bytes: int) -> str | None:
 def configure(budget_bytes: int) -> None:
     """Segments that grow, and workspaces for this budget, where the user has not set them and no context is there yet.
 
-    Growing segments give back any unused 2 MiB page under a cap, so that fragments do not count.
+    Growing segments give back any unused page under a cap, so that fewer fragments count.
     """
     if torch.cuda.is_initialized():
         return
     if not (os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF")):
-        torch._C._accelerator_setAllocatorSettings("expandable_segments:True")  # type: ignore[attr-defined]
+        torch._C._accelerator_setAllocatorSettings(ALLOCATOR)  # type: ignore[attr-defined]
     chosen = workspace_config(budget_bytes)
     if chosen is not None and CUBLAS not in os.environ:
         os.environ[CUBLAS] = chosen
         os.environ.setdefault("CUBLASLT_WORKSPACE_SIZE", str(CUBLAS_LT_KIB[chosen]))
+
+
+def workspaces_by_budget(taken_bytes: int, budget_bytes: int, compute_capability: int) -> tuple[tuple[int, int], ...]:
+    """What cuBLAS takes in a process of another budget: (from so many bytes on, bytes).
+
+    taken_bytes: of this process, which was started with budget_bytes; compute_capability: its major number. The same at
+    every budget where the user has set the workspaces.
+    """
+    config = workspace_config(budget_bytes)
+    if os.environ.get(CUBLAS) != config:
+        return ((0, taken_bytes),)
+    default = DEFAULT_KIB_SINCE_HOPPER if compute_capability >= 9 else DEFAULT_KIB
+    share = taken_bytes / (default if config is None else WORKSPACE_KIB[config])
+    rule = ((0, WORKSPACE_KIB[SMALL]), (MEDIUM_FROM, WORKSPACE_KIB[MEDIUM]), (DEFAULT_FROM, default))
+    return tuple((first, round(share * kib)) for first, kib in rule)
 
 
 def warm_up(device: torch.device) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from s2a_core.device import nvml
 from s2a_core.device.failures import is_out_of_memory
-from s2a_core.device.libraries import configure, warm_up
+from s2a_core.device.libraries import configure, warm_up, workspaces_by_budget
 from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
 from s2a_core.sizes import MIB, format_bytes
 
@@ -80,8 +80,13 @@ class DeviceMemory:
         self.limit(ceiling_bytes)
 
     def parts(self) -> dict[str, int]:
-        """What is held beside a run's tensors, by name: the context with kernels' code, and workspaces it allocated."""
-        return {"context": self.outside_bytes(), "workspaces": self.allocated_workspaces_bytes}
+        """What is held beside a run's tensors, by name: the context with kernels' code, workspaces, code to come."""
+        return {"context": self.outside_bytes(), "workspaces": self.allocated_workspaces_bytes, "code": CODE_BYTES}
+
+    def workspaces_by_budget(self) -> tuple[tuple[int, int], ...]:
+        """Workspaces of a process of another budget: (from so many bytes on, bytes)."""
+        major, _ = torch.cuda.get_device_capability(self.device)
+        return workspaces_by_budget(self.allocated_workspaces_bytes, self.budget_bytes, major)
 
     @property
     def least_budget_bytes(self) -> int:

@@ -16,7 +16,7 @@ expects and what is drawn are the same numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from s2a_core.planning.memory import Sites, chosen_options, held_by_site, is_used, run_mode
@@ -102,9 +102,15 @@ class Peak:
         """Bytes that move in every step, whatever its storages: of the optimizer's step, and of a new best state."""
         return max(self.gradients + self.optimizer.step_bytes, self.overhead.parts.get(BEST_STATE, 0))
 
+    def within(self, budget_bytes: int) -> Peak:
+        """In a process that was started with this budget."""
+        overhead = self.overhead.within(budget_bytes)
+        return self if overhead is self.overhead else replace(self, overhead=overhead)
+
     def room(self, budget_bytes: int) -> int:
         """The most bytes that may move within a budget."""
-        return self.overhead.room(self.always, budget_bytes)
+        peak = self.within(budget_bytes)
+        return peak.overhead.room(peak.always, budget_bytes)
 
     def total(self, moving: int) -> int:
         """Bytes of the device while so many move."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from s2a_core.planning.overhead import Overhead
+from s2a_core.planning.overhead import OF_DEVICE, Overhead
 from s2a_core.planning.search import Objective, plan, smallest_peak
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.types import Profile
+
+
+def trainable_room(plan: Plan) -> int:
+    """Bytes that a plan's budget leaves beside context, workspaces and code: on a CPU all of it."""
+    return plan.budget_bytes - sum(plan.predicted.breakdown.get(name, 0) for name in OF_DEVICE)
 
 
 @dataclass(frozen=True)

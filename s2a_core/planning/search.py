@@ -12,7 +12,7 @@ from typing import Literal
 from s2a_core.errors import InfeasibleBudget, InternalError, InvalidInput
 from s2a_core.planning.chunks import chunk_sizes, micro_batches
 from s2a_core.planning.memory import held_by_storage
-from s2a_core.planning.overhead import Overhead
+from s2a_core.planning.overhead import OF_DEVICE, Overhead
 from s2a_core.planning.peak import Peak
 from s2a_core.planning.scoring import (
     Cut,
@@ -40,9 +40,6 @@ HALVING_COST = 0.03
 ERROR_WEIGHT = 1.0
 SPEED_ERROR_WEIGHT = 1e-3
 ALIKE_ERRORS = 1.1  # plans whose errors differ by less train alike: then the faster one
-# The smallest budget that is planned for lies so far above the smallest peak: what verification may find missing when
-# a plan is that tight.
-SMALLEST_SLACK = 0.015
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
 # The frontier shows what other budgets would buy: a few thousandths from the optimum is near enough.
 FRONTIER_GAP = 3e-3
@@ -81,7 +78,7 @@ def plan(
     if objective not in ("accuracy", "speed", "balanced"):
         raise InvalidInput(f"the objective is accuracy, speed or balanced, not {objective!r}")
     search = _Search(profile, batch_size, objective, overhead)
-    smallest = max(search.smallest(), profile.least_budget_bytes)
+    smallest = search.smallest()
     is_accepted = overhead.margin_bytes > 0 or budget_bytes >= smallest  # what is kept free was found missing since
     best = search.best(budget_bytes) if is_accepted else None
     if best is None:
@@ -151,9 +148,14 @@ class _Search:
         return best
 
     def smallest(self) -> int:
-        """The smallest budget that is planned for; what is kept free besides is in it once."""
-        margin = self.overhead.margin_bytes
-        return ceil((self.least.peak_bytes - margin) * (1 + SMALLEST_SLACK)) + margin
+        """The smallest budget that is planned for: of the plan of the smallest peak, or of profiling on a device."""
+        peak, overhead = self.least.peak, self.least.peak.overhead
+        smallest = overhead.smallest_budget(peak.always, self.least.solution.peak_bytes)
+        profiling = self.profile.profiling_bytes
+        if not profiling:
+            return smallest
+        outside = sum(overhead.parts.get(name, 0) for name in OF_DEVICE)
+        return max(smallest, overhead.smallest_budget(outside + profiling, 0))
 
     def best(self, budget_bytes: int, gap: float = GAP, seconds: float = TIME_LIMIT_S) -> _Candidate | None:
         """The best plan within a budget, None where nothing fits.
@@ -171,8 +173,10 @@ class _Search:
         else:
             weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
             found = self._cheapest(budget_bytes, weight, None, limits)
-        if found is None and self.least.peak_bytes <= budget_bytes:
-            return self.least  # the others ran out of time
+        if found is None:  # the others ran out of time
+            peak = self.least.peak
+            least = self._candidate(self.least.solution, peak.samples, peak.chunk, budget_bytes)
+            return least if least.peak_bytes <= budget_bytes else None
         return found
 
     def _cheapest(
@@ -211,13 +215,14 @@ class _Search:
             solution = program.solve(capacity, cost, max_error=max_error, gap=limits[0], seconds=limits[1])
             if solution is None:
                 continue
-            made, total = self._candidate(solution, n, chunk), solution.cost + slowest(n)
+            made, total = self._candidate(solution, n, chunk, budget_bytes), solution.cost + slowest(n)
             if best is None or total < best[0]:
                 best = total, made
         return best[1] if best else None
 
-    def _candidate(self, solution: Solution, n: int, chunk: int) -> _Candidate:
-        peak, sites = self._program(n, chunk).peak, solution.sites
+    def _candidate(self, solution: Solution, n: int, chunk: int, budget_bytes: int = 0) -> _Candidate:
+        """budget_bytes: of the process that it is for."""
+        peak, sites = self._program(n, chunk).peak.within(budget_bytes), solution.sites
         time = relative_step_time(self.profile, sites, Cut(n, chunk), self.batch_size)
         return _Candidate(peak, solution, peak.total(solution.peak_bytes), gradient_error(self.profile, sites), time)
 

@@ -18,6 +18,7 @@ from s2a_core.device.memory import CODE_BYTES
 from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
 from s2a_core.models import has_batch_norm
 from s2a_core.operators.narrow import NarrowWeight
+from s2a_core.profiling.alive import alive_while_profiling
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.fingerprint import fingerprint
 from s2a_core.profiling.fitted import fitted_tables
@@ -31,6 +32,7 @@ from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.train.optimizers import coded_cost
 from s2a_core.train.types import OnEvent
 
+FEWEST = 2
 FEWEST_WITH_BATCH_NORM = 3  # two batches of more than one sample, which BatchNorm refuses where a map is a single value
 
 
@@ -70,7 +72,7 @@ def profile(
     """
     if precision not in ("fp32", "bf16"):
         raise InvalidInput(f"the precision is fp32 or bf16, not {precision!r}")
-    if batch_size < 2:
+    if batch_size < FEWEST:
         raise InvalidInput(f"a profile needs batches of at least 2 samples, not {batch_size}")
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
@@ -102,7 +104,9 @@ def profile(
         measuring.sites(sensitivity_s, refine_s)
         stage(on_event, "measuring an evaluation step")
         evaluation = measuring.evaluation()
-    memory = device_memory(device)
+        memory, profiling_bytes = device_memory(device), 0
+        if memory is not None:
+            profiling_bytes = alive_while_profiling(measuring, _fewest_samples(model), memory)
     return Profile(
         model=name,
         adapter=adapter,
@@ -132,8 +136,9 @@ def profile(
         launches=measuring.times.launches,
         tables=tables,
         device_parts={} if memory is None else memory.parts(),
-        least_budget_bytes=0 if memory is None else memory.peak_bytes() + CODE_BYTES,
         weight_format=weight_format_of(model),
+        workspaces=() if memory is None else memory.workspaces_by_budget(),
+        profiling_bytes=profiling_bytes,
         coded_optimizer=coded_cost(trained),
     )
 
@@ -151,7 +156,7 @@ def profile_within(
     Raises InfeasibleBudget where not even those fit.
     """
     device = next(model.parameters()).device
-    fewest = FEWEST_WITH_BATCH_NORM if has_batch_norm(model) else 2
+    fewest = _fewest_samples(model)
     for samples in range(max(batch_size, fewest), fewest - 1, -1):
         try:
             return profile(model, image_size, samples, precision, calibration, **options)
@@ -176,6 +181,10 @@ def profile_within(
 def _is_frozen_number(parameter: Tensor) -> bool:
     is_number = parameter.is_floating_point() and not isinstance(parameter, NarrowWeight)
     return is_number and not parameter.requires_grad
+
+
+def _fewest_samples(model: nn.Module) -> int:
+    return FEWEST_WITH_BATCH_NORM if has_batch_norm(model) else FEWEST
 
 
 def _optimizer_bytes(trained: Sequence[Tensor]) -> int:

@@ -84,13 +84,14 @@ class Measuring:
     ) -> Step:
         """One step with these storages, everything else exact."""
         n = len(self.x) if samples is None else samples
-        policy = self._policy(sites, chunk)
+        policy = self.policy(sites, chunk)
         return run_step(self.model, self.x[:n], self.y[:n], policy, self.precision, is_metered)
 
     def _timing(self, sites: Mapping[str, Storage], n: int, chunk: int) -> Timing:
-        return timed(self.model, self.x[:n], self.y[:n], self._policy(sites, chunk), self.precision)
+        return timed(self.model, self.x[:n], self.y[:n], self.policy(sites, chunk), self.precision)
 
-    def _policy(self, sites: Mapping[str, Storage], chunk: int = 1) -> StoragePolicy:
+    def policy(self, sites: Mapping[str, Storage], chunk: int = 1) -> StoragePolicy:
+        """Of these storages, everything else exact."""
         return StoragePolicy({**self.unused, **sites}, Storage.EXACT, chunk, self.frozen, tables=self.tables)
 
     def ways(self) -> None:
@@ -208,7 +209,7 @@ class Measuring:
         found = {}
         for way, sites in self.policies().items():
             if way != "codes":
-                policy = self._policy(sites)
+                policy = self.policy(sites)
                 small, large = self.batches
                 twice = repeated(self.x, 2 * len(self.x))
                 if way == "exact":  # the first pass of a new batch size may hold what libraries prepare once
@@ -219,7 +220,7 @@ class Measuring:
                 far = line((large, 2 * large), peaks[1:])
                 more = 0
                 if way in WHOLE:
-                    policies = {chunk: self._policy(sites, chunk) for chunk in self._larger_chunks()}
+                    policies = {chunk: self.policy(sites, chunk) for chunk in self._larger_chunks()}
                     wholes = {c: evaluation_peak(self.model, self.x, self.precision, p) for c, p in policies.items()}
                     more = chunk_slope({1: peaks[1], **wholes})
                 one = peaks[0] if small == 1 else evaluation_peak(self.model, self.x[:1], self.precision, policy)

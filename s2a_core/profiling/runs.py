@@ -45,15 +45,13 @@ def run_step(
 ) -> Step:
     """Forward and backward of images x [B, 3, H, W] and labels y [B], or of samples with their loss.
 
-    Gradients replace those the parameters hold.
-
-    A metered step begins without gradients, as the first micro-batch of a step does, and counts them.
-    The same random numbers are drawn each time.
+    It begins without gradients, as the first micro-batch of a step does; a metered one counts them. The same random
+    numbers are drawn each time.
     """
     fit_tables(policy.sites)
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
-        parameter.grad = None if is_metered or parameter.grad is None else parameter.grad.zero_()
+        parameter.grad = None
     watcher = Watcher(x.device) if is_metered else None
     hooks = [p.register_post_accumulate_grad_hook(watcher.gradient) for p in trained] if watcher else []
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from typing import Any
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
 
-VERSION = 13
+VERSION = 14
 ADAMW_BYTES = 8  # per trained number: two fp32 moments
 
 
@@ -160,8 +160,9 @@ class Profile:
     chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
     chunk_ms, chunk_launches: way of running ("region", "block") -> what every further chunk takes, all of them used.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
-    device_parts: of a CUDA device, what is held beside tensors: `context`, with kernels' code, and `workspaces`;
-    least_budget_bytes: what profiling itself took of such a device, so that no run gets by with less.
+    device_parts: of a CUDA device, what is held beside tensors: `context`, with kernels' code, `workspaces`, and the
+    `code` that may still load; workspaces: what a process takes by its budget, (from so many bytes on, bytes);
+    profiling_bytes: tensors alive there while as few samples as can be are profiled, 0 elsewhere.
     """
 
     model: str
@@ -192,8 +193,9 @@ class Profile:
     launches: int = 0
     tables: tuple[FittedTable, ...] = ()
     device_parts: dict[str, int] = field(default_factory=dict)
-    least_budget_bytes: int = 0
     weight_format: WeightFormat = "float"
+    workspaces: tuple[tuple[int, int], ...] = ()
+    profiling_bytes: int = 0
     coded_optimizer: OptimizerCost = OptimizerCost(0, 0)
     version: int = VERSION
 
@@ -255,6 +257,7 @@ class Profile:
             )
             for site in fields["sites"]
         )
+        fields["workspaces"] = tuple((first, size) for first, size in fields["workspaces"])
         fields["coded_optimizer"] = OptimizerCost(**fields["coded_optimizer"])
         fields["tables"] = tuple(FittedTable.from_json(table) for table in fields.get("tables", ()))
         return cls(**fields)

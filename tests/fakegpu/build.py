@@ -52,10 +52,10 @@ def build() -> Path:
         stubs = sorted(_entry_points(torch, triton) - _answered("\n".join(texts)))
         Path(scratch, "stubs.inc").write_text("".join(f'extern "C" int {name}() {{ return 0; }}\n' for name in stubs))
         sources = [str(path) for path in SOURCES if path.suffix == ".cpp"]
-        include = triton / "backends" / "nvidia" / "include"
-        defines = [f"-DCUDA_RELEASE={_cuda_release(include)}", f"-DCUDNN_RELEASE={_cudnn_release()}"]
+        includes = [f"-I{folder}" for folder in (*_runtime_headers(), triton / "backends" / "nvidia" / "include")]
+        defines = [f"-DCUDA_RELEASE={_cuda_release()}", f"-DCUDNN_RELEASE={_cudnn_release()}"]
         subprocess.run(
-            ["g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-w", f"-I{include}", f"-I{scratch}", *defines, *sources,
+            ["g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-w", *includes, f"-I{scratch}", *defines, *sources,
              "-o", str(library), "-ldl", "-lpthread"],
             check=True,
         )  # fmt: skip
@@ -97,7 +97,15 @@ def _answered(source: str) -> set[str]:
     return set(re.findall(r"^API\((\w+)", source, re.M)) | set(re.findall(r"^API_OF\([\w* ]+?, (\w+)", source, re.M))
 
 
-def _cuda_release(include: Path) -> int:
+def _runtime_headers() -> list[Path]:
+    """Of the runtime that PyTorch runs on, where its package is installed: structs differ between CUDA releases."""
+    if importlib.util.find_spec("nvidia") is None:
+        return []
+    folders = [_folder("nvidia") / name / "include" for name in ("cu13", "cuda_runtime")]
+    return [folder for folder in folders if (folder / "driver_types.h").exists()]
+
+
+def _cuda_release() -> int:
     """As the runtime says it: 13000 for 13.0. PyTorch's own build, not the header's."""
     from torch.version import cuda
 

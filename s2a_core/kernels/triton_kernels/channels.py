@@ -48,7 +48,8 @@ def _measure_kernel(
     low = tl.full((BLOCK_C,), float("inf"), tl.float32)
     high = tl.full((BLOCK_C,), float("-inf"), tl.float32)
     bad = tl.zeros((BLOCK_C,), tl.int32)
-    for start in range(0, N, BLOCK_N):
+    start = 0
+    while start < N:  # not a range of N: Triton 3.6's interpreter cannot make one under NumPy 2.4
         n = start + tl.arange(0, BLOCK_N)
         inside = (n < N)[:, None] & (c < C)[None, :]
         v = tl.load(x + (sample * N + n[:, None]) * stride + c[None, :], mask=inside, other=0.0).to(tl.float32)
@@ -60,6 +61,7 @@ def _measure_kernel(
         low = tl.minimum(low, tl.min(tl.where(inside & is_finite, v, float("inf")), axis=0))
         high = tl.maximum(high, tl.max(tl.where(inside & is_finite, v, float("-inf")), axis=0))
         bad = tl.maximum(bad, tl.max((inside & (is_finite == 0)).to(tl.int32), axis=0))
+        start += BLOCK_N
     is_bad = (bad > 0) | ((tl.abs(high - low) < float("inf")) == 0)
     zero = bf16_bits(low - tl.abs(low) * 0.00390625)
     scale = bf16_bits((high - bf16_value(zero)) * factor)

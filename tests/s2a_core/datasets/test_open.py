@@ -103,7 +103,7 @@ def test_what_does_not_exist_says_what_can_be_given(
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"x")
-    assert "neither a directory nor an archive" in problems_of(tmp_path / "a.rar")[0]
+    assert "but neither an archive" in problems_of(tmp_path / "a.rar")[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes as a name: Linux")

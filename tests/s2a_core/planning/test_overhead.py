@@ -1,0 +1,42 @@
+"""What a device takes beside tensors follows from the budget that its process was started with."""
+
+from __future__ import annotations
+
+import pytest
+
+from s2a_core.planning.overhead import DeviceOverhead, Overhead
+
+MIB = 2**20
+GIB = 2**30
+PARTS = {"context": 426 * MIB, "workspaces": 64 * MIB, "code": 8 * MIB}
+WORKSPACES = ((0, MIB // 4), (GIB, 16 * MIB), (8 * GIB, 64 * MIB))
+
+
+@pytest.mark.parametrize(("budget_bytes", "expected"), [(600 * MIB, MIB // 4), (GIB, 16 * MIB), (9 * GIB, 64 * MIB)])
+def test_a_plan_counts_the_workspaces_of_its_own_budget(budget_bytes: int, expected: int) -> None:
+    overhead = DeviceOverhead(PARTS, workspaces=WORKSPACES).within(budget_bytes)
+    assert overhead.parts == {**PARTS, "workspaces": expected}
+
+
+@pytest.mark.parametrize("alive", [20 * MIB, 500 * MIB, 3 * GIB])
+def test_the_smallest_budget_is_the_same_wherever_it_is_asked(alive: int) -> None:
+    """A process of another budget has other workspaces; the smallest budget has its own."""
+    roomy = DeviceOverhead(PARTS, workspaces=WORKSPACES)
+    tight = DeviceOverhead({**PARTS, "workspaces": MIB // 4}, workspaces=WORKSPACES)
+    outside = [sum(overhead.parts.values()) for overhead in (roomy, tight)]
+    smallest = roomy.smallest_budget(outside[0], alive)
+    assert smallest == tight.smallest_budget(outside[1], alive)
+    inside = roomy.within(smallest)
+    assert isinstance(inside, DeviceOverhead)
+    assert inside.total(sum(inside.parts.values()), alive) < smallest
+
+
+def test_workspaces_that_the_user_set_are_those_of_every_budget() -> None:
+    overhead = DeviceOverhead(PARTS, workspaces=((0, 3 * MIB),))
+    assert overhead.within(100 * MIB).parts["workspaces"] == overhead.within(9 * GIB).parts["workspaces"] == 3 * MIB
+
+
+def test_without_a_device_a_budget_changes_nothing() -> None:
+    overhead = Overhead({"average": 700}, margin_bytes=11)
+    assert overhead.within(10) is overhead
+    assert overhead.smallest_budget(1000, 1000) == pytest.approx(1.015 * 2010, abs=20)
