@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from s2a_core.libraries import quiet_libraries
+
 if TYPE_CHECKING:
     from s2a_core.adapters import AdapterSpec, add_adapters
     from s2a_core.compression import compress
@@ -29,4 +31,5 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 's2a_core' has no attribute {name!r}")
+    quiet_libraries()
     return getattr(importlib.import_module(_HOMES[name]), name)

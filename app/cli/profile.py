@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 from rich import box
@@ -11,6 +12,7 @@ from rich.table import Table
 from app.cli import options
 from app.cli.requests import require, run_request
 from app.cli.terminal import LOADING, Terminal
+from s2a_core.pictures import profile_rows
 from s2a_core.requests import starting_weights
 from s2a_core.sizes import format_bytes
 
@@ -41,21 +43,14 @@ def profile(ctx: typer.Context, asked: options.Asked, json: options.Json = False
         f"weights {format_bytes(document['params_bytes'])}, "
         f"activations [number]{format_bytes(document['activation_bytes_per_sample'])}[/] per sample, kept exactly"
     )
-    terminal.say(_table(document["sites"]))
+    terminal.say(_table(document))
 
 
-def _table(sites: list[dict[str, object]]) -> Table:
+def _table(document: Mapping[str, Any]) -> Table:
     """One row per kind of operator: sites and bytes per sample, exact and in the smallest form."""
-    rows: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for site in sites:
-        sizes = {str(o["storage"]): int(o["bytes_per_sample"]) for o in site["options"]}  # type: ignore[attr-defined]
-        row = rows[str(site["op"])]
-        row[0] += 1
-        row[1] += sizes.get("exact", 0)
-        row[2] += min(sizes.values(), default=0)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
     for name in ("operator", "sites", "exact per sample", "smallest per sample"):
         table.add_column(name, justify="left" if name == "operator" else "right")
-    for op, (count, exact, smallest) in sorted(rows.items(), key=lambda item: -item[1][1]):
+    for op, count, exact, smallest in profile_rows(document):
         table.add_row(op, str(count), format_bytes(exact), format_bytes(smallest))
     return table

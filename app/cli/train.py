@@ -19,6 +19,7 @@ from s2a_core.adapters.spec import FULL
 from s2a_core.errors import BudgetExceeded, InvalidInput
 from s2a_core.requests import FIELDS, spoken_names, starting_adapter, starting_weights
 from s2a_core.sizes import format_bytes
+from s2a_core.tracking import require_tracker, tracked
 
 REQUEST = "request.yaml"  # in the output directory: what was asked for, as --config reads it
 OPTIONS = tuple(name for name in FIELDS if name != "num_classes")  # the data says how many there are
@@ -42,6 +43,10 @@ def train(
         bool,
         typer.Option("--resume", help="Go on from the last checkpoint in --output; `--resume DIR` alone says it all."),
     ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option("--track", metavar="NAME", help="Send the numbers to tensorboard, mlflow or wandb as well."),
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Write the request as YAML for --config, and train nothing.")
     ] = False,
@@ -57,6 +62,8 @@ def train(
         output = directory
         asked = {**read_config(directory / REQUEST, OPTIONS), **{k: v for k, v in asked.items() if k != "model"}}
     require(asked, "model", "data")
+    if track is not None:
+        require_tracker(track)
     if "budget_bytes" not in asked and plan is None and not resume:
         raise InvalidInput("--budget is missing: say how much memory may be used, --budget 4GiB say, or give a --plan")
     made = _read_plan(plan) if plan is not None else None
@@ -83,15 +90,16 @@ def train(
         from s2a_core import pipeline
         from s2a_core.outputs.atomic import plain, write_text
 
-    with follower(terminal, request.budget_bytes or None) as follow:
+    with follower(terminal, request.budget_bytes or None) as follow, tracked(track, output, asked, follow) as tracking:
 
         def on_event(event: Any) -> None:
             if event["type"] == "plan":  # data and model are good: there is something to go on with
                 write_text(output / REQUEST, as_config(asked))
-            follow(event)
+            tracking(event)
 
         try:
             report, exceeded = plain(pipeline.run(request, on_event)), None
+            tracking.finish(report)
         except BudgetExceeded as error:
             report, exceeded = plain(error.report), error
         except KeyboardInterrupt:

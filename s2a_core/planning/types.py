@@ -7,13 +7,17 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s2a_core.errors import InvalidInput
+from s2a_core.pictures import draw_plan, plan_html
 from s2a_core.planning.uniform import UniformChoice
 from s2a_core.profiling.types import Profile
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, FrozenWeights, Optimizer, Storage, StoragePolicy, WeightFormat, weight_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VERSION = 1
 
@@ -131,6 +135,14 @@ class Plan:
             f"{format_bytes(p.peak_bytes)}, gradient error {p.gradient_error:.2g}, {self.micro_batch} x "
             f"{self.accumulation} images in {self.precision} on {self.device}; sites: {storages})"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return plan_html(self.to_json())
+
+    def plot(self) -> Figure:
+        """A figure of matplotlib: the parts of the peak, and what other budgets would buy."""
+        return draw_plan(self.to_json())
 
     @property
     def policy(self) -> StoragePolicy:

@@ -6,10 +6,14 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from s2a_core.pictures import draw_profile, profile_html
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VERSION = 14
 ADAMW_BYTES = 8  # per trained number: two fp32 moments
@@ -207,6 +211,14 @@ class Profile:
             f"{self.device}: {len(self.sites)} sites, weights {format_bytes(self.params_bytes)}, {held} a sample held "
             f"exactly; {self.fingerprint})"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return profile_html(self.to_json())
+
+    def plot(self) -> Figure:
+        """A figure of matplotlib: bytes of each operator."""
+        return draw_profile(self.to_json())
 
     @property
     def activation_bytes_per_sample(self) -> int:
