@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from s2a_core.outputs.parts import parts_of
 from s2a_core.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def plan_html(plan: Document) -> str:
         f"step {float(predicted['relative_step_time']):.2f}x the time of stock PyTorch, "
         f"{plan['micro_batch']} x {plan['accumulation']} images in {plan['precision']}"
     )
-    parts = [(name, format_bytes(int(size))) for name, size in predicted["breakdown"].items() if size]
+    parts = [(part.words, format_bytes(size)) for part, size in parts_of(predicted["breakdown"])]
     kept = Counter(str(site["storage"]) for site in plan["sites"])
     parts += [("sites", ", ".join(f"{count} {storage}" for storage, count in kept.most_common(6)))]
     return _table(lead, ("part of the peak", "bytes"), parts)
@@ -83,10 +84,9 @@ def draw_plan(plan: Document) -> Figure:
 def draw_parts(axes: Any, plan: Document) -> None:
     """One bar of the parts of the predicted peak, in MiB, with the budget as a line."""
     floor = 0.0
-    for name, size in plan["predicted"]["breakdown"].items():
-        if size:
-            axes.bar(["peak"], [size / MIB], bottom=floor, label=name, width=0.5)
-            floor += size / MIB
+    for part, size in parts_of(plan["predicted"]["breakdown"]):
+        axes.bar(["peak"], [size / MIB], bottom=floor, label=part.words, width=0.5)
+        floor += size / MIB
     axes.axhline(int(plan["budget_bytes"]) / MIB, color="crimson", label="budget")
     axes.set_ylabel("MiB")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

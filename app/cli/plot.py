@@ -18,7 +18,7 @@ from s2a_core.outputs.memory_sections import (
     storage_section,
     timeline_section,
 )
-from s2a_core.outputs.parts import parts_of
+from s2a_core.pictures import draw_frontier, draw_parts
 from s2a_core.planning.peak import BEST, OPTIMIZER, Point
 
 Document = Mapping[str, Any]
@@ -83,24 +83,10 @@ def _draw_png(plan: Document, path: Path, course: Sequence[Point]) -> None:
 
     figure = Figure(figsize=(15 if course else 11, 4.2), layout="constrained")
     axes = figure.subplots(1, 3 if course else 2, width_ratios=(1, 2, 2) if course else (1, 2))
-    bar, front = axes[0], axes[-1]
-    floor = 0.0
-    predicted = plan.get("predicted") or {}
-    for part, size in parts_of(predicted.get("breakdown") or {}):
-        bar.bar(["peak"], [size / 2**20], bottom=floor, label=part.words, width=0.5)
-        floor += size / 2**20
-    limit = float(plan.get("budget_bytes") or 0) / 2**20
-    bar.axhline(limit, color="crimson", label="budget")
-    bar.set_ylabel("MiB")
-    bar.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    draw_parts(axes[0], plan)
     if course:
-        _draw_course(axes[1], course, limit)
-    points = frontier_points(plan)
-    front.plot([x / 2**20 for x, _ in points], [y for _, y in points], marker="o")
-    front.axvline(limit, color="crimson")
-    front.set_xlabel("predicted peak, MiB")
-    front.set_ylabel("gradient error")
-    front.set_title(str(plan.get("model")))
+        _draw_course(axes[1], course, int(plan["budget_bytes"]) / 2**20)
+    draw_frontier(axes[-1], plan)
     with replacing(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=140)
 

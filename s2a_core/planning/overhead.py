@@ -16,7 +16,7 @@ OF_DEVICE = (CONTEXT, WORKSPACES, CODE)
 # a plan is that tight.
 SMALLEST_SLACK = 0.015
 # What a capped allocator with growing segments needs above the bytes alive: partly used pages (12 and 2 MiB), and the
-# holes that blocks leave which move with every step. The least caps that 20 plans of 9 models survived on a device
+# holes that blocks leave which move with every step. The least caps that 12 plans of 5 models survived on a device
 # without silicon (tests/fakegpu) lay 4 to 34 MiB above what was alive, in the middle 4 % + 12 MiB, at most 12 % +
 # 16 MiB. A plan counts the middle and verification measures the rest; the smallest budget counts the most.
 SLACK_SHARE, SLACK_BYTES = 0.04, 12 * 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from s2a_core.outputs.parts import parts_of
 from s2a_core.pictures import MOST_ROWS, profile_rows
 from s2a_core.planning import plan
 from tests.s2a_core.planning.profiles import transformer
@@ -16,7 +17,7 @@ def test_a_profile_shows_its_operators_and_a_plan_its_parts() -> None:
     assert all(f"<td>{row[0]}</td>" in shown for row in rows[:MOST_ROWS])
     made = plan(profile, 10 * 2**20, 4)
     shown = made._repr_html_()
-    assert all(f"<td>{name}</td>" in shown for name, size in made.predicted.breakdown.items() if size)
+    assert all(f"<td>{part.words}</td>" in shown for part, _ in parts_of(made.predicted.breakdown))
     assert shown.count("<tr>") <= MOST_ROWS + 1
 
 
