@@ -68,7 +68,9 @@ def measure(case: Case, contestant: str) -> dict[str, Any]:
 def _prepared(case: Case, contestant: str) -> tuple[nn.Module, StoragePolicy | None]:
     """The model on the device, in training mode, and what it is trained under."""
     with torch.device("meta"):
-        options = {"img_size": case.image_size} if case.model.startswith(("vit_giant", "vit_7b")) else {}
+        options: dict[str, Any] = (
+            {"img_size": case.image_size} if case.model.startswith(("vit_giant", "vit_7b")) else {}
+        )
         model: nn.Module = timm.create_model(case.model, num_classes=CLASSES, **options)
     model = model.to_empty(device="cuda")
     if contestant not in OURS:

@@ -138,7 +138,7 @@ def with_lora(names: list[str], **options: Any) -> Callable[[], Made]:
     def make() -> Made:
         made = hugging_face("ViT", 64, **TOKENS, image_size=64, patch_size=8)()
         # B of LoRA is random, not zero, so that the gradient of A is not zero either
-        fixed = {"target_modules": names, "modules_to_save": ["classifier"], "init_lora_weights": False}
+        fixed: dict[str, Any] = {"target_modules": names, "modules_to_save": ["classifier"], "init_lora_weights": False}
         config = peft.LoraConfig(**fixed, **options)
         return Made(peft.get_peft_model(made.model, config), made.inputs, made.targets, made.loss)
 

@@ -104,7 +104,7 @@ class NarrowWeight(Tensor):
         """The weight in its own memory, in its own dtype unless another is given."""
         return self.codes.decode(self.payload, dtype or self.codes.dtype)
 
-    def __repr__(self, **options: Any) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         """One line."""
         return f"NarrowWeight({self.codes.format}, {tuple(self.codes.shape)}, {self.codes.dtype})"
 

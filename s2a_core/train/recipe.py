@@ -54,7 +54,7 @@ def learning_rates(model: nn.Module, adapter: str, lr: float | None = None) -> t
 
 
 def make_optimizer(
-    model: nn.Module, adapter: str, lr: float | None, weight_decay: float, name: Optimizer = "adamw"
+    model: nn.Module, adapter: str, lr: float | None, weight_decay: float, optimizer: Optimizer = "adamw"
 ) -> torch.optim.Optimizer:
     """AdamW over the trainable parameters; each group's `base_lr` is its rate before the schedule.
 
@@ -71,7 +71,7 @@ def make_optimizer(
             decay = weight_decay if parameter.ndim > 1 else 0.0  # biases and scales keep their size
             groups.setdefault((head_rate if name in head else rate, decay), []).append(parameter)
     made = [{"params": ps, "weight_decay": decay, "base_lr": base} for (base, decay), ps in groups.items()]
-    return make_adamw(name, made, rate)
+    return make_adamw(optimizer, made, rate)
 
 
 def schedule(step: int, total_steps: int, warmup: float) -> float:

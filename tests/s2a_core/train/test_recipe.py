@@ -50,6 +50,13 @@ def test_biases_and_scales_do_not_decay() -> None:
         assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
 
 
+def test_training_takes_the_optimizer_that_is_named_and_stock_adamw_unless_one_is() -> None:
+    model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("bias",)))
+    assert type(make_optimizer(model, "bias", None, 0.05)) is torch.optim.AdamW
+    coded = make_optimizer(model, "bias", None, 0.05, "adamw8bit")
+    assert type(coded).__module__.startswith("bitsandbytes")
+
+
 def test_a_kind_without_a_rate_never_trains_at_the_heads() -> None:
     model = add_adapters(load_model("s2a_tiny", num_classes=10), AdapterSpec(("bias",)))
     with pytest.raises(InternalError, match=r"head has no learning rate, but patch_embed\.proj\.bias and .* others"):
