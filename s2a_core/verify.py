@@ -145,7 +145,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor | Samples, labels
     """
     release_cached(next(model.parameters()).device)
     x, y = _micro_batch(images, labels, plan.micro_batch, next(model.parameters()).device)
-    fit_tables(plan.sites)
+    fit_tables(plan.policy, x.device)
     prepare_frozen_weights(model, plan.frozen_weights, plan.weight_format)
     with unchanged(model):
         trained = [p for p in model.parameters() if p.requires_grad]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from torch import nn
 
 from s2a_core.compression.frozen import needs_matching, prepare_frozen_weights
@@ -19,7 +20,7 @@ from s2a_core.compression.replay import WidthMode
 from s2a_core.compression.saved import SavedTensors
 from s2a_core.errors import InvalidInput
 from s2a_core.kernels import prefer_native
-from s2a_core.operators import OPERATORS
+from s2a_core.operators import OPERATORS, fit_tables
 from s2a_core.storage import WHOLE, Storage, StoragePolicy, whole_of
 
 
@@ -134,5 +135,7 @@ def compress(model: nn.Module, plan: Any, *, ledger: bool = False, recorders: Se
             "compress() cannot see inside a model wrapped by torch.compile; pass the model itself, uncompiled"
         )
     prepare_frozen_weights(inner, policy.frozen_weights, policy.weight_format)
-    prefer_native(next((p.device.type for p in inner.parameters()), "cpu"))
+    device = next((p.device for p in inner.parameters()), torch.device("cpu"))
+    prefer_native(device.type)
+    fit_tables(policy, device)
     return Session(inner, policy, ledger=ledger, recorders=recorders)

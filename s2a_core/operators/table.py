@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from s2a_core.kernels import fit_table
+import torch
+
+from s2a_core.kernels import fit_table, known_table
 from s2a_core.kernels.curves import Curve
 from s2a_core.operators import (
     activations,
@@ -23,7 +25,7 @@ from s2a_core.operators import (
 )
 from s2a_core.operators.operator import Operator
 from s2a_core.operators.smooth import FIRST_ROW_BITS, Smooth
-from s2a_core.storage import WHOLE, Storage
+from s2a_core.storage import WHOLE, Storage, StoragePolicy
 
 _FAMILIES = (
     activations, attention, batch_norm, convolution, dropout, generic, linear, low_rank, norms, piecewise, pooling,
@@ -64,14 +66,16 @@ def can_be_rounded(name: str) -> bool:
     return name in OPERATORS and OPERATORS[name].is_roundable
 
 
-def fit_tables(sites: Mapping[str, Storage]) -> None:
-    """Fits the universal tables that steps with these storages may look up, once in a process.
+def fit_tables(policy: StoragePolicy, device: torch.device) -> None:
+    """Fits the tables that steps under a policy may look up and stores them on the device, once in a process.
 
-    sites: site -> storage. Left to the first step, the fit's memory and time would be measured as the step's.
+    Left to the first step, the fit's memory and time would be measured as the step's.
     """
-    for site, storage in sites.items():
+    for site, storage in policy.sites.items():
         operator = OPERATORS.get(site.rpartition(":")[2].partition("#")[0])
         if storage.bits and isinstance(operator, Smooth):
             for curve in operator.curves:
                 for bits in (storage.bits, FIRST_ROW_BITS):
-                    fit_table(curve, bits)
+                    fit_table(curve, bits).on(device)
+    for fitted in policy.tables:
+        known_table(fitted.bits, fitted.borders, fitted.levels).on(device)

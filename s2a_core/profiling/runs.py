@@ -48,7 +48,7 @@ def run_step(
     It begins without gradients, as the first micro-batch of a step does; a metered one counts them. The same random
     numbers are drawn each time.
     """
-    fit_tables(policy.sites)
+    fit_tables(policy, x.device)
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.grad = None

@@ -20,6 +20,7 @@ def test_the_tutorial_runs_as_a_notebook(tmp_path: Path, monkeypatch: pytest.Mon
     nbformat = pytest.importorskip("nbformat", reason="needs nbconvert: pip install -e '.[dev]'")
     execute = pytest.importorskip("nbconvert.preprocessors", reason="needs nbconvert: pip install -e '.[dev]'")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # a notebook draws by its own
     blocks = BLOCK.findall((ROOT / "docs/tutorial.md").read_text())
     assert len(blocks) >= 3
     cells = [nbformat.v4.new_code_cell(source) for source in (*blocks, "prof", "p")]
