@@ -94,7 +94,7 @@ def test_a_job_is_submitted_watched_to_its_end_and_its_adapter_downloaded(
 def test_an_impossible_budget_is_explained_and_the_smallest_one_fits(visit: Visit, shoot: Shoot) -> None:
     page = visit()
     page.get_by_role("link", name="Plan", exact=True).click()
-    page.get_by_label("Memory budget").fill("1MiB")
+    page.get_by_label("Memory budget").fill("300KiB")
     page.get_by_role("button", name="Make a plan").click()
     page.get_by_role("heading", name="Nothing fits this budget").wait_for(timeout=TRAINING_MS)
     assert "the smallest budget that does is" in page.locator(".verdict").inner_text()
