@@ -24,7 +24,7 @@ LEVELS = (
     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
 )  # fmt: skip
 SHRINKS = (1.0, 0.96, 0.92, 0.88, 0.84, 0.8)
-CHUNK_ELEMENTS = 1 << 18  # coded at a time: the temporaries of one chunk are all there is
+CHUNK_ELEMENTS = 1 << 16  # coded or decoded at a time: the temporaries of one chunk are all there is
 
 
 @functools.lru_cache(maxsize=16)
