@@ -20,13 +20,10 @@ from s2a_core.planning.scoring import (
     exact_ms,
     extra_ms,
     gradient_error,
-    is_host_bound,
-    launches,
-    mean_bits,
     relative_step_time,
 )  # fmt: skip
 from s2a_core.planning.solve import GAP, TIME_LIMIT_S, Cost, Program, Solution
-from s2a_core.planning.types import Baseline, FrontierPoint, Plan, Predicted
+from s2a_core.planning.types import Baseline, FrontierPoint, Plan
 from s2a_core.profiling.types import Option, Profile, SiteProfile
 from s2a_core.storage import FrozenWeights, Storage
 
@@ -285,36 +282,15 @@ def _monotone(points: list[FrontierPoint]) -> Iterator[FrontierPoint]:
 def _plan_of(
     profile: Profile, c: _Candidate, budget_bytes: int, batch_size: int, objective: str, smallest: int
 ) -> Plan:
-    micro_batch = c.peak.samples
-    cut = Cut(micro_batch, c.peak.chunk)
-    return Plan(
-        model=profile.model,
-        adapter=profile.adapter,
-        image_size=profile.image_size,
-        precision=profile.precision,
-        device=profile.device,
-        batch_size=batch_size,
-        micro_batch=micro_batch,
-        accumulation=ceil(batch_size / micro_batch),
-        chunk_samples=c.peak.chunk,
-        frozen_weights=c.peak.frozen_weights,
-        sites=c.sites,
-        mean_bits=mean_bits(profile, c.sites),
-        predicted=Predicted(
-            c.peak_bytes,
-            c.peak.breakdown(c.sites),
-            c.error,
-            c.time,
-            launches(profile, c.sites, cut, batch_size),
-            is_host_bound(profile, c.sites, cut),
-        ),
+    return Plan.of(
+        profile,
+        c.peak,
+        c.sites,
+        batch_size,
         solver=c.solution.report,
         budget_bytes=budget_bytes,
         min_feasible_budget_bytes=smallest,
-        fingerprint=profile.fingerprint,
-        weight_format=profile.weight_format,
         optimizer=c.peak.overhead.optimizer,
         objective=objective,
-        held_by_storage=held_by_storage(profile, c.sites, micro_batch),
-        tables=profile.tables_for(c.sites),
+        held_by_storage=held_by_storage(profile, c.sites, c.peak.samples),
     )

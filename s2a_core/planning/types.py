@@ -7,11 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from s2a_core.errors import InvalidInput
 from s2a_core.pictures import draw_plan, plan_html
-from s2a_core.planning.uniform import UniformChoice
+from s2a_core.planning.peak import Peak
+from s2a_core.planning.scoring import Cut, gradient_error, is_host_bound, launches, mean_bits, relative_step_time
+from s2a_core.planning.uniform import uniform_choice
 from s2a_core.profiling.types import Profile
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, FrozenWeights, Optimizer, Storage, StoragePolicy, WeightFormat, weight_words
@@ -159,9 +162,20 @@ class Plan:
     @classmethod
     def uniform(cls, profile: Profile, bits: int, batch_size: int = 8, recompute: bool = False) -> Plan:
         """Every site at one width, exact ones as they are; with recompute, every region instead of the sites inside."""
-        choice = UniformChoice(profile, bits, batch_size, recompute)
-        parts = choice.breakdown
-        peak = sum(parts.values())
+        sites, peak = uniform_choice(profile, bits, batch_size, recompute)
+        size = sum(peak.breakdown(sites).values())
+        solver = SolverReport("uniform", 0.0, 0.0)
+        return cls.of(
+            profile, peak, sites, batch_size, solver=solver, budget_bytes=size, min_feasible_budget_bytes=size
+        )
+
+    @classmethod
+    def of(cls, profile: Profile, peak: Peak, sites: Mapping[str, Storage], batch_size: int, **others: Any) -> Plan:
+        """The plan that storages of sites make of a profile, with all that follows from both.
+
+        peak: of its micro-batch and chunk; others: the remaining fields by name.
+        """
+        cut, parts = Cut(peak.samples, peak.chunk), peak.breakdown(sites)
         return cls(
             model=profile.model,
             adapter=profile.adapter,
@@ -169,21 +183,24 @@ class Plan:
             precision=profile.precision,
             device=profile.device,
             batch_size=batch_size,
-            micro_batch=batch_size,
-            accumulation=1,
-            chunk_samples=choice.cut.chunk,
-            frozen_weights=choice.frozen_weights,
-            sites=choice.sites,
-            mean_bits=choice.mean_bits,
+            micro_batch=peak.samples,
+            accumulation=ceil(batch_size / peak.samples),
+            chunk_samples=peak.chunk,
+            frozen_weights=peak.frozen_weights,
+            sites=sites,
+            mean_bits=mean_bits(profile, sites),
             predicted=Predicted(
-                peak, parts, choice.gradient_error, choice.relative_step_time, choice.launches, choice.is_host_bound
+                sum(parts.values()),
+                parts,
+                gradient_error(profile, sites),
+                relative_step_time(profile, sites, cut, batch_size),
+                launches(profile, sites, cut, batch_size),
+                is_host_bound(profile, sites, cut),
             ),
-            solver=SolverReport("uniform", 0.0, 0.0),
-            budget_bytes=peak,
-            min_feasible_budget_bytes=peak,
             fingerprint=profile.fingerprint,
             weight_format=profile.weight_format,
-            tables=profile.tables_for(choice.sites),
+            tables=profile.tables_for(sites),
+            **others,
         )
 
     def to_json(self) -> dict[str, Any]:
