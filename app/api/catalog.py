@@ -1,4 +1,4 @@
-"""/v1/models, /v1/devices, /v1/queue and /v1/accuracy: what there is to run, where, and how well it is predicted."""
+"""/v1/models, /v1/devices, /v1/queue and /v1/predictions: what there is to run, where, and how well it is predicted."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def get_queue(wired: Wired, caller: Authenticated, limit: Limit = 100, if_none_m
 
 
 @router.get("/predictions", response_model=AccuracyPage, responses=cached(403))
+@router.get(
+    "/accuracy",
+    response_model=AccuracyPage,
+    responses=cached(403),
+    deprecated=True,
+    name="get_accuracy",
+    description="The former address of /v1/predictions.",
+)
 def get_predictions(
     wired: Wired,
     caller: Authenticated,
@@ -72,17 +80,3 @@ def get_predictions(
 ) -> Response:
     """How good predictions of the peak were, for the team's own jobs; an admin sees every team's."""
     return tagged(wired.accuracy.summary(caller, device, model, limit, after), if_none_match)
-
-
-@router.get("/accuracy", response_model=AccuracyPage, responses=cached(403), deprecated=True)
-def get_accuracy(
-    wired: Wired,
-    caller: Authenticated,
-    device: Word = None,
-    model: Word = None,
-    limit: Limit = 50,
-    after: After = None,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """The former address of /v1/predictions."""
-    return get_predictions(wired, caller, device, model, limit, after, if_none_match)
