@@ -18,11 +18,10 @@ from torch import Tensor, nn
 
 from s2a_core.adapters.apply import trained_state
 from s2a_core.batches import Samples, forward, loss_of, repeated, sample_bytes
-from s2a_core.compression import compress, prepare_frozen_weights
+from s2a_core.compression import compress
 from s2a_core.device import MemoryAtFailure, device_memory, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.meter import PeakMeter
-from s2a_core.operators import fit_tables
 from s2a_core.planning.overhead import AVERAGE, BEST_STATE, SLACK
 from s2a_core.planning.pairs import PeakPair, record
 from s2a_core.planning.peak import Peak
@@ -145,8 +144,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor | Samples, labels
     """
     release_cached(next(model.parameters()).device)
     x, y = _micro_batch(images, labels, plan.micro_batch, next(model.parameters()).device)
-    fit_tables(plan.policy, x.device)
-    prepare_frozen_weights(model, plan.frozen_weights, plan.weight_format)
+    session = compress(model, plan)  # once, as training does
     with unchanged(model):
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = make_adamw(plan.optimizer, [{"params": trained}], lr=1e-4)
@@ -160,14 +158,14 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor | Samples, labels
             for _ in range(2):
                 optimizer.zero_grad(set_to_none=True)
                 for _ in range(min(plan.accumulation, 2)):
-                    with _autocast(plan, x), compress(model, plan):
+                    with _autocast(plan, x), session:
                         loss = loss_of(forward(model, x), y)
                     loss.backward()
                     del loss
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             model.eval()
-            with torch.no_grad(), _autocast(plan, x), compress(model, plan):
+            with torch.no_grad(), _autocast(plan, x), session:
                 forward(model, x)
         del optimizer, copies
     return meter.device_bytes or base + meter.peak_bytes
