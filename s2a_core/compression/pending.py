@@ -79,9 +79,8 @@ def evaluated(tree: Any) -> Any:
         return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items) if isinstance(tree, tuple) else items
     if isinstance(tree, dict):
         changed = {key: value for key, item in tree.items() if (value := evaluated(item)) is not item}
-        tree = (
-            copy.copy(tree) if changed else tree
-        )  # of its own class: outputs of transformers are dicts with attributes
+        if changed:
+            tree = copy.copy(tree)  # of its own class: outputs of transformers are dicts with attributes
         for key, value in changed.items():
             tree[key] = value  # they refuse update()
     return tree
