@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from s2a_core.planning import Plan, plan
     from s2a_core.profiling import profile
 
+quiet_libraries()  # before any of its modules imports one, whichever is imported first
+
 __version__ = "0.1.0"
 __all__ = ["AdapterSpec", "Plan", "add_adapters", "compress", "load_model", "plan", "profile"]
 
@@ -31,5 +33,4 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 's2a_core' has no attribute {name!r}")
-    quiet_libraries()
     return getattr(importlib.import_module(_HOMES[name]), name)

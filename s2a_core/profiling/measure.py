@@ -49,8 +49,8 @@ def profile(
     name: str = "",
     adapter: str = "",
     has_baselines: bool = True,
-    sensitivity_s: float = 20.0,
-    refine_s: float = 10.0,
+    sensitivity_s: float = 10.0,
+    refine_s: float = 5.0,
     has_weights: bool = True,
     progress: bool | OnEvent = False,
 ) -> Profile:

@@ -6,11 +6,10 @@ import functools
 import gc
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import prod
 from operator import attrgetter
 
-import torch
 from torch import Tensor, nn
 
 from s2a_core.batches import Samples, repeated
@@ -18,10 +17,11 @@ from s2a_core.compression import SiteSpec
 from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
-from s2a_core.profiling.progress import WAY_WORDS, stage, with_progress
-from s2a_core.profiling.runs import Step, evaluation_peak, gradient, relative_error, run_step
-from s2a_core.profiling.sensitivity import anchors, between, groups, linear_bytes, nominal_error, ordered, share
+from s2a_core.profiling.progress import WAY_WORDS, stage
+from s2a_core.profiling.runs import Step, evaluation_peak, run_step
+from s2a_core.profiling.sensitivity import between, groups, linear_bytes, ordered
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
+from s2a_core.profiling.storages import Measured, StorageErrors
 from s2a_core.profiling.timeline import (
     chunk_slope,
     chunked,
@@ -42,18 +42,10 @@ from s2a_core.train.types import OnEvent
 # 24.8 % at 8, 34.7 % at 2).
 FEWEST_TO_ESTIMATE = 16
 AMONG_S = 3.0
+BYTES_PER_MS = (
+    1e9  # that no device codes faster: where noise hides what a storage costs, exact is still the cheaper one
+)
 PACKED = (*WHOLE, *(name for name, operator in OPERATORS.items() if operator.packs))
-
-
-@dataclass
-class _Measured:
-    """Per site: storage -> bytes of the larger batch, error, what it adds to a step, bytes at any batch."""
-
-    bytes: dict[Storage, float] = field(default_factory=dict)
-    error: dict[Storage, float] = field(default_factory=dict)
-    extra: dict[Storage, Extra] = field(default_factory=dict)
-    fixed: dict[Storage, float] = field(default_factory=dict)
-    of_way: dict[Storage, float] = field(default_factory=dict)  # bytes where everything was stored alike
 
 
 class Measuring:
@@ -72,8 +64,10 @@ class Measuring:
         step = functools.partial(self.step, chunk=1)
         is_cuda = x.device.type == "cuda"
         self.times = DeviceTimes(step, self.batches, self._timing) if is_cuda else Times(step, self.batches)
-        self.exact_gradient = torch.empty(0)
-        self.measured: dict[str, _Measured] = {}
+        # Errors are relative: fewer samples show them too, unless BatchNorm makes two values of a channel +1 and -1.
+        is_enough = self.batches[0] > 1 and self.min_micro_batch == 1
+        self._error_samples = self.batches[0] if is_enough else self.batches[1]
+        self.measured: dict[str, Measured] = {}
 
     def step(
         self,
@@ -123,7 +117,6 @@ class Measuring:
         self._among_codes()
         gc.collect()
         self.times.exact()
-        self.exact_gradient = gradient(self.model)
 
     def _in_larger_chunks(
         self, way: str, sites: Mapping[str, Storage], found: dict[str, tuple[Segment, ...]], apart: Step
@@ -179,7 +172,7 @@ class Measuring:
     def _exact(self, steps: tuple[Step, Step]) -> None:
         """Sites that hold without being listed join the list; a tensor of several sites is taken out of the first."""
         self.specs = tuple(map(_codable, with_unlisted(self.specs, steps[1].bytes)))
-        self.measured = {spec.name: _Measured() for spec in self.specs}
+        self.measured = {spec.name: Measured() for spec in self.specs}
         self.shared = shared_storages(self.batches, steps, {spec.name for spec in self.specs})
         for spec in self.specs:
             of, first = self.measured[spec.name], spec.options[0]
@@ -229,67 +222,27 @@ class Measuring:
 
     def sites(self, sensitivity_s: float, refine_s: float) -> None:
         """Bytes, error and time of the measured storages of every site. sensitivity_s 0: bytes only, nominal errors."""
+        errors = StorageErrors(
+            self.model, self.step, self.times, self.specs, self.measured, self.batches, self._error_samples
+        )
         if sensitivity_s <= 0:
-            self._nominal()
+            errors.nominal(self.policies())
             return
-        for of in self.measured.values():
-            of.bytes.update({s: size for s, size in of.of_way.items() if size})
-        together = groups(self.specs)
-        steps_s = sum(len(anchors(group[0])) for group in together) * self.times.exact_s
-        is_quick = steps_s * self.times.cost > sensitivity_s
-        for group in with_progress(together, self.on_event):
-            for storage in anchors(group[0], is_quick):
-                sites = {spec.name: storage for spec in group}
-                step = self.step(sites, chunk=self.times.chunk)
-                error = share(relative_error(gradient(self.model), self.exact_gradient), group)
-                extra = self.times.extra(sites, step)
-                for spec in group:
-                    of = self.measured[spec.name]
-                    of.bytes[storage] = step.bytes.get(spec.name, 0)
-                    of.error[storage], of.extra[storage] = error, extra
+        errors.of_groups(sensitivity_s, self.on_event)
         stage(self.on_event, "telling sites of one shape apart")
-        self._refine([g for g in together if len(g) > 1], refine_s)
-
-    def _nominal(self) -> None:
-        """A second width of everything at once, for the bytes; errors as the rule says, not as the model has them."""
-        for of in self.measured.values():
-            for storage, size in of.of_way.items():
-                of.bytes[storage], of.error[storage], of.extra[storage] = size, nominal_error(storage), Extra()
-        for way, sites in self.policies().items():
-            if way == "exact":
-                continue
-            chosen = {name: Storage.B3 if storage is Storage.B4 else storage for name, storage in sites.items()}
-            step = self.step(chosen)
-            for name, storage in chosen.items():
-                of = self.measured[name]
-                if storage not in of.bytes and (way == "codes" or name.endswith(f":{way}")):
-                    of.bytes[storage] = step.bytes.get(name, 0)
-                    of.error[storage], of.extra[storage] = nominal_error(storage), Extra()
-
-    def _refine(self, together: list[list[SiteSpec]], seconds: float) -> None:
-        """Tells alike sites apart: each one's own error at its lowest measured width scales all its errors."""
-        start = time.perf_counter()
-        for group in sorted(together, key=lambda g: g[0].op not in WHOLE):
-            coded = [s for s in anchors(group[0]) if s.bits and s in self.measured[group[0].name].error]
-            if not coded or (time.perf_counter() - start) + len(group) * self.times.exact_s * 1.5 > seconds:
-                continue
-            width = coded[0]
-            for spec in group:
-                self.step({spec.name: width})
-                of = self.measured[spec.name]
-                ratio = relative_error(gradient(self.model), self.exact_gradient) / max(of.error[width], 1e-12)
-                of.error = {s: e * ratio for s, e in of.error.items()}
+        errors.of_sites(refine_s)
 
     def site_profile(self, spec: SiteSpec) -> SiteProfile:
         """A site with every storage it offers."""
         of = self.measured[spec.name]
-        of_codes = max((size for storage, size in of.fixed.items() if storage.bits), default=0.0)  # scales
         measured = [extra for storage, extra in of.extra.items() if storage is not spec.options[0]]
         options = []
         for storage in spec.options:
             size = linear_bytes(of.bytes, storage)
-            fixed = min(of.fixed.get(storage, of_codes if storage.bits else 0.0), size)
+            fixed = min(of.fixed_bytes(storage), size)
             extra = of.extra.get(storage) or max(measured, default=Extra(), key=attrgetter("ms"))
+            if storage is not spec.options[0]:
+                extra = extra.at_least(4 * prod(spec.shape[1:]) / BYTES_PER_MS)
             if spec.op in WHOLE and storage is not Storage.NONE:
                 extra = self.times.of_whole(extra, spec, self.specs)
             options.append(

@@ -22,13 +22,13 @@ _FACTOR_PER_BIT = 2.1
 _FLOOR = 1e-7
 
 
-def groups(specs: Iterable[SiteSpec]) -> list[list[SiteSpec]]:
-    """Sites that differ only by the numbers in their names."""
-    found: dict[tuple[object, ...], list[SiteSpec]] = {}
+def groups(specs: Iterable[SiteSpec], by_shape: bool = True) -> list[list[SiteSpec]]:
+    """Sites that differ only by the numbers in their names; or else all of an operator that offer the same storages."""
+    together: dict[tuple[object, ...], list[SiteSpec]] = {}
     for spec in specs:
-        key = (re.sub(r"\d+", "#", spec.name.split(":")[0]), spec.op, spec.shape[1:], spec.options)
-        found.setdefault(key, []).append(spec)
-    return list(found.values())
+        shape = (re.sub(r"\d+", "#", spec.name.split(":")[0]), spec.shape[1:]) if by_shape else ()
+        together.setdefault((spec.op, spec.options, *shape), []).append(spec)
+    return list(together.values())
 
 
 def anchors(spec: SiteSpec, is_quick: bool = False) -> tuple[Storage, ...]:

@@ -28,6 +28,10 @@ class Extra:
         """Of one sample alone."""
         return self.ms_per_sample + self.fixed_ms
 
+    def at_least(self, ms_per_sample: float) -> Extra:
+        """The same where it is more."""
+        return replace(self, ms_per_sample=max(self.ms_per_sample, ms_per_sample))
+
 
 class Times:
     """On CPU: of the very steps that show bytes and errors, in chunks of one sample each.
@@ -42,7 +46,7 @@ class Times:
 
     def __init__(self, step: Callable[[Sites, int], Step], batches: tuple[int, int]) -> None:
         self.step, self.batches = step, batches
-        self.exact_s = self.overhead_s = 0.0
+        self.exact_s = self.small_s = self.overhead_s = 0.0
         self.chunk_ms: dict[str, float] = {}
         self.chunk_launches: dict[str, float] = {}
 
@@ -58,7 +62,7 @@ class Times:
 
     def exact(self) -> None:
         """Measures the exact step; its gradient is left behind."""
-        small = min(self.step({}, self.batches[0]).seconds for _ in range(2))
+        self.small_s = small = min(self.step({}, self.batches[0]).seconds for _ in range(2))
         self.exact_s = self.step({}, self.samples).seconds
         large = min(self.exact_s, self.step({}, self.samples).seconds)
         per_sample = (large - small) / (self.batches[1] - self.batches[0])
@@ -69,9 +73,13 @@ class Times:
         saved = max(apart.seconds - together.seconds, 0.0)
         self.chunk_ms[way] = min(saved, MOST_GAIN * apart.seconds) * 1e3 / max(self.samples - 1, 1)
 
-    def extra(self, sites: Sites, step: Step) -> Extra:
-        """Of each of these sites. step: with them."""
-        return Extra(max(step.seconds - self.exact_s, 0.0) * 1e3 / len(sites) / self.samples)
+    def exact_of(self, samples: int) -> float:
+        """Seconds of an exact step of either batch."""
+        return self.exact_s if samples == self.samples else self.small_s
+
+    def extra(self, sites: Sites, step: Step, samples: int) -> Extra:
+        """Of each of these sites. step: of so many samples with them."""
+        return Extra(max(step.seconds - self.exact_of(samples), 0.0) * 1e3 / len(sites) / samples)
 
     def of_whole(self, extra: Extra, spec: SiteSpec, specs: Sequence[SiteSpec]) -> Extra:
         """Of a region or block among these specs, as if it ran in chunks of one sample."""
@@ -113,8 +121,12 @@ class DeviceTimes(Times):
         self.chunk_ms[way] = max(many.host_s - one.host_s, 0.0) * 1e3 / max(n - 1, 1)
         self.chunk_launches[way] = max(many.launches - one.launches, 0) / max(n - 1, 1)
 
-    def extra(self, sites: Sites, step: Step) -> Extra:
-        """Of each of these sites. step: with them."""
+    def exact_of(self, samples: int) -> float:
+        """Seconds of an exact step, by that of all samples: the host's part, the most of it, is for any number."""
+        return self.exact_s
+
+    def extra(self, sites: Sites, step: Step, samples: int) -> Extra:
+        """Of each of these sites, timed with all samples."""
         of, exact, num = self.timing(sites, self.samples, self.samples), self.of_exact, len(sites)
         return Extra(
             max(of.device_s - exact.device_s, 0.0) * 1e3 / num / self.samples,

@@ -19,6 +19,8 @@ def test_sites_of_one_shape_share_a_measurement() -> None:
     found = groups([spec("blocks.0.act:gelu"), spec("blocks.11.act:gelu"), spec("blocks.2.act:gelu", width=16)])
     assert sorted(len(group) for group in found) == [1, 2]
     assert share(2.0, [0] * 4) == 1.0
+    coarse = groups([spec("a:gelu"), spec("b:gelu", width=16), spec("c:relu", "relu")], by_shape=False)
+    assert [len(group) for group in coarse] == [2, 1]
 
 
 def test_exact_storages_are_measured_too() -> None:

@@ -25,7 +25,7 @@ def test_on_a_cpu_a_storage_takes_what_its_step_takes_more() -> None:
     assert (times.exact_s, times.overhead_s) == (pytest.approx(0.3), pytest.approx(0.1))
     assert times.step_ms_per_sample == pytest.approx(75)
     sites = {"a": Storage.B4, "b": Storage.B4}
-    assert times.extra(sites, step_of(0.38)) == Extra(pytest.approx(10))
+    assert times.extra(sites, step_of(0.38), 4) == Extra(pytest.approx(10))
     times.chunks("region", sites, step_of(0.4), step_of(0.34))
     assert times.chunk_ms["region"] == pytest.approx(20)  # 4 chunks instead of 1
     times.chunks("region", sites, step_of(0.4), step_of(0.1))
@@ -44,7 +44,13 @@ def test_on_a_device_host_and_device_are_measured_apart() -> None:
     sites = {"a:region": Storage.B4}
     times.chunks("region", sites, step_of(9.9), step_of(9.9))
     assert (times.chunk_ms["region"], times.chunk_launches["region"]) == (pytest.approx(6), pytest.approx(40))
-    extra = times.extra(sites, step_of(9.9))
+    extra = times.extra(sites, step_of(9.9), 4)
     assert extra == Extra(pytest.approx(2), pytest.approx(6), 40)
     apart = times.of_whole(extra, REGION, [REGION, REGION])  # in chunks of one, of which 3 ms are each region's
     assert apart == Extra(pytest.approx(5), pytest.approx(3), 40)
+
+
+def test_what_noise_hides_still_costs_something() -> None:
+    hidden = Extra(0.0, 0.2, 3)
+    assert hidden.at_least(1e-5) == Extra(1e-5, 0.2, 3)
+    assert Extra(0.1).at_least(1e-5) == Extra(0.1)
