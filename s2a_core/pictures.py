@@ -1,4 +1,4 @@
-"""How a notebook shows a profile and a plan: a small table, and a figure of matplotlib. From their documents alone."""
+"""Tables and figures of matplotlib: a profile and a plan as a notebook shows them, and the curves of runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Document = Mapping[str, Any]
+Curve = Sequence[tuple[float, float]]
 MIB = 2**20
 MOST_ROWS = 12  # of a table: an output that is longer hides what follows it
 
@@ -100,6 +101,21 @@ def draw_frontier(axes: Any, plan: Document) -> None:
     axes.set_xlabel("predicted peak, MiB")
     axes.set_ylabel("gradient error, %")
     axes.set_title(str(plan["model"]))
+
+
+def draw_curves(panels: Mapping[str, tuple[str, Mapping[str, Curve]]]) -> Figure:
+    """Curves overlaid in a panel for each title, one legend. panels: title -> (words of its x axis, points by name)."""
+    figure = _figure(5 * len(panels), 4.6)
+    for axes, (title, (x_label, curves)) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for name, points in curves.items():
+            xs, ys = [x for x, _ in points], [y for _, y in points]
+            axes.plot(xs, ys, marker="" if len(points) > 60 else ".", label=name)
+        axes.set_title(title)
+        axes.set_xlabel(x_label)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
+    return figure
 
 
 def _figure(width: float, height: float) -> Figure:

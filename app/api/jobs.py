@@ -47,12 +47,15 @@ def list_jobs(
     wired: Wired,
     caller: Authenticated,
     status: Annotated[Status | None, Query(description="Only jobs of this status.")] = None,
+    q: Annotated[
+        str, Query(max_length=200, description="Only jobs with all these words in name, id, model, adapter or data.")
+    ] = "",
     limit: Limit = 50,
     after: After = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A page of jobs, newest first."""
-    return tagged(wired.jobs.listed(caller, status, limit, after), if_none_match)
+    return tagged(wired.jobs.listed(caller, status, limit, after, q), if_none_match)
 
 
 @router.get("/{job_id}", response_model=JobOut, responses=cached(403, 404))

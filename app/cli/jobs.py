@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from app.cli import options
 from app.cli.connection import Key, Url, connect, sent
@@ -50,6 +51,9 @@ def submit(
 def jobs(
     ctx: typer.Context,
     status: Annotated[Status | None, typer.Option("--status", help="Only jobs of this status.")] = None,
+    search: Annotated[
+        str, typer.Option("--search", metavar="WORDS", help="Only jobs with these words in name, id, model or data.")
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")] = 50,
     url: Url = None,
     key: Key = None,
@@ -62,9 +66,10 @@ def jobs(
 
     terminal: Terminal = ctx.obj
     with connect(url, key) as client:
-        found = list(islice(client.jobs(status), limit))
+        found = list(islice(client.jobs(status, search), limit))
     terminal.document({"items": found})
-    terminal.say(tables.jobs(found) if found else "no job yet: s2a submit s2a_tiny --data digits --budget 16MiB")
+    nothing = f"no job with the words {escape(search)}" if search else "no job yet"
+    terminal.say(tables.jobs(found) if found else f"{nothing}: s2a submit s2a_tiny --data digits --budget 16MiB")
     for line in tables.reasons(found):
         terminal.say(line)
 

@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 _HERE = "On this machine"
-_COMMANDS = ("profile", "plan", "train", "predict", "export", "push", "predictions", "doctor")
+_COMMANDS = ("profile", "plan", "train", "predict", "export", "push", "runs", "predictions", "doctor")
 _FORMER = {"accuracy": "predictions"}  # names that commands had: they go on working
 
 for _name in _COMMANDS:

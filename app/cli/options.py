@@ -18,6 +18,7 @@ from s2a_core.fields import Rule, check_all
 from s2a_core.requests import DEFAULTS, FIELDS, option_of
 
 Asked = dict[str, Any]  # what a person said, by field of the request; nothing is None
+REQUEST = "request.yaml"  # in the output directory of a run: what was asked for, as --config reads it
 RECIPE_PANEL = "How it is trained"
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout, everything else to stderr.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=FIELDS["model"].help)]

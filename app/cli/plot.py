@@ -1,4 +1,4 @@
-"""`s2a plan --plot`: the frontier, the parts of the peak and the course of a step as a PNG or as a page."""
+"""`--plot` of `s2a plan` and `s2a runs`: a plan's frontier, parts and course, or the curves of runs, as PNG or page."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from s2a_core.errors import InvalidInput
 from s2a_core.outputs.atomic import replacing, write_text
 from s2a_core.outputs.charts import Line, line_chart
+from s2a_core.outputs.comparison import CURVES, Run, comparison_page
 from s2a_core.outputs.memory_sections import (
     baselines_section,
     budget_section,
@@ -18,7 +19,7 @@ from s2a_core.outputs.memory_sections import (
     storage_section,
     timeline_section,
 )
-from s2a_core.pictures import draw_frontier, draw_parts
+from s2a_core.pictures import draw_curves, draw_frontier, draw_parts
 from s2a_core.planning.peak import BEST, OPTIMIZER, Point
 
 Document = Mapping[str, Any]
@@ -37,6 +38,25 @@ def plot_plan(plan: Document, path: Path, course: Sequence[Point] = ()) -> None:
         _draw_png(plan, path, course)
     else:
         write_text(path, plan_page(plan, course))
+
+
+def plot_runs(runs: Sequence[Run], path: Path) -> None:
+    """The curves of runs overlaid: a PNG, or a page with tables of the runs and of what differs.
+
+    Raises InvalidInput where no run has a curve.
+    """
+    panels = {
+        curve.name: (curve.x_label, {run.name: run.curves[curve.name] for run in runs if curve.name in run.curves})
+        for curve in CURVES
+    }
+    panels = {title: panel for title, panel in panels.items() if panel[1]}
+    if not panels:
+        raise InvalidInput("none of these runs has a curve: they are not finished")
+    if path.suffix.lower() == ".png":
+        with replacing(path) as unfinished:
+            draw_curves(panels).savefig(unfinished, format="png", dpi=140)
+    else:
+        write_text(path, comparison_page(runs))
 
 
 def plan_page(plan: Document, course: Sequence[Point] = ()) -> str:

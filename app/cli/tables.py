@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -13,6 +14,9 @@ from rich.text import Text
 
 from app.cli import waits
 from s2a_core.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from s2a_core.outputs.comparison import Run
 
 Document = Mapping[str, Any]
 STYLES = {
@@ -28,13 +32,15 @@ STYLES = {
     "cancelling": "warn",
 }
 COLOURS = ("blue", "green", "magenta", "cyan", "yellow", "red")
+RUN_COLUMNS = ("run", "model", "trains", "epochs", "accuracy", "predicted", "measured", "budget", "time", "ended")
+WIDE, WIDE_ONLY = 110, ("trains", "epochs", "predicted")
 BAR_WIDTH = 48
 PLAIN = ("running", "succeeded")  # what these jobs do is said by their phases and numbers
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table in the house's style."""
-    found = Table(box=None, pad_edge=False, header_style="quiet", padding=(0, 3, 0, 0))
+def table(*columns: str, right: Sequence[str] = (), gap: int = 3) -> Table:
+    """An empty table in the house's style. gap: spaces between columns."""
+    found = Table(box=None, pad_edge=False, header_style="quiet", padding=(0, gap, 0, 0))
     for column in columns:
         found.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return found
@@ -115,6 +121,51 @@ def job(found: Document) -> RenderableType:
     if found["status"] == "succeeded":
         lines.append(f"  next: s2a download {found['id']}, then s2a predict {found['id']} IMAGE...")
     return Group(*lines)
+
+
+def runs(found: Sequence[Run], width: int) -> Table:
+    """Runs of this machine, one a line. width: of the terminal; below WIDE the columns of WIDE_ONLY are left out."""
+    names = [name for name in RUN_COLUMNS if width >= WIDE or name not in WIDE_ONLY]
+    rows = table(*names, right=RUN_COLUMNS[3:-1], gap=2)
+    for column in rows.columns:
+        column.no_wrap = column.header not in RUN_COLUMNS[:3]
+    for run in found:
+        ended = f"{datetime.fromtimestamp(run.at):%Y-%m-%d}" if run.at else f"[warn]{run.status}[/]"
+        is_over = (run.measured_peak_bytes or 0) > (run.budget_bytes or 2**63)
+        measured = _size(run.measured_peak_bytes)
+        cells = (
+            f"[name]{escape(run.name)}[/]",
+            escape(str(run.settings.get("model", ""))),
+            escape(str(run.settings.get("adapter", ""))),
+            str(run.settings.get("epochs", "")),
+            "" if run.accuracy is None else f"{100 * run.accuracy:.2f} %",
+            _size(run.predicted_peak_bytes),
+            f"[bad]{measured}[/]" if is_over else measured,
+            _size(run.budget_bytes),
+            "" if run.seconds is None else f"{run.seconds:,.0f} s",
+            ended,
+        )
+        rows.add_row(*(cell for name, cell in zip(RUN_COLUMNS, cells, strict=True) if name in names))
+    return rows
+
+
+def differences(found: Sequence[Run]) -> Table | None:
+    """The parameters that differ between runs and that their own table does not show; None where there are none."""
+    from s2a_core.outputs.comparison import differing, setting_words
+
+    shown = ("model", "adapter", "epochs", "budget")
+    values = {name: each for name, each in differing(found).items() if name not in shown}
+    if not values:
+        return None
+    rows = table("what else differs", *values, gap=2)
+    for number, run in enumerate(found):
+        words = [setting_words(name, each[number]) for name, each in values.items()]
+        rows.add_row(f"[name]{escape(run.name)}[/]", *map(escape, words))
+    return rows
+
+
+def _size(num_bytes: int | None) -> str:
+    return "" if num_bytes is None else format_bytes(num_bytes)
 
 
 def bar(pieces: Sequence[tuple[str, int]], total: int, width: int = BAR_WIDTH) -> Text:

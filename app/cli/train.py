@@ -21,7 +21,6 @@ from s2a_core.requests import FIELDS, spoken_names, starting_adapter, starting_w
 from s2a_core.sizes import format_bytes
 from s2a_core.tracking import require_tracker, tracked
 
-REQUEST = "request.yaml"  # in the output directory: what was asked for, as --config reads it
 OPTIONS = tuple(name for name in FIELDS if name != "num_classes")  # the data says how many there are
 Output = Annotated[
     Path | None,
@@ -60,7 +59,10 @@ def train(
     terminal: Terminal = ctx.obj
     if resume and (directory := _resumed(asked, output)) is not None:
         output = directory
-        asked = {**read_config(directory / REQUEST, OPTIONS), **{k: v for k, v in asked.items() if k != "model"}}
+        asked = {
+            **read_config(directory / options.REQUEST, OPTIONS),
+            **{k: v for k, v in asked.items() if k != "model"},
+        }
     require(asked, "model", "data")
     if track is not None:
         require_tracker(track)
@@ -94,7 +96,7 @@ def train(
 
         def on_event(event: Any) -> None:
             if event["type"] == "plan":  # data and model are good: there is something to go on with
-                write_text(output / REQUEST, as_config(asked))
+                write_text(output / options.REQUEST, as_config(asked))
             tracking(event)
 
         try:
@@ -103,7 +105,7 @@ def train(
         except BudgetExceeded as error:
             report, exceeded = plain(error.report), error
         except KeyboardInterrupt:
-            if (output / REQUEST).is_file():
+            if (output / options.REQUEST).is_file():
                 terminal.note(f"go on with: s2a train --resume {shlex.quote(str(output))}")
             raise
     terminal.document(report)
@@ -119,8 +121,10 @@ def _resumed(asked: Mapping[str, Any], output: Path | None) -> Path | None:
     directory = Path(str(asked.get("model", "")))
     if "model" not in asked or not directory.is_dir():
         raise InvalidInput("--resume goes on with a directory that is there: s2a train --resume runs/MODEL-DATA-1")
-    if not (directory / REQUEST).is_file():
-        raise InvalidInput(f"{directory} holds no {REQUEST} of a run that began: say MODEL, --data and --output")
+    if not (directory / options.REQUEST).is_file():
+        raise InvalidInput(
+            f"{directory} holds no {options.REQUEST} of a run that began: say MODEL, --data and --output"
+        )
     return directory
 
 

@@ -52,9 +52,9 @@ class Client(Requests):
 
     # jobs
 
-    def jobs(self, status: str | None = None) -> Iterator[Document]:
-        """Every job, newest first, page by page."""
-        return self._pages("/v1/jobs", status=status)
+    def jobs(self, status: str | None = None, words: str = "") -> Iterator[Document]:
+        """Every job, newest first, page by page. words: all in its name, id, model, adapter or data."""
+        return self._pages("/v1/jobs", status=status, q=words)
 
     def job(self, job_id: str) -> Document:
         """One job."""

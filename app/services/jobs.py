@@ -186,10 +186,12 @@ class JobService:
                 found["estimated_finish_at"] = estimated_finish(job, jobs.last_event(session, job_id, "step"))
             return found
 
-    def listed(self, caller: Caller, status: str | None, limit: int, after: str | None) -> dict[str, Any]:
-        """A page of jobs, newest first, and the cursor of the next."""
+    def listed(
+        self, caller: Caller, status: str | None, limit: int, after: str | None, words: str = ""
+    ) -> dict[str, Any]:
+        """A page of jobs, newest first, and the cursor of the next. words: what to search for."""
         with self.database.reading() as session:
-            found, following = jobs.listed(session, caller.visible_team, status, limit, after)
+            found, following = jobs.listed(session, caller.visible_team, status, limit, after, words)
             return {"items": [document(job) for job in found], "next": following}
 
     def cancel(self, caller: Caller, job_id: str, version: int | None = None) -> dict[str, Any]:

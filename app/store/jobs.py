@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 from sqlalchemy import func, select
@@ -40,10 +41,13 @@ def _find(session: Session, job_id: str, team_id: str | None, *, is_locked: bool
 
 
 def listed(
-    session: Session, team_id: str | None, status: str | None, limit: int, after: str | None
+    session: Session, team_id: str | None, status: str | None, limit: int, after: str | None, words: str = ""
 ) -> tuple[list[Job], str | None]:
-    """(jobs, newest first; the cursor of the next page)."""
+    """(jobs, newest first; the cursor of the next page). words: each in its name, id, model, adapter or data."""
     wanted = select(Job)
+    request = [func.coalesce(Job.request[name].as_string(), "") for name in ("model", "adapter", "data", "dataset")]
+    text = reduce(lambda left, right: left + " " + right, [Job.name, Job.id, *request])
+    wanted = wanted.where(*(text.icontains(word, autoescape=True) for word in words.split()))
     if team_id is not None:
         wanted = wanted.where(Job.team_id == team_id)
     if status is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,8 +12,10 @@ from app.errors import NotFound
 from app.schemas.jobs import JobRequest
 from app.services.keys import Caller
 from app.web.again import again, prefilled
+from app.web.comparison import ORDER_WORDS, SORTED, sorted_jobs
 from app.web.forms import ADAPTERS, DEFAULTS, EPOCHS, JOB_INPUTS, OBJECTIVES, RECIPE_INPUTS, read
 from app.web.rendering import page
+from app.web.reports import document_of, full_report
 from app.web.visitors import OwnForm, PageRoute, SignedIn
 from s2a_core.errors import S2AError
 from s2a_core.outputs.class_figures import class_figures
@@ -22,7 +23,6 @@ from s2a_core.outputs.class_figures import class_figures
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 STATUSES = ("queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed")
 NEWEST_EVENTS = 60
-MAX_REPORT_BYTES = 8 * 2**20
 LOSSES = {"step.loss": ("training loss", "c1"), "epoch.val_loss": ("validation loss", "c2")}
 ACCURACIES = {"step.accuracy": ("training accuracy", "c1"), "epoch.val_accuracy": ("validation accuracy", "c3")}
 MEMORY = {"step.peak_bytes": ("peak so far", "c1")}
@@ -30,12 +30,28 @@ MEMORY = {"step.peak_bytes": ("peak so far", "c1")}
 
 @router.get("/jobs")
 def jobs_page(
-    request: Request, wired: Wired, found: SignedIn, status: str | None = None, after: str | None = None
+    request: Request,
+    wired: Wired,
+    found: SignedIn,
+    status: str | None = None,
+    after: str | None = None,
+    q: str = "",
+    sort: str = "date",
 ) -> Response:
-    """Jobs, newest first."""
-    wanted = status if status in STATUSES else None
-    listed = wired.jobs.listed(found.caller, wanted, 30, after)
-    return page(request, "jobs.html", jobs=listed["items"], next=listed["next"], chosen=wanted)
+    """Jobs, newest first or in another order, to search and to choose from for the page that compares them."""
+    wanted, order = status if status in STATUSES else None, sort if sort in ORDER_WORDS else "date"
+    listed = wired.jobs.listed(found.caller, wanted, 30 if order == "date" else SORTED, after, q[:200])
+    jobs = listed["items"] if order == "date" else sorted_jobs(listed["items"], order)
+    return page(
+        request,
+        "jobs.html",
+        jobs=jobs,
+        next=listed["next"],
+        chosen=wanted,
+        words=q[:200],
+        order=order,
+        orders=ORDER_WORDS,
+    )
 
 
 @router.get("/jobs/new")
@@ -99,7 +115,7 @@ def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Re
     job = wired.jobs.get(found.caller, job_id)
     said = wired.jobs.newest_events(found.caller, job_id, NEWEST_EVENTS)
     metrics = wired.results.metrics(found.caller, job_id, None, -1, 10_000)
-    report = _document(wired, found.caller, job_id, "report.json") or job.get("report") or {}
+    report = full_report(wired, found.caller, job)
     is_over = job["status"] in ("succeeded", "failed", "cancelled")
     return page(
         request,
@@ -118,7 +134,7 @@ def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Re
         doing=doing(said["events"]),
         again=again(job) if is_over else None,
         log=wired.results.log(found.caller, job_id) if job["attempts"] else "",
-        examples=_document(wired, found.caller, job_id, "examples.json") or {},
+        examples=document_of(wired, found.caller, job_id, "examples.json") or {},
         classes=class_figures(report),
     )
 
@@ -143,14 +159,3 @@ def change_job(wired: Wired, found: SignedIn, job_id: str, action: str, fields: 
         raise NotFound(f"a job cannot {action[:40]}: cancel, pause or resume")
     acts[action](found.caller, job_id)
     return RedirectResponse(f"/jobs/{job_id}", 303)
-
-
-def _document(wired: Any, caller: Caller, job_id: str, name: str) -> dict[str, Any] | None:
-    """A JSON file of the job in full; None before there is one."""
-    try:
-        path, _ = wired.results.artifact(caller, job_id, name)
-        if path.stat().st_size > MAX_REPORT_BYTES:
-            return None
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (S2AError, OSError, ValueError):
-        return None

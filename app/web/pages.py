@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from app.api.dependencies import COOKIE, Wired
 from app.errors import NotAuthorized
 from app.schemas.operations import KeyRequest
-from app.web import datasets, files, jobs, plans
+from app.web import comparison, datasets, files, jobs, plans
 from app.web.rendering import page, root_of
 from app.web.visitors import Guest, OwnForm, PageRoute, PlainForm, SignedIn, local_path, remember
 from s2a_core.errors import S2AError
@@ -120,5 +120,5 @@ def _keys(
     return page(request, "keys.html", status, keys=listed, teams=teams, made=made, error=error, scopes=SCOPES)
 
 
-for _module in (files, jobs, plans, datasets):
+for _module in (files, comparison, jobs, plans, datasets):  # /jobs/compare goes before /jobs/{job_id}
     router.include_router(_module.router)

@@ -77,6 +77,7 @@ def report_document(
         **{key: planned[key] for key in _FROM_PLAN if planned.get(key) is not None},
         **_picked(result, _FROM_RESULT),
         "adapter": planned.get("adapter"),
+        "request": {name: value for name in FIELDS if (value := _of(request, name)) is not None},
         "num_classes": len(dataset.classes),
         "classes": list(dataset.classes),
         "dataset": dataset.report.to_json(),

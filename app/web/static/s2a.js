@@ -29,9 +29,11 @@
       if (!now || now.innerHTML === old.dataset.seen) continue;
       old.dataset.seen = now.innerHTML;
       const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+      const checked = [...old.querySelectorAll("input:checked")].map((input) => input.value);
       const scrolls = [...old.querySelectorAll(".events, .scroll")].map((part) => part.scrollTop);
       old.replaceChildren(...now.childNodes);
       old.querySelectorAll(".events, .scroll").forEach((part, i) => { part.scrollTop = scrolls[i] ?? 0; });
+      for (const input of old.querySelectorAll("input[type=checkbox]")) input.checked = checked.includes(input.value);
       if (focused) document.getElementById(focused)?.focus();
     }
     if (document.body.dataset.refresh && !fresh.body.dataset.refresh) delete document.body.dataset.refresh;
