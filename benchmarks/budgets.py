@@ -17,6 +17,7 @@ from benchmarks.results import BudgetRun
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import compress
 from s2a_core.planning import Plan, plan
+from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import profile
 from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.verify import measured_peak
@@ -52,7 +53,7 @@ def runs(
         found = profile(model, size, 4, name=name, adapter="bias")
         largest = plan(found, 2**50, batch, has_frontier=False)
         full = next(b.peak_bytes for b in largest.baselines if b.name == "full")
-        smallest = largest.min_feasible_budget_bytes
+        smallest = smallest_budget(found, batch)
         training_mode(model, resting_modules(model, "bias"))
         stock = Runner(copy.deepcopy(model))
         exact = measure.gradients(stock, x, y)

@@ -2,16 +2,15 @@
 
 Every case is a process of its own: `run` on generated images, within a budget that is roomy, halfway or the smallest
 that the roomy plan names, and 2 % below that, which must be refused. The device's own count is the truth. Resumable.
---cover runs one adapter and one context for each model, in rotation, instead of all of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import logging
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ MODELS = (
     "convnext_tiny", "mobilenetv3_large_100", "coatnet_0_rw_224",
 )  # fmt: skip
 ADAPTERS = ("bias", "auto", "lora", "full")
-ROOMY, HALFWAY, SMALLEST, BELOW = "roomy", "halfway", "smallest", "2 % below"
+BUDGETS = ROOMY, SMALLEST, BELOW, HALFWAY = "roomy", "smallest", "2 % below", "halfway"
 BATCH_SIZE, ROOMY_MIB, TIMEOUT_S = 32, 8192, 1800.0
 REFUSED = ("infeasible_budget",)
 
@@ -40,61 +39,78 @@ import json, sys
 from pathlib import Path
 from s2a_core import pipeline
 from s2a_core.errors import S2AError
+from s2a_core.planner import Planner
+from s2a_core.planning import Plan
 from s2a_core.profiling.measure import profile
 
 profile.__kwdefaults__["sensitivity_s"] = 0  # every gradient is zero here: nominal errors, no time spent on real ones
-model, adapter, budget, data, output, batch = sys.argv[1:]
+model, adapter, budget, data, output, batch, cache = sys.argv[1:]
 request = pipeline.RunRequest(
     model, data=data, budget_bytes=int(budget), output=Path(output), weights="none", adapter=adapter, device="cuda",
-    epochs=1, batch_size=int(batch),
+    epochs=1, batch_size=int(batch), profile_cache=Path(cache) if cache else None,
 )
 try:
     report = pipeline.run(request)
-    plan = json.loads((Path(output) / "plan.json").read_text())
+    document = json.loads((Path(output) / "plan.json").read_text())
+    if cache:
+        document = Planner(request).with_smallest(Plan.from_json(document)).to_json()
     answer = {
-        "status": "trained", "adapter_used": plan["adapter"], "micro_batch": plan["micro_batch"],
-        "predicted_bytes": plan["predicted"]["peak_bytes"], "measured_bytes": report["measured_peak_bytes"],
-        "smallest_bytes": plan["min_feasible_budget_bytes"], "breakdown": plan["predicted"]["breakdown"],
+        "status": "trained", "adapter_used": document["adapter"], "micro_batch": document["micro_batch"],
+        "weight_format": document["weight_format"], "predicted_bytes": document["predicted"]["peak_bytes"],
+        "measured_bytes": report["measured_peak_bytes"], "smallest_bytes": document["min_feasible_budget_bytes"],
+        "breakdown": document["predicted"]["breakdown"],
     }
 except S2AError as error:
     smallest = error.details.get("min_feasible_budget_bytes")
-    answer = {"status": error.code, "message": error.message, "smallest_bytes": smallest}
+    answer = {
+        "status": error.code, "message": error.message, "smallest_bytes": smallest,
+        "is_estimate": error.details.get("is_estimate"),
+    }
 print(json.dumps(answer))
 """
 
 
-def run_case(model: str, adapter: str, context_mib: int, budget_name: str, budget_bytes: int) -> dict[str, Any]:
-    """One training; the row with what the device counted."""
+def run_case(
+    model: str, adapter: str, context_mib: int, budget_name: str, budget_bytes: int, cache: Path
+) -> dict[str, Any]:
+    """One training; the row with what the device counted. cache: of the profiles of this model on such a device.
+
+    The smallest budget has to take profiling too, so there nothing is read from the cache.
+    """
     with tempfile.TemporaryDirectory(prefix="device-grid-") as folder:
         devices = FakeDevices(device_mib=16384, context_mib=context_mib, directory=Path(folder))
-        data = _images(Path(folder) / "images")
+        data = _images(cache.parent / "images")
         outcome = devices.python(
-            CASE, model, adapter, str(budget_bytes), data, Path(folder) / "out", str(BATCH_SIZE), timeout_s=TIMEOUT_S
-        )
+            CASE, model, adapter, str(budget_bytes), data, Path(folder) / "out", str(BATCH_SIZE),
+            "" if budget_name == SMALLEST else cache, timeout_s=TIMEOUT_S,
+        )  # fmt: skip
     row = {"model": model, "adapter": adapter, "context_mib": context_mib, "budget": budget_name}
     if outcome.returncode:
         return {**row, "budget_bytes": budget_bytes, "status": "crashed", "message": outcome.stderr[-2000:]}
     return {**row, "budget_bytes": budget_bytes, **outcome.document, "held_bytes": outcome.use.peak_bytes}
 
 
-def cases_of(model: str, adapter: str, context_mib: int, known: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+def cases_of(known: Mapping[str, Any], names: Sequence[str] = BUDGETS) -> Iterator[tuple[str, int]]:
     """(name, bytes) of the budgets, each as soon as the rows it follows from are there. known: name -> row."""
     yield ROOMY, ROOMY_MIB * MIB
     roomy = known[ROOMY]
     smallest = roomy.get("smallest_bytes")
     if roomy["status"] == "trained" and smallest:
-        yield HALFWAY, (smallest + min(roomy["predicted_bytes"], roomy["budget_bytes"])) // 2
-        yield SMALLEST, smallest
-        yield BELOW, int(0.98 * smallest)
+        halfway = (smallest + min(roomy["predicted_bytes"], roomy["budget_bytes"])) // 2
+        sizes = {SMALLEST: smallest, BELOW: int(0.98 * smallest), HALFWAY: halfway}
+        yield from ((name, size) for name, size in sizes.items() if name in names)
 
 
 def combinations(
-    models: Sequence[str], adapters: Sequence[str], contexts: Sequence[int], is_cover: bool
-) -> list[tuple[str, str, int]]:
-    """(model, adapter, context in MiB) of every case; with is_cover one of each model, the others in rotation."""
-    if not is_cover:
-        return list(itertools.product(models, adapters, contexts))
-    return [(model, adapters[i % len(adapters)], contexts[i % len(contexts)]) for i, model in enumerate(models)]
+    models: Sequence[str], adapters: Sequence[str], contexts: Sequence[int]
+) -> Iterator[tuple[str, str, int]]:
+    """(model, adapter, context in MiB) of every case: each model with each adapter, contexts in rotation.
+
+    In rounds of one case for each model, so that a part of the grid has every model and adapter in it.
+    """
+    for shift in range(len(adapters)):
+        for number, model in enumerate(models, shift):
+            yield model, adapters[number % len(adapters)], contexts[number % len(contexts)]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -107,7 +123,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "every CUDA path of Python and Triton's compiler ran over a driver that only counts (`tests/fakegpu`). `held` "
         "is the most that the process held of the device at any moment of its life, by that driver's count; `promised` "
         f"is the verified plan's. One epoch of 16 images, batches of {BATCH_SIZE}, bf16, kernels of 64 KiB; errors of "
-        "codes are nominal, as values are zeros there. The rows are all the cases that were run.",
+        "codes are nominal, as values are zeros there. The rows are all the cases that were run, on "
+        f"{' and '.join(sorted({row['commit'] for row in rows}))}.",
         "",
     ]
     if trained:
@@ -137,11 +154,17 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _commit() -> str:
+    """The commit of this checkout, with -dirty where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _images(folder: Path) -> Path:
     for split, count in (("train", 8), ("val", 4)):
         for number, name in enumerate(("dark", "light")):
             place = folder / split / name
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)
             for index in range(count):
                 Image.new("RGB", (64, 64), (60 + 120 * number, 10 * index, 90)).save(place / f"{index}.png")
     return folder
@@ -156,22 +179,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", nargs="*", default=MODELS)
     parser.add_argument("--adapters", nargs="*", default=ADAPTERS)
     parser.add_argument("--contexts", nargs="*", type=int, default=CONTEXTS_MIB)
-    parser.add_argument("--cover", action="store_true", help="one adapter and context for each model, in rotation")
+    parser.add_argument("--budgets", nargs="*", default=BUDGETS, choices=BUDGETS)
+    parser.add_argument("--profiles", type=Path, default=Path(tempfile.gettempdir()) / "s2a-device-grid")
     options = parser.parse_args(argv)
     if reason := missing():
         log.error(reason)
         return 2
     rows = [json.loads(line) for line in options.output.read_text().splitlines()] if options.output.exists() else []
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    for model, adapter, context in combinations(
-        options.models, options.adapters, options.contexts, is_cover=options.cover
-    ):
+    commit = _commit()
+    for model, adapter, context in combinations(options.models, options.adapters, options.contexts):
         key = {"model": model, "adapter": adapter, "context_mib": context}
         known = {row["budget"]: row for row in rows if key.items() <= row.items()}
-        for name, budget_bytes in cases_of(model, adapter, context, known):
+        cache = options.profiles / commit / f"{context}"
+        for name, budget_bytes in cases_of(known, options.budgets):
             if name in known:
                 continue
-            known[name] = run_case(model, adapter, context, name, budget_bytes)
+            known[name] = run_case(model, adapter, context, name, budget_bytes, cache) | {"commit": commit}
             rows.append(known[name])
             log.info("%s", known[name])
             with options.output.open("a") as file:

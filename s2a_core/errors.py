@@ -120,7 +120,7 @@ class UnsupportedSite(S2AError):
 
 
 class InfeasibleBudget(S2AError):
-    """Nothing fits the budget."""
+    """Nothing fits the budget. is_estimate: the smallest one that does is not known; the one named is worth a try."""
 
     code = "infeasible_budget"
     exit_code = 3
@@ -133,19 +133,22 @@ class InfeasibleBudget(S2AError):
         binding: str,
         binding_bytes: int,
         details: Mapping[str, Any] | None = None,
+        is_estimate: bool = False,
     ) -> None:
         budget, smallest = format_apart(budget_bytes, min_feasible_budget_bytes)
+        words = "what does is not known yet, try" if is_estimate else "the smallest budget that does is"
         super().__init__(
-            f"nothing fits {budget}: the smallest budget that does is {smallest}; "
-            f"the largest part is {binding} ({format_bytes(binding_bytes)})",
+            f"nothing fits {budget}: {words} {smallest}; the largest part is {binding} ({format_bytes(binding_bytes)})",
             details={
                 "budget_bytes": budget_bytes,
                 "min_feasible_budget_bytes": min_feasible_budget_bytes,
                 "binding": binding,
                 "binding_bytes": binding_bytes,
+                "is_estimate": is_estimate,
                 **(details or {}),
             },
         )
+        self.is_estimate = is_estimate
         self.budget_bytes = budget_bytes
         self.min_feasible_budget_bytes = min_feasible_budget_bytes
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from s2a_core.errors import InvalidInput, StaleProfile
-from s2a_core.planning.choice import Candidate, candidates, plan_over
+from s2a_core.errors import InfeasibleBudget, InvalidInput, StaleProfile
+from s2a_core.planning.choice import Candidate, candidates, plan_over, smallest_over
 from s2a_core.planning.overhead import Overhead, overhead_of, run_parts
 from s2a_core.planning.pairs import recorded
 from s2a_core.planning.replan import Replanner
@@ -33,6 +33,7 @@ PROFILE_SAMPLES = 4
 # where nothing but a stem convolves: a convolution of one sample works unlike those of more, so lines start at two.
 LARGE_MODEL = 30_000_000
 STEM_CONVOLUTIONS = 4
+BYTES_ONLY = "-bytes"  # ends the key of a profile without errors and times
 
 
 class Planner:
@@ -110,7 +111,17 @@ class Planner:
             self.candidates, self.profile, budget_bytes, self._batch_size, objective, self.overhead
         )
         self._sources[chosen.fingerprint] = source
-        return chosen
+        return replace(chosen, min_feasible_budget_bytes=self._smallest(chosen, self._known_bytes))
+
+    def with_smallest(self, plan: Plan) -> Plan:
+        """The plan with the smallest budget of any candidate, whose profiles are measured for it, bytes only."""
+        return replace(plan, min_feasible_budget_bytes=self._smallest(plan, self._bytes))
+
+    def _smallest(self, plan: Plan, profile_of: Callable[[Candidate], Profile | None]) -> int | None:
+        """The smallest budget of any candidate; None where profile_of does not know one that may need least."""
+        smallest = smallest_over(self.candidates, profile_of, self._batch_size, self.overhead)
+        others = [other.min_feasible_budget_bytes for other in plan.alternatives]
+        return None if smallest is None else min(smallest, *others)
 
     def profile_of(self, plan: Plan) -> Profile:
         """The profile that a plan is of."""
@@ -120,7 +131,8 @@ class Planner:
         """The plan of another objective for the same model, budget and batch."""
         profile = self.profile_of(plan)
         overhead = self.overhead(profile)
-        return plan_one(profile, plan.budget_bytes, plan.batch_size, cast(Objective, objective), overhead)
+        other = plan_one(profile, plan.budget_bytes, plan.batch_size, cast(Objective, objective), overhead)
+        return replace(other, min_feasible_budget_bytes=plan.min_feasible_budget_bytes)
 
     def tighter(self, plan: Plan, margin_bytes: int) -> Plan:
         """A plan of the same budget that keeps so many bytes free. Raises InfeasibleBudget where none can."""
@@ -199,18 +211,50 @@ class Planner:
 
     def _profile(self, candidate: Candidate) -> Profile:
         request = self._request_for(candidate)
-        cache, mark = request.profile_cache, request_mark_of(request)
-        known = None if cache is None else recall(cache, mark)
-        # Data may have changed since; without data nothing else can have.
-        if known is not None and (request.data is None or known.fingerprint == self.prepared(candidate).fingerprint):
+        known = self._recalled(candidate, request_mark_of(request))
+        if known is not None:
             return known
         self.are_known = False
         measured = self._measure(self.prepared(candidate))
-        if cache is not None:
-            remember(cache, mark, measured)
+        if request.profile_cache is not None:
+            remember(request.profile_cache, request_mark_of(request), measured)
         return measured
 
-    def _measure(self, prepared: Prepared) -> Profile:
+    def _recalled(self, candidate: Candidate, *marks: str) -> Profile | None:
+        """A profile of this candidate from memory or the cache; None where there is none, or data has changed since."""
+        cache, has_data = self.request.profile_cache, self.request.data is not None
+        known = next(filter(None, (recall(cache, mark) for mark in marks)), None) if cache is not None else None
+        if known is not None and not has_data:
+            return known
+        fingerprint = self.prepared(candidate).fingerprint  # a precision left open is the same as the one it becomes
+        alike = (profile for profile in (known, *self._profiles.values()) if profile is not None)
+        return next((profile for profile in alike if profile.fingerprint == fingerprint), None)
+
+    def _bytes(self, candidate: Candidate) -> Profile | None:
+        """A profile of a candidate's bytes, without errors and times; None where the budget does not take it."""
+        if candidate in self._profiles:
+            return self._profiles[candidate]
+        mark, cache = request_mark_of(self._request_for(candidate)), self.request.profile_cache
+        try:
+            known = self._recalled(candidate, mark, mark + BYTES_ONLY)
+            if known is None:
+                known = self._measure(self.prepared(candidate), sensitivity_s=0.0, refine_s=0.0, has_baselines=False)
+                if cache is not None:
+                    remember(cache, mark + BYTES_ONLY, known)
+        except InfeasibleBudget:
+            return None
+        return known
+
+    def _known_bytes(self, candidate: Candidate) -> Profile | None:
+        """The same without loading or measuring anything."""
+        if candidate in self._profiles:
+            return self._profiles[candidate]
+        mark, cache = request_mark_of(self._request_for(candidate)), self.request.profile_cache
+        if cache is None or not self.are_known:  # what was measured anew may have had other data
+            return None
+        return recall(cache, mark) or recall(cache, mark + BYTES_ONLY)
+
+    def _measure(self, prepared: Prepared, **options: Any) -> Profile:
         from s2a_core.profiling import profile_within
 
         return profile_within(
@@ -223,6 +267,7 @@ class Planner:
             adapter=str(prepared.spec),
             has_weights=prepared.has_weights,
             progress=self.on_event,
+            **options,
         )
 
 

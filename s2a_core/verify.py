@@ -30,7 +30,7 @@ from s2a_core.planning.types import Plan
 from s2a_core.profiling.runs import gradient, relative_error, run_step, unchanged
 from s2a_core.profiling.types import Profile
 from s2a_core.train.mode import resting_modules, training_mode
-from s2a_core.train.optimizers import make_adamw
+from s2a_core.train.optimizers import make_adamw, open_gradients
 
 MAX_ROUNDS = 3
 PROMISED_CODE_BYTES = 2 * 2**20  # kernels of the loop that two steps do not run: accuracies, mistakes, averages
@@ -103,10 +103,11 @@ def verify(
     name, size = max(plan.predicted.breakdown.items(), key=lambda part: part[1])
     raise InfeasibleBudget(
         budget_bytes=plan.budget_bytes,
-        min_feasible_budget_bytes=max(measured, plan.min_feasible_budget_bytes),
+        min_feasible_budget_bytes=max(measured, plan.min_feasible_budget_bytes or 0),
         binding=name,
         binding_bytes=size,
         details={"measured_peak_bytes": measured, "rounds": MAX_ROUNDS},
+        is_estimate=True,
     )
 
 
@@ -157,6 +158,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor | Samples, labels
         with PeakMeter(x.device) as meter:
             for _ in range(2):
                 optimizer.zero_grad(set_to_none=True)
+                open_gradients(optimizer, plan.accumulation)
                 for _ in range(min(plan.accumulation, 2)):
                     with _autocast(plan, x), session:
                         loss = loss_of(forward(model, x), y)

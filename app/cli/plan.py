@@ -52,7 +52,7 @@ def plan(
         with clock.phase("profiling"):
             planner.profile()
         with clock.phase("planning"):
-            made = planner.plan()
+            made = planner.with_smallest(planner.plan())
         if verify:
             with clock.phase("verifying"):
                 made = planner.verify(made).plan

@@ -68,7 +68,7 @@ def error_of(status: int, problem: Mapping[str, Any]) -> S2AError:
     # Some exceptions build their message from parts; here the message is made already.
     error = kind.__new__(kind)
     S2AError.__init__(error, title, details=details)
-    for name in ("budget_bytes", "min_feasible_budget_bytes"):
+    for name in ("budget_bytes", "min_feasible_budget_bytes", "is_estimate"):
         if name in details:
             setattr(error, name, details[name])
     return error

@@ -33,7 +33,7 @@ def work(order: dict[str, Any], say: OnEvent = lambda event: None) -> Answer:
 
 def _planned(planner: Planner) -> Answer:
     try:
-        made = _checked(planner, planner.plan())
+        made = _checked(planner, planner.with_smallest(planner.plan()))
     except InfeasibleBudget as error:
         smallest = _smallest(planner, error)
         measured = planner.profile() if smallest is None else planner.profile_of(smallest)

@@ -31,7 +31,8 @@ def again(job: Document) -> Again:
     details = (job.get("reason") or {}).get("details") or {}
     smallest, measured = details.get("min_feasible_budget_bytes"), details.get("measured_peak_bytes")
     if smallest:
-        return Again(fields, job["budget_bytes"], int(smallest), "the smallest budget that fits")
+        why = "a budget to try" if details.get("is_estimate") else "the smallest budget that fits"
+        return Again(fields, job["budget_bytes"], int(smallest), why)
     if job["status"] == "failed" and measured and int(measured) > job["budget_bytes"]:
         return Again(fields, job["budget_bytes"], int(ROOM * int(measured)), "what it took, and 5 % more")
     return Again(fields, job["budget_bytes"], None, "")

@@ -133,6 +133,7 @@ def open_device(name: str, budget_bytes: int = 0) -> DeviceMemory | None:
             binding="the CUDA context",
             binding_bytes=known.context_bytes,
             details={"context_bytes": known.context_bytes, "workspaces_bytes": known.workspaces_bytes},
+            is_estimate=True,
         )
     return known
 

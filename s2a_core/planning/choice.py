@@ -15,7 +15,7 @@ from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL, FALLBACKS, FULL
 from s2a_core.errors import InfeasibleBudget, S2AError
 from s2a_core.planning.overhead import Overhead
 from s2a_core.planning.scoring import Cut, step_ms
-from s2a_core.planning.search import NEGLIGIBLE_ERROR, Objective
+from s2a_core.planning.search import NEGLIGIBLE_ERROR, Objective, smallest_budget
 from s2a_core.planning.search import plan as plan_one
 from s2a_core.planning.types import Alternative, Plan
 from s2a_core.profiling.types import Profile
@@ -69,7 +69,8 @@ def plan_over(
     """The best plan over adapters, precisions and weight formats, and where it comes from. profile_of: measures or
     looks one up; overhead_of: what a run with a profile takes beyond its steps.
 
-    Raises InfeasibleBudget with the smallest budget of any candidate, and what the first candidate's profile raises.
+    The plan's smallest budget is its own candidate's; `smallest_over` knows that of all.
+    Raises InfeasibleBudget with the smallest budget of any candidate, and what else the first profile raises.
     """
     judged = _Judged(budget_bytes)
     seen: set[str] = set()
@@ -86,27 +87,66 @@ def plan_over(
             passed.append(candidate)
             continue
         try:
-            found = profile_of(candidate)
+            profile = profile_of(candidate)
+        except InfeasibleBudget as refusal:  # not even its profile can be measured within the budget
+            judged.refusals.append(refusal)
+            continue
         except S2AError:
             if candidate is wanted[0]:
                 raise
             continue
-        if found.fingerprint in seen:
+        if profile.fingerprint in seen:
             continue
-        seen.add(found.fingerprint)
+        seen.add(profile.fingerprint)
         stands_for = [candidate]
-        if candidate.adapter == AUTO_OR_FULL and found.adapter != FULL:
+        if candidate.adapter == AUTO_OR_FULL and profile.adapter != FULL:
             stands_for.append(replace(candidate, adapter=AUTO))
             same.add(stands_for[-1])
-        made = judged.judge(stands_for, found, batch_size, objective, overhead_of(found))
+        made = judged.judge(stands_for, profile, batch_size, objective, overhead_of(profile))
         enough = NEGLIGIBLE_ERROR if len(judged.tried) == 1 else ACCEPTABLE_ERROR
         if made is not None and objective != "speed" and made.predicted.gradient_error <= enough:
             break
     if not judged.tried:
-        raise min(judged.refusals, key=lambda refusal: refusal.min_feasible_budget_bytes)
+        raise min(judged.refusals, key=lambda refusal: (refusal.is_estimate, refusal.min_feasible_budget_bytes))
     best, source = _best(judged.tried, judged.alternatives, objective)
     reason = _reason(best, tuple(judged.alternatives), budget_bytes)
     return replace(best, adapter_reason=reason, alternatives=tuple(judged.alternatives)), source
+
+
+def smallest_over(
+    wanted: Sequence[Candidate],
+    profile_of: Callable[[Candidate], Profile | None],
+    batch_size: int,
+    overhead_of: Callable[[Profile], Overhead],
+) -> int | None:
+    """The smallest budget that any candidate is planned for: of the last adapter in its last precision, which needs
+    least, with numbers and codes as weights. profile_of: errors and times may be missing; None where it is not known,
+    which makes the answer None.
+    """
+    last, sizes = wanted[-1], []
+    with_numbers: Profile | None = None
+    for candidate in wanted:
+        if (candidate.adapter, candidate.precision) != (last.adapter, last.precision):
+            continue
+        is_coded = candidate.weight_format == CODED
+        if is_coded and with_numbers is not None and not _is_worth_coding(with_numbers):
+            continue
+        profile = profile_of(candidate)
+        if profile is None:
+            return None
+        with_numbers = with_numbers if is_coded else profile
+        sizes.append(smallest_budget(profile, batch_size, overhead_of(profile)))
+    return min(sizes)
+
+
+def _saved_by_codes(profile: Profile) -> int:
+    """Bytes that codes save of the weights of a profile with numbers."""
+    stored_bytes = profile.frozen_bytes // (2 if profile.precision == NARROW else 1)
+    return stored_bytes - int(CODED_SHARE_OF_FP32 * profile.frozen_bytes)
+
+
+def _is_worth_coding(profile: Profile) -> bool:
+    return _saved_by_codes(profile) >= WORTHWHILE_SHARE * profile.params_bytes
 
 
 class _Judged:
@@ -132,6 +172,7 @@ class _Judged:
             alternative = Alternative(profile.adapter, profile.precision, needed, weight_format=profile.weight_format)
         else:
             p = made.predicted
+            assert made.min_feasible_budget_bytes is not None  # of one profile it is always known
             alternative = Alternative(
                 made.adapter, made.precision, made.min_feasible_budget_bytes, p.peak_bytes, p.gradient_error,
                 p.relative_step_time * step_ms(profile, {}, Cut(batch_size)), made.weight_format,
@@ -147,15 +188,12 @@ class _Judged:
         if known is None:
             return True
         is_slower_for_nothing = objective == "speed" and known[1].peak_bytes is not None
-        return not is_slower_for_nothing and self.saved_bytes(candidate) >= WORTHWHILE_SHARE * known[0].params_bytes
+        return not is_slower_for_nothing and _is_worth_coding(known[0])
 
     def saved_bytes(self, candidate: Candidate) -> int:
         """What codes save of the weights of the same candidate with numbers; 0 where that is not known."""
         known = self._with_numbers(candidate)
-        if known is None:
-            return 0
-        kept = known[0].frozen_bytes // (2 if known[0].precision == NARROW else 1)
-        return kept - int(CODED_SHARE_OF_FP32 * known[0].frozen_bytes)
+        return 0 if known is None else _saved_by_codes(known[0])
 
     def missing_bytes(self, candidate: Candidate) -> int:
         """What the same candidate with numbers needs beyond the budget; 0 where it fits or is not known."""

@@ -76,8 +76,7 @@ def plan(
         raise InvalidInput(f"the objective is accuracy, speed or balanced, not {objective!r}")
     search = _Search(profile, batch_size, objective, overhead)
     smallest = search.smallest()
-    is_accepted = overhead.margin_bytes > 0 or budget_bytes >= smallest  # what is kept free was found missing since
-    best = search.best(budget_bytes) if is_accepted else None
+    best = search.best(budget_bytes) if overhead.is_accepted(budget_bytes, smallest) else None
     if best is None:
         parts = search.least.peak.breakdown(search.least.sites)
         name, size = max(parts.items(), key=lambda item: item[1])

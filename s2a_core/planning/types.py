@@ -95,6 +95,8 @@ class Plan:
 
     held_by_storage: `exact`, `b4`, `region b8` ... -> bytes held for backward by one micro-batch.
     tables: derivative tables of the sites whose width has a fitted one.
+    min_feasible_budget_bytes: the smallest budget that anything the request leaves open is planned for; None where that
+    was not measured, as in a run.
     measured_peak_bytes, measured_gradient_error: of real steps, where the plan was verified and an exact step fits.
     """
 
@@ -113,7 +115,7 @@ class Plan:
     predicted: Predicted
     solver: SolverReport
     budget_bytes: int
-    min_feasible_budget_bytes: int
+    min_feasible_budget_bytes: int | None
     fingerprint: str
     objective: str = "accuracy"
     frontier: tuple[FrontierPoint, ...] = ()

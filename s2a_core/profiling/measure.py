@@ -175,6 +175,7 @@ def profile_within(
         binding=f"profiling {fewest} images",
         binding_bytes=int(failure.details["held_bytes"]),
         details=failure.details,
+        is_estimate=True,
     )
 
 

@@ -32,6 +32,7 @@ from s2a_core.train.evaluate import Evaluation, evaluate, precision
 from s2a_core.train.images import evaluation_transform, training_transform
 from s2a_core.train.loading import SeededSplit, batches, mixing, split_evenly, surest
 from s2a_core.train.mode import rest_batch_norms, resting_modules, training_mode
+from s2a_core.train.optimizers import open_gradients
 from s2a_core.train.recipe import WeightAverage, make_optimizer, schedule
 from s2a_core.train.types import OnEvent, PauseTraining, TrainConfig, TrainResult
 
@@ -174,8 +175,7 @@ class _Run:
 
     def _timed_step(self, micro_batches: Iterator[tuple[Tensor, Tensor]], group: list[list[int]]) -> None:
         """One optimizer step with its event, and the checkpoint that is due."""
-        size = sum(map(len, group))
-        began = time.perf_counter()
+        size, began = sum(map(len, group)), time.perf_counter()
         with self._metered(self.step in self.metered_steps):
             with self._saved_when_out_of_memory():
                 loss, hits = self._gradients(micro_batches, size, len(group))
@@ -187,8 +187,7 @@ class _Run:
         self.step += 1
         self.right, self.loss_sum = self.right + hits, self.loss_sum + loss * size
         self.losses.append(loss)
-        is_last = self.step % self.steps_per_epoch == 0
-        if time.perf_counter() - self.saved_at > self.config.checkpoint_s and not is_last:
+        if time.perf_counter() - self.saved_at > self.config.checkpoint_s and self.step % self.steps_per_epoch:
             self._save_sound()
         try:
             self.on_event(
@@ -224,6 +223,7 @@ class _Run:
     ) -> tuple[float, int]:
         """Forward and backward of a step's micro-batches. Returns (mean loss, right answers)."""
         training_mode(self.model, self.resting)
+        open_gradients(self.optimizer, num_parts)
         sums: list[Tensor] = []  # on the device: read once, after the last kernel of the step
         for _ in range(num_parts):
             x, y = next(micro_batches)

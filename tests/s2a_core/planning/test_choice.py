@@ -8,7 +8,8 @@ import pytest
 
 from s2a_core.adapters.spec import AUTO_OR_FULL
 from s2a_core.errors import BadAdapter, InfeasibleBudget
-from s2a_core.planning.choice import ACCEPTABLE_ERROR, Candidate, candidates, plan_over
+from s2a_core.planning.choice import ACCEPTABLE_ERROR, Candidate, candidates, plan_over, smallest_over
+from s2a_core.planning.overhead import Overhead
 from s2a_core.planning.search import smallest_budget
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.types import Profile
@@ -147,6 +148,47 @@ def test_the_smallest_budget_of_all_is_told_when_nothing_fits() -> None:
     assert refused.value.min_feasible_budget_bytes == least
     made, _ = plan_over(candidates("auto", None), profiles, least, 8)
     assert made.predicted.peak_bytes <= least
+
+
+@pytest.mark.parametrize("is_cnn", [False, True])
+@pytest.mark.parametrize(("adapter", "precision"), [("auto", None), ("bias", None), ("bias", "bf16"), ("full", None)])
+def test_the_smallest_budget_of_a_roomy_plan_is_the_one_that_a_refusal_names(
+    is_cnn: bool, adapter: str, precision: str | None
+) -> None:
+    wanted, profiles = candidates(adapter, precision), Profiles(is_cnn)
+    smallest = smallest_over(wanted, profiles, 8, lambda profile: Overhead())
+    assert smallest is not None
+    assert plan_over(wanted, Profiles(is_cnn), smallest, 8)[0].predicted.peak_bytes <= smallest
+    for budget_bytes in (1000, smallest * 98 // 100, smallest - 1):
+        with pytest.raises(InfeasibleBudget) as refused:
+            plan_over(wanted, Profiles(is_cnn), budget_bytes, 8)
+        assert refused.value.min_feasible_budget_bytes == smallest
+
+
+def test_the_smallest_budget_is_not_named_where_a_profile_is_not_known() -> None:
+    def profile_of(candidate: Candidate) -> Profile | None:
+        return None if candidate.weight_format == "int8" else Profiles()(candidate)
+
+    assert smallest_over(candidates("bias", "bf16"), profile_of, 8, lambda profile: Overhead()) is None
+    assert smallest_over(candidates("full", "bf16"), profile_of, 8, lambda profile: Overhead()) is not None
+
+
+def test_a_candidate_that_cannot_be_profiled_within_the_budget_does_not_refuse_those_that_fit() -> None:
+    """On a GPU all weights' gradients may not fit where biases train with room to spare."""
+
+    def profile_of(candidate: Candidate) -> Profile:
+        if candidate.adapter == AUTO_OR_FULL:
+            raise InfeasibleBudget(
+                budget_bytes=5, min_feasible_budget_bytes=9, binding="x", binding_bytes=1, is_estimate=True
+            )
+        return Profiles()(candidate)
+
+    _, source = plan_over(candidates("auto", "bf16"), profile_of, 100 * 2**20, 8)
+    assert source == Candidate("auto", "bf16")
+    with pytest.raises(InfeasibleBudget) as refused:
+        plan_over(candidates("auto", "bf16"), profile_of, 1000, 8)
+    assert not refused.value.is_estimate
+    assert refused.value.min_feasible_budget_bytes > 9
 
 
 def test_speed_takes_the_faster_precision() -> None:

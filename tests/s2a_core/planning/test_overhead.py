@@ -40,3 +40,10 @@ def test_without_a_device_a_budget_changes_nothing() -> None:
     overhead = Overhead({"average": 700}, margin_bytes=11)
     assert overhead.within(10) is overhead
     assert overhead.smallest_budget(1000, 1000) == pytest.approx(1.015 * 2010, abs=20)
+
+
+def test_a_smallest_budget_that_another_process_measured_is_accepted_on_a_device_and_two_percent_less_is_not() -> None:
+    device, cpu = DeviceOverhead(PARTS), Overhead()
+    assert [device.is_accepted(size, 1000) for size in (1000, 991, 980)] == [True, True, False]
+    assert [cpu.is_accepted(size, 1000) for size in (1000, 999)] == [True, False]
+    assert device.with_margin(5).is_accepted(980, 1000)  # a plan that missed is planned again in the same budget

@@ -1,0 +1,82 @@
+"""The planner names one smallest budget for a request, whichever of its candidates is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2a_core.errors import InfeasibleBudget
+from s2a_core.planner import Planner
+from s2a_core.planning.choice import Candidate
+from s2a_core.profiling.types import Profile
+from s2a_core.requests import RunRequest
+from tests.s2a_core.planning.test_choice import Profiles
+
+ROOMY = 100 * 2**20
+
+
+class Measured(Planner):
+    """A planner of made-up profiles; `measured` has the candidates that were, True where only bytes were."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.measured: list[tuple[Candidate, bool]] = []
+        self.loaded = self.candidates[0]
+
+    def prepared(self, candidate: Candidate | None = None) -> Any:
+        self.loaded = candidate or self.candidates[0]
+        return Profiles()(self.loaded)
+
+    def _measure(self, prepared: Any, **options: Any) -> Profile:
+        self.measured.append((self.loaded, bool(options)))
+        made: Profile = prepared
+        return made
+
+
+def planner(cache: Path | None = None, **changes: Any) -> Measured:
+    """Of a request that leaves the precision and the weights open."""
+    fields = {"budget_bytes": ROOMY, "adapter": "bias", "batch_size": 8, "num_classes": 4, **changes}
+    return Measured(RunRequest("test_vit", **fields), cache)
+
+
+@pytest.mark.parametrize("adapter", ["auto", "bias", "full"])
+def test_a_roomy_plan_names_the_smallest_budget_that_a_refusal_names(adapter: str) -> None:
+    roomy = planner(adapter=adapter)
+    named = roomy.with_smallest(roomy.plan()).min_feasible_budget_bytes
+    assert named is not None
+    for budget_bytes in (1000, named * 98 // 100):
+        with pytest.raises(InfeasibleBudget) as refused:
+            planner(adapter=adapter).plan(budget_bytes)
+        assert refused.value.min_feasible_budget_bytes == named
+    smallest = planner(adapter=adapter).plan(named)
+    assert smallest.predicted.peak_bytes <= smallest.budget_bytes == named
+
+
+def test_only_bytes_are_measured_of_what_is_not_chosen_and_once(tmp_path: Path) -> None:
+    first = planner(tmp_path)
+    plan = first.with_smallest(first.plan())
+    assert first.measured == [
+        (Candidate("bias", None), False), (Candidate("bias", "bf16"), True), (Candidate("bias", "bf16", "int8"), True),
+    ]  # fmt: skip
+    second = planner(tmp_path)
+    assert second.with_smallest(second.plan()).min_feasible_budget_bytes == plan.min_feasible_budget_bytes
+    assert second.measured == []
+
+
+def test_a_run_measures_nothing_to_name_the_smallest_budget_but_knows_what_was_measured(tmp_path: Path) -> None:
+    alone = planner(tmp_path)
+    assert alone.plan().min_feasible_budget_bytes is None
+    assert alone.measured == [(Candidate("bias", None), False)]
+    named = planner(tmp_path)
+    smallest = named.with_smallest(named.plan()).min_feasible_budget_bytes
+    assert smallest is not None
+    assert planner(tmp_path).plan().min_feasible_budget_bytes == smallest
+    assert planner(tmp_path).for_objective(named.plan(), "speed").min_feasible_budget_bytes == smallest
+
+
+def test_one_candidate_is_its_own_smallest() -> None:
+    only = planner(adapter="full", precision="fp32")
+    assert only.plan().min_feasible_budget_bytes == only.with_smallest(only.plan()).min_feasible_budget_bytes
+    assert len(only.measured) == 1
