@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 
 from s2a_core.device import nvml
-from s2a_core.device.failures import is_out_of_memory
+from s2a_core.device.failures import MemoryAtFailure, is_out_of_memory
 from s2a_core.device.libraries import configure, warm_up, workspaces_by_budget
 from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
 from s2a_core.sizes import MIB, format_bytes
@@ -123,7 +123,7 @@ def open_device(name: str, budget_bytes: int = 0) -> DeviceMemory | None:
     known = _devices.get(number)
     if known is None:
         configure(budget_bytes)
-        known = _devices[number] = _opened(torch.device("cuda", number))
+        known = _devices[number] = _opened(torch.device("cuda", number), budget_bytes)
     torch.cuda.set_device(number)
     known.limit(budget_bytes)
     if 0 < budget_bytes < known.least_budget_bytes:
@@ -138,7 +138,7 @@ def open_device(name: str, budget_bytes: int = 0) -> DeviceMemory | None:
     return known
 
 
-def _opened(device: torch.device) -> DeviceMemory:
+def _opened(device: torch.device, budget_bytes: int) -> DeviceMemory:
     """Contexts are measured by NVML's list of processes, else by what the device had in use before and after."""
     properties = torch.cuda.get_device_properties(device)
     uuid = str(properties.uuid)
@@ -159,7 +159,7 @@ def _opened(device: torch.device) -> DeviceMemory:
         raise OutOfMemory(
             f"{device} has no room for a CUDA context: {held} of its {format_bytes(properties.total_memory)} is in "
             "use: free memory on it, or use another device",
-            details={"used_bytes": used, "total_bytes": int(properties.total_memory)},
+            details=_at_start(uuid, budget_bytes, used, int(properties.total_memory)).to_json(),
         ) from error
     release_cached(device)
     if not memory.is_listed:
@@ -168,6 +168,13 @@ def _opened(device: torch.device) -> DeviceMemory:
     memory.workspaces_bytes = memory.held_bytes() - context
     memory.allocated_workspaces_bytes = torch.cuda.memory_allocated(device)
     return memory
+
+
+def _at_start(uuid: str, budget_bytes: int, used: int | None, total_bytes: int) -> MemoryAtFailure:
+    """What is known of a device without room for a context and workspaces: the process wants the rest of its budget."""
+    users = nvml.bytes_by_process(uuid)
+    held, free = users.pop(os.getpid(), 0), None if used is None else total_bytes - used
+    return MemoryAtFailure(held, max(budget_bytes - held, 0), budget_bytes, free, total_bytes, users)
 
 
 def reset_peak(device: torch.device) -> tuple[int, int]:

@@ -99,6 +99,33 @@ def test_a_full_device_is_told_in_bytes(fake_devices: Devices) -> None:
 
 
 @pytest.mark.fakegpu
+@pytest.mark.parametrize(("others_mib", "fault"), [(3000, "neighbour"), (100, "memory")])
+def test_a_context_that_does_not_fit_is_a_neighbours_fault_where_less_than_the_budget_was_left(
+    fake_devices: Devices, others_mib: int, fault: str
+) -> None:
+    """The error of a context names no size, and the process holds nothing yet."""
+    code = """
+import json, sys
+import torch
+from app.runner.verdict import judge
+from s2a_core.device import memory, memory_at_failure, nvml
+from s2a_core.errors import OutOfMemory
+
+def refused(device):
+    raise RuntimeError("CUDA error: out of memory")
+
+torch.cuda.mem_get_info, memory.nvml.used_bytes = refused, lambda uuid: int(sys.argv[1]) << 20
+try:
+    memory.open_device("cuda", 900 << 20)
+except OutOfMemory as error:
+    at_failure = memory_at_failure(error, "cuda")
+    print(json.dumps([judge(at_failure)["fault"], at_failure.held_bytes, at_failure.budget_bytes >> 20]))
+"""
+    document = fake_devices(device_mib=3500).python(code, str(others_mib)).document
+    assert document == [fault, 0, 900]
+
+
+@pytest.mark.fakegpu
 def test_a_device_that_is_not_there_is_bad_input(fake_devices: Devices) -> None:
     outcome = fake_devices().python(FILLS, "cuda:3", str(900 * MIB))
     assert "InvalidInput: there is no cuda:3: CUDA sees 1 device(s)" in outcome.stderr
