@@ -99,11 +99,11 @@ def test_a_full_device_is_told_in_bytes(fake_devices: Devices) -> None:
 
 
 @pytest.mark.fakegpu
-@pytest.mark.parametrize(("others_mib", "fault"), [(3000, "neighbour"), (100, "memory")])
+@pytest.mark.parametrize(("used_mib", "fault"), [(3400, "neighbour"), (500, "memory")])
 def test_a_context_that_does_not_fit_is_a_neighbours_fault_where_less_than_the_budget_was_left(
-    fake_devices: Devices, others_mib: int, fault: str
+    fake_devices: Devices, used_mib: int, fault: str
 ) -> None:
-    """The error of a context names no size, and the process holds nothing yet."""
+    """The error of a context names no size."""
     code = """
 import json, sys
 import torch
@@ -119,10 +119,10 @@ try:
     memory.open_device("cuda", 900 << 20)
 except OutOfMemory as error:
     at_failure = memory_at_failure(error, "cuda")
-    print(json.dumps([judge(at_failure)["fault"], at_failure.held_bytes, at_failure.budget_bytes >> 20]))
+    print(json.dumps([judge(at_failure)["fault"], at_failure.free_bytes >> 20, at_failure.budget_bytes >> 20]))
 """
-    document = fake_devices(device_mib=3500).python(code, str(others_mib)).document
-    assert document == [fault, 0, 900]
+    document = fake_devices(device_mib=3500).python(code, str(used_mib)).document
+    assert document == [fault, 3500 - used_mib, 900]
 
 
 @pytest.mark.fakegpu
