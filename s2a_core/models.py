@@ -223,8 +223,8 @@ def _head_names(model: nn.Module) -> set[str]:
     return {k for k in model.state_dict() if any(k == p or k.startswith(p + ".") for p in prefixes)}
 
 
-def _fits(wanted: torch.Tensor | None, found: torch.Tensor) -> bool:
-    return wanted is not None and wanted.shape == found.shape
+def _fits(wanted: torch.Tensor | None, loaded: torch.Tensor) -> bool:
+    return wanted is not None and wanted.shape == loaded.shape
 
 
 def _tiny(num_classes: int | None, options: Mapping[str, Any]) -> nn.Module:

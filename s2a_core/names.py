@@ -12,10 +12,10 @@ def printable(name: str) -> str:
 
 def distinct(names: Iterable[str]) -> list[str]:
     """The names in their order; one that was there already gets a number: `a`, `a (2)`."""
-    found: dict[str, None] = {}
+    taken: dict[str, None] = {}
     for name in names:
         free, number = name, 2
-        while free in found:
+        while free in taken:
             free, number = f"{name} ({number})", number + 1
-        found[free] = None
-    return list(found)
+        taken[free] = None
+    return list(taken)

@@ -23,9 +23,9 @@ def repeated_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     `layers.0`. Where there are fewer than two, other modules with several such children of one class are lists as well,
     and all of their class: RegNet's stages, DLA's trees, Inception.
     """
-    found = _innermost([triple for triple in _children(model) if isinstance(triple[0], LISTS)])
-    if len(found) > 1:
-        return found
+    blocks = _innermost([triple for triple in _children(model) if isinstance(triple[0], LISTS)])
+    if len(blocks) > 1:
+        return blocks
     number = Counter((owner, type(block)) for owner, _, block in _children(model))
     alike = {(type(owner), kind) for (owner, kind), count in number.items() if count > 1}
     return _innermost([triple for triple in _children(model) if (type(triple[0]), type(triple[2])) in alike])
@@ -39,10 +39,10 @@ def _children(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
                 yield owner, f"{name}.{child_name}" if name else child_name, child
 
 
-def _innermost(found: list[tuple[nn.Module, str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+def _innermost(triples: list[tuple[nn.Module, str, nn.Module]]) -> list[tuple[str, nn.Module]]:
     """Without the owners, and without blocks that have others of these inside."""
-    names = [name for _, name, _ in found]
-    return [(name, block) for _, name, block in found if not any(other.startswith(name + ".") for other in names)]
+    names = [name for _, name, _ in triples]
+    return [(name, block) for _, name, block in triples if not any(other.startswith(name + ".") for other in names)]
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,21 @@ def places(model: nn.Module, inputs: Tensor | Samples) -> list[Place]:
     inputs: of one sample. Raises InvalidInput for inputs that the model refuses.
     """
     blocks = {module: name for name, module in repeated_blocks(model)}
-    found: list[Place] = []
+    places: list[Place] = []
 
     def note(module: nn.Module, args: tuple[object, ...], output: object) -> None:
         x = args[0] if args else None
         if not isinstance(x, Tensor) or not isinstance(output, Tensor) or x.dim() not in (3, 4):
             return
-        if x.shape[0] != 1 or output.shape[0] != 1 or x.dim() != output.dim() or any(p.block is module for p in found):
+        if x.shape[0] != 1 or output.shape[0] != 1 or x.dim() != output.dim() or any(p.block is module for p in places):
             return
         in_shape, out_shape = tuple(x.shape[1:]), tuple(output.shape[1:])
         channels_first = x.dim() == 4 and not _is_channels_last(module, in_shape)
         if channels_first or in_shape == out_shape:
-            found.append(Place(blocks[module], module, in_shape, out_shape, channels_first))
+            places.append(Place(blocks[module], module, in_shape, out_shape, channels_first))
 
     run_hooked(model, blocks, note, inputs)
-    return found
+    return places
 
 
 def called(model: nn.Module, modules: Iterable[nn.Module], inputs: Tensor | Samples) -> set[nn.Module]:
@@ -87,9 +87,9 @@ def called(model: nn.Module, modules: Iterable[nn.Module], inputs: Tensor | Samp
 
     inputs: of one sample. Raises InvalidInput for inputs that the model refuses.
     """
-    found: set[nn.Module] = set()
-    run_hooked(model, modules, lambda module, args, output: found.add(module), inputs)
-    return found
+    called: set[nn.Module] = set()
+    run_hooked(model, modules, lambda module, args, output: called.add(module), inputs)
+    return called
 
 
 @torch.no_grad()

@@ -49,8 +49,8 @@ def _read_checkpoint(run: LoadedRun, path: Path, images: Tensor) -> Tensor:
     name, arguments = _timm_arguments(run)
     model = timm.create_model(name, **arguments, checkpoint_path=str(path)).eval()
     with torch.inference_mode():
-        found: Tensor = model(images).float()
-    return found
+        logits: Tensor = model(images).float()
+    return logits
 
 
 def _checkpoint_line(run: LoadedRun, path: Path) -> str:

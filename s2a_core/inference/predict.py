@@ -27,20 +27,20 @@ class Prediction:
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """Files as given and, for a directory, every image that training would read there. Raises InvalidInput."""
-    found: list[Path] = []
+    images: list[Path] = []
     problems = []
     for path in paths:
         if path.is_dir():
             inside = list(image_files(path))
-            found += inside
+            images += inside
             problems += [] if inside else [f"{path}: holds no image files"]
         elif path.is_file():
-            found.append(path)
+            images.append(path)
         else:
             problems.append(f"{path}: no such file or directory")
     if problems:
         raise InvalidInput("; ".join(problems), details={"problems": problems})
-    return found
+    return images
 
 
 def predict(run: LoadedRun, paths: Sequence[Path], top: int = 5, batch_size: int = 32) -> Iterator[Prediction]:

@@ -162,18 +162,18 @@ class _Search:
         """
         limits = (gap, seconds)
         if self.objective == "accuracy":
-            found = self._cheapest(budget_bytes, 1.0, NEGLIGIBLE_ERROR, limits)
-            found = found or self._cheapest(budget_bytes, None, None, limits)
-            if found is not None and self.profile.launches and found.error > NEGLIGIBLE_ERROR:
-                found = self._cheapest(budget_bytes, 1.0, found.error * ALIKE_ERRORS, limits) or found
+            choice = self._cheapest(budget_bytes, 1.0, NEGLIGIBLE_ERROR, limits)
+            choice = choice or self._cheapest(budget_bytes, None, None, limits)
+            if choice is not None and self.profile.launches and choice.error > NEGLIGIBLE_ERROR:
+                choice = self._cheapest(budget_bytes, 1.0, choice.error * ALIKE_ERRORS, limits) or choice
         else:
             weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
-            found = self._cheapest(budget_bytes, weight, None, limits)
-        if found is None:  # the others ran out of time
+            choice = self._cheapest(budget_bytes, weight, None, limits)
+        if choice is None:  # the others ran out of time
             peak = self.least.peak
             least = self._candidate(self.least.solution, peak.samples, peak.chunk, budget_bytes)
             return least if least.peak_bytes <= budget_bytes else None
-        return found
+        return choice
 
     def _cheapest(
         self, budget_bytes: int, time_weight: float | None, max_error: float | None, limits: tuple[float, float]

@@ -197,13 +197,13 @@ class Program:
     def _turn(self, row: Row) -> Array:
         """The coefficients of one row of `turns`."""
         k, is_backward = row
-        found = np.zeros(self.num_variables)
-        found[: self.num_x] = self.held * (self.position <= k) + self.work[is_backward] * (self.position == k)
+        row_of = np.zeros(self.num_variables)
+        row_of[: self.num_x] = self.held * (self.position <= k) + self.work[is_backward] * (self.position == k)
         for y, first, after, num_bytes in self.shared:
-            found[y] += num_bytes * (first <= k < after)
+            row_of[y] += num_bytes * (first <= k < after)
         for w, i, of_backward, more in self.beside:
-            found[w] += more * ((i, of_backward) == row)
-        return found
+            row_of[w] += more * ((i, of_backward) == row)
+        return row_of
 
     def completed(self, x: Array) -> Array:
         """All variables of a choice of whole columns: y and w as small as they may be."""

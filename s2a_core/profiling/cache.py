@@ -19,10 +19,10 @@ def load_profile(directory: Path, mark: str) -> Profile | None:
     """The profile with this fingerprint, None where there is none, it cannot be read, or another version wrote it."""
     path = _path(directory, mark)
     try:
-        found = Profile.from_json(json.loads(path.read_text()))
+        profile = Profile.from_json(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError, StaleProfile):
         return None
-    return found if found.fingerprint == mark else None
+    return profile if profile.fingerprint == mark else None
 
 
 def save_profile(directory: Path, profile: Profile) -> Path:
@@ -73,10 +73,10 @@ def request_mark(
 def recall(directory: Path, mark: str) -> Profile | None:
     """The profile made for this request, None where there is none or it cannot be read."""
     try:
-        found: str = json.loads((directory / f"{mark}.request.json").read_text())["fingerprint"]
+        fingerprint: str = json.loads((directory / f"{mark}.request.json").read_text())["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return load_profile(directory / mark, found)
+    return load_profile(directory / mark, fingerprint)
 
 
 def remember(directory: Path, mark: str, profile: Profile) -> None:

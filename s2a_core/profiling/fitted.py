@@ -22,14 +22,14 @@ def fitted_tables(model: nn.Module, x: Tensor | Samples, precision: str) -> tupl
 
     The same model and images give the same tables. precision: `bf16` runs under autocast.
     """
-    found: list[FittedTable] = []
+    fitted: list[FittedTable] = []
     for site, (curve, histogram) in _histograms(model, x, precision).items():
         if sum(histogram.counts) >= FEWEST_VALUES:
             for bits in WIDTHS:
                 table = fit_table(curve, bits, histogram)
                 levels = tuple(round(level, DECIMALS) for level in table.level_values)
-                found.append(FittedTable(site, bits, table.border_values, levels))
-    return tuple(found)
+                fitted.append(FittedTable(site, bits, table.border_values, levels))
+    return tuple(fitted)
 
 
 def _histograms(model: nn.Module, x: Tensor | Samples, precision: str) -> dict[str, tuple[Curve, Histogram]]:

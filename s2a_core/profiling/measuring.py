@@ -17,6 +17,7 @@ from s2a_core.compression import SiteSpec
 from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
+from s2a_core.profiling.device_timing import Timing, timed
 from s2a_core.profiling.progress import WAY_WORDS, stage
 from s2a_core.profiling.runs import Step, evaluation_peak, run_step
 from s2a_core.profiling.sensitivity import between, groups, linear_bytes, ordered
@@ -33,7 +34,6 @@ from s2a_core.profiling.timeline import (
     with_opening,
 )
 from s2a_core.profiling.times import DeviceTimes, Extra, Times
-from s2a_core.profiling.timing import Timing, timed
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.storage import WHOLE, FittedTable, FrozenWeights, Storage, StoragePolicy
 from s2a_core.train.types import OnEvent
@@ -100,11 +100,13 @@ class Measuring:
             if way in WHOLE:
                 self.specs = outside(self.specs, way, steps[1].bytes)
             steps += self._alone(sites)
-            found = self._segments(self.batches, steps)
-            found = with_opening(self.batches, found, [step.trace for step in steps], {s.name for s in self.specs})
+            segments_of = self._segments(self.batches, steps)
+            segments_of = with_opening(
+                self.batches, segments_of, [step.trace for step in steps], {s.name for s in self.specs}
+            )
             if way in WHOLE:
-                found = self._in_larger_chunks(way, sites, found, steps[1])
-            for site, of_site in found.items():
+                segments_of = self._in_larger_chunks(way, sites, segments_of, steps[1])
+            for site, of_site in segments_of.items():
                 self.work.setdefault(site, {})[way] = of_site
             for name, storage in sites.items():
                 of = self.measured[name]
@@ -119,14 +121,14 @@ class Measuring:
         self.times.exact()
 
     def _in_larger_chunks(
-        self, way: str, sites: Mapping[str, Storage], found: dict[str, tuple[Segment, ...]], apart: Step
+        self, way: str, sites: Mapping[str, Storage], segments_of: dict[str, tuple[Segment, ...]], apart: Step
     ) -> dict[str, tuple[Segment, ...]]:
         """The segments with what larger chunks take, and what they save. apart: the same in chunks of one sample."""
         order = dict.fromkeys(spec.name for spec in self.specs)
         runs = {chunk: self.step(sites, len(self.x), True, chunk) for chunk in self._larger_chunks()}
         self.times.chunks(way, sites, apart, runs[len(self.x)])
         tops = {c: (step.trace.turns(order), held_until(order, step.bytes)) for c, step in runs.items()}
-        return chunked(found, len(self.x), tops)
+        return chunked(segments_of, len(self.x), tops)
 
     def _larger_chunks(self) -> list[int]:
         """All samples as one chunk; where plans go further, as on CUDA, half as many before: the slope may rise."""
@@ -155,9 +157,9 @@ class Measuring:
                 exact = {spec.name for i, group in enumerate(alike) if i >> bit & 1 == side for spec in group}
                 sites = {name: storage for name, storage in codes.items() if name not in exact}
                 steps = [self.step(sites, n, True) for n in batches]
-                for site, found in self._segments(batches, steps).items():
+                for site, more in self._segments(batches, steps).items():
                     if site in exact and "exact" in self.work.get(site, {}):
-                        self.work[site]["exact"] = upper_segments(self.work[site]["exact"] + found)
+                        self.work[site]["exact"] = upper_segments(self.work[site]["exact"] + more)
 
     def _alone(self, sites: Mapping[str, Storage]) -> list[Step]:
         """The step of one sample; none where two were measured from one on, or BatchNorm refuses a single value."""
@@ -190,16 +192,16 @@ class Measuring:
     def policies(self) -> dict[str, dict[str, Storage]]:
         """A uniform choice for each way of running that this model has."""
         codes = {s.name: _coded(s) for s in self.specs if s.op not in WHOLE}
-        found: dict[str, dict[str, Storage]] = {"exact": {}, "codes": codes}
+        policies: dict[str, dict[str, Storage]] = {"exact": {}, "codes": codes}
         for way in WHOLE:
             whole = {s.name: Storage.B4 for s in self.specs if s.op == way}
             if whole:
-                found[way] = {**codes, **whole}
-        return found
+                policies[way] = {**codes, **whole}
+        return policies
 
     def evaluation(self) -> dict[str, WorkingSet]:
         """Peak of a forward pass without gradients under each way of running."""
-        found = {}
+        working_sets = {}
         for way, sites in self.policies().items():
             if way != "codes":
                 policy = self.policy(sites)
@@ -217,8 +219,8 @@ class Measuring:
                     wholes = {c: evaluation_peak(self.model, self.x, self.precision, p) for c, p in policies.items()}
                     more = chunk_slope({1: peaks[1], **wholes})
                 one = peaks[0] if small == 1 else evaluation_peak(self.model, self.x[:1], self.precision, policy)
-                found[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
-        return found
+                working_sets[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
+        return working_sets
 
     def sites(self, sensitivity_s: float, refine_s: float) -> None:
         """Bytes, error and time of the measured storages of every site. sensitivity_s 0: bytes only, nominal errors."""

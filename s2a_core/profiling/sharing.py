@@ -17,12 +17,12 @@ def shared_storages(
 ) -> tuple[SharedStorage, ...]:
     """Tensors that two or more listed sites keep when exact, from the same step on two batches."""
     small, large = (_groups(step, listed) for step in steps)
-    found = []
+    shared = []
     for key, size in large.items():
         if key in small:
             constant, slope = line(batches, (small[key], size))
-            found.append(SharedStorage(key[0], slope, max(constant, 0)))
-    return tuple(found)
+            shared.append(SharedStorage(key[0], slope, max(constant, 0)))
+    return tuple(shared)
 
 
 def _groups(step: Step, listed: Collection[str]) -> dict[tuple[tuple[str, ...], int], int]:
@@ -31,13 +31,13 @@ def _groups(step: Step, listed: Collection[str]) -> dict[tuple[tuple[str, ...], 
     for site, identity, size in step.kept:
         if site in listed:
             sites.setdefault(identity, {})[site] = size
-    found: dict[tuple[tuple[str, ...], int], int] = {}
+    sizes: dict[tuple[tuple[str, ...], int], int] = {}
     for holders in sites.values():
         if len(holders) > 1:
             names = tuple(holders)
-            number = sum(known == names for known, _ in found)
-            found[names, number] = max(holders.values())
-    return found
+            number = sum(known == names for known, _ in sizes)
+            sizes[names, number] = max(holders.values())
+    return sizes
 
 
 def with_unlisted(specs: Sequence[SiteSpec], held: Mapping[str, int]) -> tuple[SiteSpec, ...]:
@@ -53,20 +53,20 @@ def with_unlisted(specs: Sequence[SiteSpec], held: Mapping[str, int]) -> tuple[S
         region, block = (_enclosing(specs, path, kind) for kind in ("region", "block"))
         spec = SiteSpec(name, op.split("#")[0], (1,), "float32", (Storage.EXACT,), region, last, block)
         after.setdefault(last, []).append(spec)
-    found = list(after.get(-1, []))
+    in_order = list(after.get(-1, []))
     for i, spec in enumerate(specs):
-        found += [spec, *after.get(i, [])]
-    return tuple(found)
+        in_order += [spec, *after.get(i, [])]
+    return tuple(in_order)
 
 
 def outside(specs: Sequence[SiteSpec], way: str, held: Mapping[str, int]) -> tuple[SiteSpec, ...]:
     """Sites that hold bytes although all regions (or blocks) run leave theirs: hooks around modules run them."""
-    found = []
+    remaining = []
     for spec in specs:
         if held.get(spec.name, 0) > 0:
             spec = replace(spec, region=None) if way == "region" else replace(spec, block=None)
-        found.append(spec)
-    return tuple(found)
+        remaining.append(spec)
+    return tuple(remaining)
 
 
 def _enclosing(specs: Sequence[SiteSpec], path: str, kind: str) -> str | None:

@@ -41,7 +41,7 @@ class Trace:
 
     def turns(self, listed: Collection[str] | None = None) -> Turns:
         """The step cut at its marks. listed: sites that have turns; others' belong to the turn they fall in."""
-        found: Turns = {}
+        turns: Turns = {}
         key, gradients, alive = (FORWARD, START), 0, 0
         for i in range(-1, len(self.marks)):
             if i >= 0:
@@ -60,18 +60,18 @@ class Trace:
                 alive = self.sizes[end - 1] if end > begin else alive
             else:
                 top = self.marks[i + 1].peak_before if i + 1 < len(self.marks) else 0
-            known = found.get(key, Turn(0, -(2**62)))
-            found[key] = Turn(max(known.fresh, top), max(known.later, top - gradients))
-        return found
+            known = turns.get(key, Turn(0, -(2**62)))
+            turns[key] = Turn(max(known.fresh, top), max(known.later, top - gradients))
+        return turns
 
 
 def held_until(order: Iterable[str], held: Mapping[str, int]) -> dict[str, int]:
     """Site -> bytes that sites hold up to and including it. order: sites in forward order."""
-    total, found = 0, {}
+    total, totals = 0, {}
     for site in order:
         total += held.get(site, 0)
-        found[site] = total
-    return found
+        totals[site] = total
+    return totals
 
 
 def segments(
@@ -81,7 +81,7 @@ def segments(
 
     A third step is of one sample alone.
     """
-    found: dict[str, list[Segment]] = {}
+    lines: dict[str, list[Segment]] = {}
     for phase in (FORWARD, BACKWARD):
         for key in steps[0]:
             if key[0] != phase or any(key not in step for step in steps):
@@ -91,19 +91,19 @@ def segments(
             later = [step[key].later - of.get(site, 0) for step, of in zip(steps, held, strict=True)]
             alone = (later[2], fresh[2]) if len(steps) > 2 else (None, None)
             turn = Segment(*line(batches, later), *line(batches, fresh), *alone)
-            found.setdefault(site, []).append(replace(turn, is_backward=phase == BACKWARD))
-    return {site: tuple(of) for site, of in found.items()}
+            lines.setdefault(site, []).append(replace(turn, is_backward=phase == BACKWARD))
+    return {site: tuple(of) for site, of in lines.items()}
 
 
 def chunked(
-    found: Mapping[str, tuple[Segment, ...]], batch: int, runs: Mapping[int, tuple[Turns, Mapping[str, int]]]
+    segments_of: Mapping[str, tuple[Segment, ...]], batch: int, runs: Mapping[int, tuple[Turns, Mapping[str, int]]]
 ) -> dict[str, tuple[Segment, ...]]:
     """Segments with what a further sample of a chunk takes.
 
     runs: samples of a chunk -> the turns of `batch` samples in chunks of so many, and what sites hold in them.
     """
     grown: dict[str, tuple[Segment, ...]] = {}
-    for site, segments_ in found.items():
+    for site, segments_ in segments_of.items():
         tops = {1: max(segment.at(batch, True) for segment in segments_)}
         for chunk, (turns, held) in runs.items():
             own = [turns[phase, site].fresh for phase in (FORWARD, BACKWARD) if (phase, site) in turns]
@@ -125,19 +125,22 @@ def chunk_slope(tops: Mapping[int, int]) -> int:
 
 
 def with_opening(
-    batches: tuple[int, int], found: Mapping[str, tuple[Segment, ...]], traces: Sequence[Trace], listed: Collection[str]
-) -> dict[str, tuple[Segment, ...]]:
+    batches: tuple[int, int],
+    segments_of: Mapping[str, tuple[Segment, ...]],
+    traces: Sequence[Trace],
+    listed: Collection[str],
+) -> dict[str, tuple[Segment, ...]]:  # fmt: skip
     """Segments with every moment of the opening that may be its worst one at larger batches than the two measured.
 
     A frozen stem is one long turn, whose worst moment at a few samples is seldom the one at many.
     """
     sizes = [trace.opening(listed) for trace in traces[:2]]
-    if START not in found or len(sizes[0]) != len(sizes[1]):
-        return dict(found)
-    first = found[START][0]
+    if START not in segments_of or len(sizes[0]) != len(sizes[1]):
+        return dict(segments_of)
+    first = segments_of[START][0]
     lines = _envelope({line(batches, pair) for pair in zip(*sizes, strict=True)})
     more = [Segment(fixed, slope, fixed, slope, first.one_bytes, first.fresh_one_bytes) for fixed, slope in lines]
-    return {**found, START: (*found[START], *more)}
+    return {**segments_of, START: (*segments_of[START], *more)}
 
 
 def upper_lines(batches: tuple[int, int], steps: Sequence[Turns]) -> list[tuple[int, int]]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from s2a_core.compression import SiteSpec
+from s2a_core.profiling.device_timing import Timing, per_sample_s
 from s2a_core.profiling.runs import Step
-from s2a_core.profiling.timing import Timing, per_sample_s
 from s2a_core.storage import Storage
 
 Sites = Mapping[str, Storage]

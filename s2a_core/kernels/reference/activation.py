@@ -60,8 +60,8 @@ def index(x: Tensor, table: DerivativeTable) -> Tensor:
     x = x.to(torch.float32)
     borders, _ = table.on(x.device)
     if len(table.border_values) > MAX_COMPARED_BORDERS:
-        found = torch.bucketize(x, borders, out_int32=True, right=True).to(torch.uint8)
-        return found.masked_fill_(x.isnan(), 0)
+        indices = torch.bucketize(x, borders, out_int32=True, right=True).to(torch.uint8)
+        return indices.masked_fill_(x.isnan(), 0)
     # comparisons that write floats are vectorised, those that write booleans are four times slower
     count = torch.empty_like(x)
     torch.ge(x, table.border_values[0], out=count)

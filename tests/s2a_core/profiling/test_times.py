@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from s2a_core.compression import SiteSpec
+from s2a_core.profiling.device_timing import Timing
 from s2a_core.profiling.runs import Step
 from s2a_core.profiling.times import DeviceTimes, Extra, Times
-from s2a_core.profiling.timing import Timing
 from s2a_core.storage import Storage
 
 REGION = SiteSpec("a:region", "region", (4, 8), "float32", (Storage.NONE, Storage.B4), None, 0)

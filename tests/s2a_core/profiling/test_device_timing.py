@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from s2a_core.profiling.timing import Timing, per_sample_s
+from s2a_core.profiling.device_timing import Timing, per_sample_s
 from tests.fakegpu.double import FakeDevices
 
 TIMES = """
 import dataclasses, json, timm, torch
 from s2a_core import Plan, profile
-from s2a_core.profiling.timing import timed
+from s2a_core.profiling.device_timing import timed
 from s2a_core.storage import Storage, StoragePolicy
 from tests.fakegpu.double import own_use
 
