@@ -33,10 +33,15 @@ def create_key(wired: Wired, caller: Admin, body: KeyRequest) -> Response:
 
 @router.get("/keys", response_model=KeyPage, responses=cached(403))
 def list_keys(
-    wired: Wired, caller: Admin, limit: Limit = 50, after: After = None, if_none_match: IfNoneMatch = None
+    wired: Wired,
+    caller: Admin,
+    team: Annotated[str | None, Query(max_length=100, description="Only keys of the team of this id.")] = None,
+    limit: Limit = 50,
+    after: After = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Keys, newest first, without their secrets."""
-    return tagged(wired.keys.listed(caller, limit, after), if_none_match)
+    return tagged(wired.keys.listed(caller, limit, after, team), if_none_match)
 
 
 @router.get("/keys/me", response_model=KeyOut, responses=problems(403, 404))

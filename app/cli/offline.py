@@ -8,7 +8,9 @@ from typing import Any
 from s2a_core.errors import InvalidInput
 
 
-def make_key(db: str | None, team: str, scopes: list[str], name: str) -> dict[str, Any]:
+def make_key(
+    db: str | None, team: str, scopes: list[str], name: str, expires_at: float | None = None
+) -> dict[str, Any]:
     """A new key, written into the database of the settings or of `db`. Raises InvalidInput where there is none."""
     from pydantic import ValidationError
     from sqlalchemy.engine import make_url
@@ -19,7 +21,7 @@ def make_key(db: str | None, team: str, scopes: list[str], name: str) -> dict[st
     from app.store.database import Database
 
     try:
-        asked = KeyRequest.model_validate({"team": team, "name": name, "scopes": scopes})
+        asked = KeyRequest.model_validate({"team": team, "name": name, "scopes": scopes, "expires_at": expires_at})
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInput(f"{first['loc'][0]}: {first['msg']}") from error
@@ -30,6 +32,6 @@ def make_key(db: str | None, team: str, scopes: list[str], name: str) -> dict[st
             raise InvalidInput(f"no database {place.database}: `s2a serve` makes it, with a first key; {DATABASES}")
         database = Database(where)
         try:
-            return KeyService(database).issue(None, asked.team, asked.scopes, asked.name)
+            return KeyService(database).issue(None, asked.team, asked.scopes, asked.name, asked.expires_at)
         finally:
             database.close()

@@ -12,6 +12,7 @@ from app.cli import options
 from app.cli.connection import Key, Url, connect, in_full, sent
 from app.cli.requests import require
 from app.cli.terminal import Terminal
+from app.expiry import parse_expiry
 from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
 from s2a_core.requests import PLANNED_FIELDS
 
@@ -150,7 +151,10 @@ def create_key(
     scope: Annotated[
         Literal["read", "write", "admin"], typer.Option(help="read: look. write: submit too. admin: everything.")
     ] = "write",
-    name: Annotated[str, typer.Option("--name", help="What it is for.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Whose it is, or what it is for.")] = "",
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="WHEN", help="After 12h, 30d or 2w, or with a date such as 2027-01-31.")
+    ] = "never",
     offline: Annotated[
         bool, typer.Option("--offline", help="On the service's machine: write into its database, without any key.")
     ] = False,
@@ -162,13 +166,14 @@ def create_key(
     """Make an API key; it is shown once."""
     terminal: Terminal = ctx.obj
     scopes: list[str] = ["read", "write"] if scope == "write" else [str(scope)]
+    expires_at = parse_expiry(expires)
     if offline:
         from app.cli.offline import make_key
 
-        made = make_key(db, team, scopes, name)
+        made = make_key(db, team, scopes, name, expires_at)
     else:
         with connect(url, key) as client:
-            made = client.create_key(team, scopes, name)
+            made = client.create_key(team, scopes, name, expires_at)
     terminal.document(made)
     terminal.say(made["key"])
 
@@ -198,10 +203,9 @@ GROUPS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def group(name: str) -> typer.Typer:
+def group(lister: Any, commands: dict[str, Any]) -> typer.Typer:
     """The commands of a group; the group itself lists."""
     found = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
-    lister, commands = GROUPS[name]
     found.callback(invoke_without_command=True, help=lister.__doc__)(lister)
     found.command("list", help="The same as without a command.")(lister)
     for word, command in commands.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli import database, jobs, options, resources
+from app.cli import database, jobs, options, resources, teams
 from app.cli.server import database_errors, read_settings
 from app.cli.terminal import Terminal
 from s2a_core.errors import InvalidInput
@@ -24,11 +24,11 @@ PANEL = "A service"
 def register(app: typer.Typer) -> None:
     """Add every command."""
     commands = (serve, jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.cancel, jobs.pause, jobs.resume)
-    for command in (*commands, jobs.download, resources.devices):
+    for command in (*commands, jobs.download, resources.devices, teams.whoami):
         app.command(command.__name__, rich_help_panel=PANEL)(command)
     app.add_typer(database.commands(), name="db", rich_help_panel=PANEL)
-    for name in resources.GROUPS:
-        app.add_typer(resources.group(name), name=name, rich_help_panel=PANEL)
+    for name, (lister, members) in {**resources.GROUPS, "teams": teams.GROUP}.items():
+        app.add_typer(resources.group(lister, members), name=name, rich_help_panel=PANEL)
 
 
 def serve(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -257,10 +257,45 @@ def datasets(found: Iterable[Document]) -> Table:
 
 def keys(found: Iterable[Document]) -> Table:
     """Keys, one a line."""
-    rows = table("key", "team", "name", "scopes", "last used", "state")
+    rows = table("key", "team", "name", "scopes", "last used", "ends")
     for key in found:
         used = f"{age(key['last_used_at'])} ago" if key["last_used_at"] else "never"
-        state = "[bad]revoked[/]" if key["revoked_at"] else ""
-        scopes = ", ".join(key["scopes"])
-        rows.add_row(f"[name]{key['id']}[/]", escape(key["team"]), escape(key["name"]), scopes, used, state)
+        rows.add_row(
+            f"[name]{key['id']}[/]", escape(key["team"]), escape(key["name"]), ", ".join(key["scopes"]), used, ends(key)
+        )
     return rows
+
+
+def ends(key: Document) -> str:
+    """When a key stops working."""
+    if key["revoked_at"]:
+        return "[bad]revoked[/]"
+    if key["expires_at"] is None:
+        return "never"
+    day = f"{datetime.fromtimestamp(key['expires_at']):%Y-%m-%d %H:%M}"
+    return f"[bad]expired {day}[/]" if key["expires_at"] <= time.time() else day
+
+
+def teams(found: Iterable[Document]) -> Table:
+    """Teams, one a line: what each uses, of its quota where it has one."""
+    rows = table("team", "weight", "running", "waiting", "memory", "GiB-hours today", right=("weight", "waiting"))
+    for team in found:
+        usage, hours = team["usage"], team["quota_byte_seconds_per_day"]
+        rows.add_row(
+            f"[name]{escape(team['name'])}[/]",
+            f"{team['weight']:g}",
+            _of(str(usage["running_jobs"]), team["quota_jobs"], str),
+            str(usage["waiting_jobs"]),
+            _of(format_bytes(usage["held_bytes"]), team["quota_bytes"], format_bytes),
+            _of(gib_hours(usage["byte_seconds_today"]), hours, gib_hours),
+        )
+    return rows
+
+
+def gib_hours(byte_seconds: float) -> str:
+    """Byte-seconds in GiB times hours."""
+    return f"{byte_seconds / (2**30 * 3600):,.4g}"
+
+
+def _of(used: str, quota: int | None, words: Callable[[int], str]) -> str:
+    return used if quota is None else f"{used} of {words(quota)}"

@@ -183,9 +183,12 @@ class Client(Requests):
 
     # keys
 
-    def create_key(self, team: str, scopes: Sequence[str] = ("read", "write"), name: str = "") -> Document:
-        """A key for a team, with its text in `key`, this once; needs an admin's key."""
-        return self._json("POST", "/v1/keys", json={"team": team, "scopes": list(scopes), "name": name})
+    def create_key(
+        self, team: str, scopes: Sequence[str] = ("read", "write"), name: str = "", expires_at: float | None = None
+    ) -> Document:
+        """A key for a team, with its text in `key`, this once; needs an admin's key. expires_at: Unix seconds."""
+        asked = {"team": team, "scopes": list(scopes), "name": name, "expires_at": expires_at}
+        return self._json("POST", "/v1/keys", json=asked)
 
     def keys(self) -> Iterator[Document]:
         """Every key without its secret; needs an admin's key."""
@@ -198,6 +201,20 @@ class Client(Requests):
     def revoke_key(self, key_id: str) -> None:
         """Make a key useless; needs an admin's key."""
         self._call("DELETE", f"/v1/keys/{key_id}")
+
+    # teams
+
+    def teams(self) -> Iterator[Document]:
+        """Teams with their weights, quotas and use: one's own, or all with an admin's key."""
+        return self._pages("/v1/teams")
+
+    def create_team(self, name: str, **quotas: Any) -> Document:
+        """A new team, with `weight`, `quota_jobs`, `quota_bytes`, `quota_byte_seconds_per_day`; for admins."""
+        return self._make("/v1/teams", {"name": name, **quotas})
+
+    def change_team(self, team_id: str, **quotas: Any) -> Document:
+        """Set what is named of the same; a quota of None has no limit. Needs an admin's key."""
+        return self._json("PATCH", f"/v1/teams/{team_id}", json=quotas)
 
     # how
 

@@ -66,8 +66,17 @@ class TeamChange(Request):
     quota_byte_seconds_per_day: Quota | None = None
 
 
+class TeamUsage(BaseModel):
+    """What a team uses: jobs that run and wait, bytes reserved, and byte-seconds of the last 24 hours."""
+
+    running_jobs: int
+    waiting_jobs: int
+    held_bytes: int
+    byte_seconds_today: int
+
+
 class TeamOut(BaseModel):
-    """A team."""
+    """A team with its weight, its quotas and what it uses of them."""
 
     id: str
     name: str
@@ -75,6 +84,7 @@ class TeamOut(BaseModel):
     quota_jobs: int | None
     quota_bytes: int | None
     quota_byte_seconds_per_day: int | None
+    usage: TeamUsage
 
 
 class TeamPage(Page):

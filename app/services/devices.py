@@ -89,7 +89,7 @@ class DeviceService:
             return document(device, held, caller)
 
     def queue(self, caller: Caller, limit: int) -> dict[str, Any]:
-        """Every device with its jobs, the waiting jobs in order, and how many jobs have each status."""
+        """Every device with its jobs, the waiting jobs in order, and how many of the caller's jobs have each status."""
         with self.database.reading() as session:
             found, _ = devices.listed(session, 200, None)
             held = devices.live(session, [device.id for device in found])
@@ -101,5 +101,5 @@ class DeviceService:
                 ],
                 "elsewhere": [_held(attempt, job, caller) for attempt, job in held if attempt.device_id is None],
                 "waiting": [waiting(job, place, caller) for place, job in enumerate(queue, 1)],
-                "statuses": devices.statuses(session),
+                "statuses": devices.statuses(session, caller.visible_team),
             }

@@ -169,11 +169,13 @@ class KeyService:
                 raise NotFound("this caller has no key")
             return document(key, keys.team_name(session, key.team_id))
 
-    def listed(self, caller: Caller, limit: int = 200, after: str | None = None) -> dict[str, Any]:
-        """A page of keys, newest first, without their secrets; admins only."""
+    def listed(
+        self, caller: Caller, limit: int = 200, after: str | None = None, team_id: str | None = None
+    ) -> dict[str, Any]:
+        """A page of keys, newest first, without their secrets, of that team if one is given; admins only."""
         require_admin(caller)
         with self.database.reading() as session:
-            found, following = keys.listed(session, None, limit, after)
+            found, following = keys.listed(session, team_id, limit, after)
             return {"items": [document(key, team) for key, team in found], "next": following}
 
     def revoke(self, caller: Caller, key_id: str) -> None:

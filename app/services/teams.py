@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from app.errors import NotFound, WrongState
@@ -11,7 +12,7 @@ from app.store import audit, teams
 from app.store.database import Database
 
 
-def document(team: Team) -> dict[str, Any]:
+def document(team: Team, usage: teams.Usage) -> dict[str, Any]:
     """A team as the API shows it."""
     return {
         "id": team.id,
@@ -20,6 +21,7 @@ def document(team: Team) -> dict[str, Any]:
         "quota_jobs": team.quota_jobs,
         "quota_bytes": team.quota_bytes,
         "quota_byte_seconds_per_day": team.quota_byte_seconds_per_day,
+        "usage": {**vars(usage), "byte_seconds_today": int(usage.byte_seconds_today)},
     }
 
 
@@ -33,12 +35,17 @@ class TeamService:
         """A page of the teams the caller sees."""
         with self.database.reading() as session:
             found, following = teams.listed(session, caller.visible_team, limit, after)
-            return {"items": [document(team) for team in found], "next": following}
+            return {"items": self._documents(session, found), "next": following}
 
     def get(self, caller: Caller, team_id: str) -> dict[str, Any]:
         """One team."""
         with self.database.reading() as session:
-            return document(self._find(session, caller, team_id))
+            return self._documents(session, [self._find(session, caller, team_id)])[0]
+
+    def own_name(self, caller: Caller) -> str:
+        """The name of the caller's team."""
+        with self.database.reading() as session:
+            return self._find(session, caller, caller.team_id).name
 
     def create(self, caller: Caller, values: dict[str, Any]) -> dict[str, Any]:
         """A new team; WrongState when its name is taken."""
@@ -48,7 +55,7 @@ class TeamService:
             if not teams.add(session, made):
                 raise WrongState(f"there is a team {values['name']!r} already")
             audit.record(session, caller.team_id, caller.key_id, "team.created", made.id, values)
-            return document(made)
+            return document(made, teams.Usage())
 
     def change(self, caller: Caller, team_id: str, values: dict[str, Any]) -> dict[str, Any]:
         """Set a team's weight and quotas; a quota of None has no limit."""
@@ -58,7 +65,12 @@ class TeamService:
             for name, value in values.items():
                 setattr(team, name, value)
             audit.record(session, caller.team_id, caller.key_id, "team.changed", team_id, values)
-            return document(team)
+            return self._documents(session, [team])[0]
+
+    @staticmethod
+    def _documents(session: Any, found: list[Team]) -> list[dict[str, Any]]:
+        used = teams.usage(session, [team.id for team in found], time.time())
+        return [document(team, used[team.id]) for team in found]
 
     @staticmethod
     def _find(session: Any, caller: Caller, team_id: str) -> Team:

@@ -37,7 +37,8 @@ def queue(session: Session, limit: int) -> list[Job]:
     return list(session.scalars(select(Job).where(Job.status == JobStatus.QUEUED).order_by(*order).limit(limit)))
 
 
-def statuses(session: Session) -> dict[str, int]:
-    """How many jobs have each status."""
-    rows = session.execute(select(Job.status, func.count()).group_by(Job.status))
+def statuses(session: Session, team_id: str | None) -> dict[str, int]:
+    """How many jobs have each status, of that team if one is given."""
+    wanted = select(Job.status, func.count()).group_by(Job.status)
+    rows = session.execute(wanted if team_id is None else wanted.where(Job.team_id == team_id))
     return {row[0]: int(row[1]) for row in rows}

@@ -86,6 +86,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if not is_number(share) else f"{100 * share:.{digits}f} %"
 
 
+def gib_hours(byte_seconds: float | None) -> str:
+    """Byte-seconds in GiB times hours, as a number."""
+    return "–" if not is_number(byte_seconds) else f"{byte_seconds / (2**30 * 3600):,.4g}"
+
+
 def signed(share: float | None, digits: int = 1) -> str:
     """A relative difference with its sign."""
     return "–" if not is_number(share) else f"{100 * share:+.{digits}f} %"

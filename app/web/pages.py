@@ -1,21 +1,18 @@
-"""Pages that are not about one thing: signing in, the queue, keys and predictions."""
+"""Pages that are not about one thing: signing in, the queue and predictions."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import ValidationError
 
 from app.api.dependencies import COOKIE, Wired
 from app.errors import NotAuthorized
-from app.schemas.operations import KeyRequest
-from app.web import comparison, datasets, files, jobs, plans
+from app.web import comparison, datasets, files, jobs, plans, teams
 from app.web.rendering import page, root_of
 from app.web.visitors import Guest, OwnForm, PageRoute, PlainForm, SignedIn, local_path, remember
 from s2a_core.errors import S2AError
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-SCOPES = {"read": "look", "write": "look, submit and change", "admin": "everything, for every team"}
 
 
 @router.get("/sign-in")
@@ -74,51 +71,5 @@ def predictions_page(request: Request, wired: Wired, found: SignedIn, after: str
     return page(request, "predictions.html", summary=wired.accuracy.summary(found.caller, None, None, 50, after))
 
 
-@router.get("/keys")
-def keys_page(request: Request, wired: Wired, found: SignedIn) -> Response:
-    """The keys, for an admin; one's own for everybody else."""
-    return _keys(request, wired, found)
-
-
-@router.post("/keys")
-def create_key(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
-    """Make a key and show it this once."""
-    scope = fields.get("scope", "write")
-    given = {"team": fields.get("team") or "default", "name": fields.get("name", "")}
-    try:
-        asked = KeyRequest.model_validate({**given, "scopes": ["read", "write"] if scope == "write" else [scope]})
-        made = wired.keys.issue(found.caller, asked.team, asked.scopes, asked.name)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return _keys(request, wired, found, error=f"{first['loc'][0]}: {first['msg']}", status=422)
-    except S2AError as error:
-        return _keys(request, wired, found, error=error.message, status=422)
-    return _keys(request, wired, found, made=made, status=201)
-
-
-@router.post("/keys/{key_id}/revoke")
-def revoke_key(wired: Wired, found: SignedIn, key_id: str, fields: OwnForm) -> Response:
-    """Make a key useless."""
-    wired.keys.revoke(found.caller, key_id)
-    return RedirectResponse("/keys", 303)
-
-
-def _keys(
-    request: Request,
-    wired: Wired,
-    found: SignedIn,
-    *,
-    made: dict[str, object] | None = None,
-    error: str = "",
-    status: int = 200,
-) -> Response:
-    if found.caller.is_admin:
-        listed = wired.keys.listed(found.caller, 100)["items"]
-        teams = wired.teams.listed(found.caller, 100, None)["items"]
-    else:
-        listed, teams = [wired.keys.whoami(found.caller)], []
-    return page(request, "keys.html", status, keys=listed, teams=teams, made=made, error=error, scopes=SCOPES)
-
-
-for _module in (files, comparison, jobs, plans, datasets):  # /jobs/compare goes before /jobs/{job_id}
+for _module in (files, comparison, jobs, plans, datasets, teams):  # /jobs/compare goes before /jobs/{job_id}
     router.include_router(_module.router)

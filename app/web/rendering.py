@@ -36,6 +36,7 @@ _environment.filters |= {
     "iso": formats.iso,
     "clock": formats.clock,
     "percent": formats.percent,
+    "gib_hours": formats.gib_hours,
     "signed": formats.signed,
     "number": formats.number,
     "gradient_error": formats.gradient_error,

@@ -25,15 +25,21 @@ Serve = Callable[[Request], Coroutine[Any, Any, Response]]
 
 @dataclass(frozen=True)
 class Visitor:
-    """A signed-in person. csrf: what their forms carry."""
+    """A signed-in person. csrf: what their forms carry; team: the name of theirs."""
 
     caller: Caller
     csrf: str
+    team: str
 
     @property
     def can_write(self) -> bool:
         """Whether buttons that change things are shown."""
         return self.caller.may("write")
+
+    @property
+    def role(self) -> str:
+        """What their key may do, in a word."""
+        return "admin" if self.caller.is_admin else "member" if self.can_write else "read only"
 
 
 def local_path(text: str | None) -> str:
@@ -52,7 +58,7 @@ def guest_or_visitor(request: Request, wired: Wired) -> Visitor | None:
         caller = wired.sessions.caller(token)
     except (NotAuthorized, ValueError):
         return None
-    found = Visitor(caller, wired.sessions.csrf(token))
+    found = Visitor(caller, wired.sessions.csrf(token), wired.teams.own_name(caller))
     wired.limit.spend(caller.key_id or caller.team_id)
     request.state.visitor = found
     request.scope.setdefault("state", {})["key_id"] = caller.key_id

@@ -164,12 +164,14 @@ def test_the_keyboard_reaches_the_content_and_every_form(visit: Visit) -> None:
 
 def test_a_key_is_made_once_and_a_session_ends(visit: Visit) -> None:
     page = visit()
-    page.get_by_role("link", name="Keys").click()
+    page.get_by_role("link", name="Teams").click()
+    page.get_by_role("link", name="Every key").click()
     page.get_by_label("Team").fill("vision")
     page.get_by_role("button", name="Make a key").click()
     key = page.locator("#new-key").inner_text()
     assert key.startswith("s2a_")
-    page.get_by_role("link", name="Keys").click()
+    page.get_by_role("link", name="Teams").click()
+    page.get_by_role("link", name="Every key").click()
     assert key not in page.content()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("API key").fill(key)

@@ -13,7 +13,7 @@ from click.testing import Result
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from app.cli import jobs, resources
+from app.cli import jobs, resources, teams
 from app.client import Client
 from app.models.tables import Event, Job, JobStatus
 from tests.app.cli.test_service import command_line
@@ -30,7 +30,7 @@ def run(service: TestClient, transport: httpx.MockTransport, monkeypatch: pytest
     def connect(url: str | None, given: str | None) -> Client:
         return Client("http://testserver", given or key, transport)
 
-    for module in (jobs, resources):
+    for module in (jobs, resources, teams):
         monkeypatch.setattr(module, "connect", connect)
     return lambda *words: CliRunner().invoke(command_line(), list(words))
 

@@ -20,7 +20,7 @@ from app.cli.shell import Shell
 from app.store.exclusive import ExclusiveServer
 
 COMMANDS = ("serve", "submit", "jobs", "show", "watch", "cancel", "pause", "resume")
-GROUPS = ("datasets", "plans", "devices", "keys")
+GROUPS = ("datasets", "plans", "devices", "keys", "teams", "whoami")
 
 
 def command_line() -> typer.Typer:

@@ -1,0 +1,195 @@
+"""Pages of teams: what each uses, its weight and quotas, and its members' keys with their expiry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+
+from app.api.dependencies import Wired
+from app.expiry import parse_expiry
+from app.schemas.operations import KeyRequest, TeamChange, TeamRequest
+from app.web.rendering import page
+from app.web.visitors import Fields, OwnForm, PageRoute, SignedIn, Visitor
+from s2a_core.amounts import parse_bytes
+from s2a_core.errors import InvalidInput, S2AError
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+SCOPES = {"read": "look", "write": "look, submit and change", "admin": "everything, for every team"}
+GIB_HOUR = 2**30 * 3600
+Made = dict[str, object] | None
+
+
+@router.get("/teams")
+def teams_page(request: Request, wired: Wired, found: SignedIn) -> Response:
+    """Every team, for an admin; one's own for everybody else."""
+    if not found.caller.is_admin:
+        return RedirectResponse(f"/teams/{found.caller.team_id}", 303)
+    return _teams(request, wired, found)
+
+
+@router.post("/teams")
+def create_team(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
+    """Make a team and show it."""
+    try:
+        asked = TeamRequest.model_validate({"name": fields.get("name", ""), **quotas_of(fields)})
+        made = wired.teams.create(found.caller, asked.model_dump())
+    except (ValidationError, S2AError) as error:
+        return _teams(request, wired, found, fields, _words(error))
+    return RedirectResponse(f"/teams/{made['id']}", 303)
+
+
+@router.get("/teams/{team_id}/keys")
+@router.get("/teams/{team_id}")
+def team_page(request: Request, wired: Wired, found: SignedIn, team_id: str) -> Response:
+    """One team."""
+    return _team(request, wired, found, team_id)
+
+
+@router.post("/teams/{team_id}")
+def change_team(request: Request, wired: Wired, found: SignedIn, team_id: str, fields: OwnForm) -> Response:
+    """Set its weight and quotas; a field that is empty has no limit."""
+    try:
+        asked = TeamChange.model_validate(quotas_of(fields))
+        wired.teams.change(found.caller, team_id, asked.model_dump(exclude_unset=True))
+    except (ValidationError, S2AError) as error:
+        return _team(request, wired, found, team_id, error=_words(error), values=fields, status=422)
+    return RedirectResponse(f"/teams/{team_id}", 303)
+
+
+@router.post("/teams/{team_id}/keys")
+def create_team_key(request: Request, wired: Wired, found: SignedIn, team_id: str, fields: OwnForm) -> Response:
+    """Make a key for a member and show it this once."""
+    name = wired.teams.get(found.caller, team_id)["name"]
+    try:
+        made = _issued(wired, found, {**fields, "team": name})
+    except (ValidationError, S2AError) as error:
+        return _team(request, wired, found, team_id, error=_words(error), status=422)
+    return _team(request, wired, found, team_id, made=made, status=201)
+
+
+@router.get("/keys")
+def keys_page(request: Request, wired: Wired, found: SignedIn) -> Response:
+    """The keys, for an admin; one's own for everybody else."""
+    return _keys(request, wired, found)
+
+
+@router.post("/keys")
+def create_key(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
+    """Make a key and show it this once."""
+    try:
+        made = _issued(wired, found, fields)
+    except (ValidationError, S2AError) as error:
+        return _keys(request, wired, found, error=_words(error), status=422)
+    return _keys(request, wired, found, made=made, status=201)
+
+
+@router.post("/keys/{key_id}/revoke")
+def revoke_key(wired: Wired, found: SignedIn, key_id: str, fields: OwnForm) -> Response:
+    """Make a key useless; back to its team's page where it was pressed there."""
+    wired.keys.revoke(found.caller, key_id)
+    team_id = fields.get("team_id", "")
+    return RedirectResponse(f"/teams/{team_id}" if team_id.isalnum() or team_id.startswith("team_") else "/keys", 303)
+
+
+def quotas_of(fields: Fields) -> dict[str, Any]:
+    """A form's weight and quotas by the names of the API; None has no limit. Raises InvalidInput for what is none."""
+    try:
+        hours = float(fields["gib_hours"]) if fields.get("gib_hours") else None
+        return {
+            "weight": fields.get("weight") or 1.0,
+            "quota_jobs": fields.get("quota_jobs") or None,
+            "quota_bytes": parse_bytes(fields["quota_bytes"]) if fields.get("quota_bytes") else None,
+            "quota_byte_seconds_per_day": None if hours is None else round(hours * GIB_HOUR),
+        }
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput("GiB-hours a day are a number") from error
+
+
+def quota_values(team: dict[str, Any]) -> Fields:
+    """What the form of a team begins with: saved as it is, it changes nothing."""
+    hours, num_bytes, jobs = team["quota_byte_seconds_per_day"], team["quota_bytes"], team["quota_jobs"]
+    return {
+        "weight": f"{team['weight']:.15g}",
+        "quota_jobs": "" if jobs is None else str(jobs),
+        "quota_bytes": "" if num_bytes is None else exact_amount(num_bytes),
+        "gib_hours": "" if hours is None else repr(hours / GIB_HOUR),
+    }
+
+
+def exact_amount(num_bytes: int) -> str:
+    """Bytes in the largest unit that takes a whole number of them."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if num_bytes and num_bytes % unit == 0:
+            return f"{num_bytes // unit}{name}"
+    return str(num_bytes)
+
+
+def _issued(wired: Any, found: Visitor, fields: Fields) -> dict[str, object]:
+    scope = fields.get("scope", "write")
+    asked = KeyRequest.model_validate(
+        {
+            "team": fields.get("team") or "default",
+            "name": fields.get("name", ""),
+            "scopes": ["read", "write"] if scope == "write" else [scope],
+            "expires_at": parse_expiry(fields.get("expires")),
+        }
+    )
+    made: dict[str, object] = wired.keys.issue(found.caller, asked.team, asked.scopes, asked.name, asked.expires_at)
+    return made
+
+
+def _words(error: ValidationError | S2AError) -> str:
+    if isinstance(error, S2AError):
+        return error.message
+    first = error.errors()[0]
+    return f"{first['loc'][0]}: {first['msg']}"
+
+
+def _teams(request: Request, wired: Any, found: Visitor, values: Fields | None = None, error: str = "") -> Response:
+    listed = wired.teams.listed(found.caller, 200, None)["items"]
+    teams = sorted(listed, key=lambda team: (-team["usage"]["held_bytes"], team["name"]))
+    return page(request, "teams.html", 422 if error else 200, teams=teams, values=values or {}, error=error)
+
+
+def _team(
+    request: Request,
+    wired: Any,
+    found: Visitor,
+    team_id: str,
+    *,
+    made: Made = None,
+    error: str = "",
+    values: Fields | None = None,
+    status: int = 200,
+) -> Response:
+    team = wired.teams.get(found.caller, team_id)
+    keys = (
+        wired.keys.listed(found.caller, 200, None, team_id)["items"]
+        if found.caller.is_admin
+        else [wired.keys.whoami(found.caller)]
+    )
+    return page(
+        request,
+        "team.html",
+        status,
+        team=team,
+        keys=keys,
+        made=made,
+        error=error,
+        values=values or quota_values(team),
+        scopes=SCOPES,
+    )
+
+
+def _keys(
+    request: Request, wired: Any, found: Visitor, *, made: Made = None, error: str = "", status: int = 200
+) -> Response:
+    if found.caller.is_admin:
+        listed = wired.keys.listed(found.caller, 100)["items"]
+        teams = wired.teams.listed(found.caller, 100, None)["items"]
+    else:
+        listed, teams = [wired.keys.whoami(found.caller)], []
+    return page(request, "keys.html", status, keys=listed, teams=teams, made=made, error=error, scopes=SCOPES)
