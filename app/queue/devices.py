@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from sqlalchemy.orm import Session
 
@@ -18,9 +19,15 @@ SLACK_BYTES = 64 * 2**20  # a driver's own allocations move by this much
 
 
 def refresh(
-    session: Session, readings: Sequence[DeviceReading], lives: Iterable[Attempt], settings: Settings, now: float
+    session: Session,
+    readings: Sequence[DeviceReading],
+    lives: Iterable[Attempt],
+    settings: Settings,
+    now: float,
+    planned: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Device]:
-    """Write down what was measured; every known device comes back.
+    """Write down what was measured; every known device comes back. planned: device id -> bytes reserved by planning,
+    whose processes are no strangers.
 
     A device that is no longer reported is gone; one that is reported again is what it was. One in quarantine for memory
     that did not come back is ready once it has.
@@ -37,7 +44,7 @@ def refresh(
         if device is None:
             device = queue.add_device(session, _new(reading, now))
             known[key] = device
-        _measure(device, reading, held.get(device.id, []), settings, now)
+        _measure(device, reading, held.get(device.id, []), settings, now, planned.get(device.id, 0))
     for key, device in known.items():
         if key not in seen and device.state != DeviceState.GONE:
             kept = {"quarantine": device.reason} if device.state == DeviceState.QUARANTINED else {}
@@ -58,8 +65,10 @@ def _new(reading: DeviceReading, now: float) -> Device:
     )
 
 
-def _measure(device: Device, reading: DeviceReading, lives: Sequence[Attempt], settings: Settings, now: float) -> None:
-    others = others_bytes(reading, lives)
+def _measure(
+    device: Device, reading: DeviceReading, lives: Sequence[Attempt], settings: Settings, now: float, planned: int
+) -> None:
+    others = max(0, others_bytes(reading, lives) - planned)
     changed = {
         "capacity_bytes": reading.capacity_bytes,
         "reserve_bytes": settings.cuda_reserve_bytes if reading.kind == CUDA else 0,

@@ -25,6 +25,7 @@ from app.executors.supervisor import Supervisor
 from app.models.tables import JobStatus
 from app.queue import devices
 from app.queue.ledger import Ledger
+from app.queue.planning import planning_bytes, planning_lives
 from app.queue.policy import Decision, Front, Rules, Wait, decide
 from app.services.keys import digest
 from app.settings import Settings
@@ -32,7 +33,7 @@ from app.store import attempts, jobs, leases, queue
 from app.store.database import Database
 
 log = logging.getLogger(__name__)
-LEADER = "scheduler"
+LEADER = leases.SCHEDULER
 REASONS = 200  # that a pass writes
 EXPLAIN_S = 5.0  # a reason whose numbers move is written again after so long
 
@@ -129,9 +130,10 @@ class Scheduler:
         """Decide, claim, and write why the others wait: (attempt, token) of what was claimed."""
         now = self.clock()
         live = attempts.live(session)
-        rows = devices.refresh(session, readings, [attempt for attempt, _ in live], self.settings, now)
+        planned = planning_bytes(session, now)
+        rows = devices.refresh(session, readings, [attempt for attempt, _ in live], self.settings, now, planned)
         waiting = self.ledger.waiting(session, rows)
-        lives = self.ledger.lives(session, live, rows, now)
+        lives = [*self.ledger.lives(session, live, rows, now), *planning_lives(session, now)]
         teams = self.ledger.teams(session, lives, now)
         made = decide(now, self.ledger.devices(rows), teams, lives, waiting, self._fronts, self.rules)
         self._fronts = made.fronts

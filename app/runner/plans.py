@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from app.runner.documents import Answer, reason_of, require_weights, serve
+from app.runner.reservation import limit_device
 from s2a_core.datasets.access import DataAccess, limited_to
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planner import Planner
@@ -23,17 +24,19 @@ CHECK_S = 120.0  # the longest that the real steps of a plan may be expected to 
 def work(order: dict[str, Any], say: OnEvent = lambda event: None) -> Answer:
     """Plan one request over the adapters and precisions it leaves open. say: takes the planner's events.
 
-    order: {request, profiles: their directory, data_access}.
+    order: {request, profiles: their directory, data_access, reserved_bytes: of the GPU, 0 on a CPU}.
     """
+    reserved_bytes = int(order.get("reserved_bytes") or 0)
+    limit_device(reserved_bytes)
     access = DataAccess.from_json(order["data_access"])
     require_weights(access, order["request"].get("weights"))
     with limited_to(access):
-        return _planned(Planner(request_of(order["request"]), Path(order["profiles"]), say))
+        return _planned(Planner(request_of(order["request"]), Path(order["profiles"]), say), reserved_bytes)
 
 
-def _planned(planner: Planner) -> Answer:
+def _planned(planner: Planner, reserved_bytes: int) -> Answer:
     try:
-        made = _checked(planner, planner.with_smallest(planner.plan()))
+        made = _checked(planner, reserved_bytes, planner.with_smallest(planner.plan()))
     except InfeasibleBudget as error:
         smallest = _smallest(planner, error)
         measured = planner.profile() if smallest is None else planner.profile_of(smallest)
@@ -49,19 +52,19 @@ def _profiled(planner: Planner, measured: Profile) -> Answer:
     return {"profile": document, "is_profile_known": planner.are_known}
 
 
-def _checked(planner: Planner, made: Plan) -> Plan:
+def _checked(planner: Planner, reserved_bytes: int, made: Plan) -> Plan:
     """The plan after two real steps, as its job will run it; measured_peak_bytes stays None where that was not done.
 
-    It is not done where it would take longer than CHECK_S, or memory that a neighbour may need: no reservation is held
-    for a plan. The job checks its plan in any case, inside its reservation.
+    It is not done where it would take longer than CHECK_S, or memory that a neighbour may need: on a GPU more than is
+    reserved, elsewhere half of what is free. The job checks its plan in any case, inside its reservation.
     """
     measured = planner.profile_of(made)
     per_sample_ms = measured.step_ms_per_sample * max(1.0, made.predicted.relative_step_time)
     num_samples = made.micro_batch * (2 * min(made.accumulation, 2) + 1)
-    if per_sample_ms * num_samples > 1e3 * CHECK_S or made.predicted.peak_bytes > _free_bytes(measured.device) // 2:
+    room_bytes = reserved_bytes or _free_bytes(measured.device) // 2
+    needed_bytes = made.budget_bytes if reserved_bytes else made.predicted.peak_bytes
+    if per_sample_ms * num_samples > 1e3 * CHECK_S or needed_bytes > room_bytes:
         return made
-    from app.runner.reservation import limit_device
-
     limit_device(made.budget_bytes)
     return planner.verify(made).plan
 

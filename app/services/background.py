@@ -122,8 +122,10 @@ class Background:
 
     def _plan_order(self, request: dict[str, Any]) -> dict[str, Any]:
         team_id, profiles = request.pop("team_id"), (self.settings.data_dir / "profiles").resolve()
+        reserved = request.pop("reserved") or {"place": None, "num_bytes": 0}
         access = data_access(self.settings, team_id, request.get("data"), request.get("weights"))
-        return {"request": request, "profiles": str(profiles), "data_access": access}
+        order = {"request": request, "profiles": str(profiles), "data_access": access}
+        return {**order, "place": reserved["place"], "reserved_bytes": reserved["num_bytes"]}
 
     def _dataset_order(self, order: dict[str, Any]) -> dict[str, Any]:
         return {**order, "data_access": data_access(self.settings, order["team_id"], order["source"], order["folder"])}

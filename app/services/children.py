@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.executors.devices import visible_devices
 from app.runner.documents import progress_path
 from app.settings import child_environment
 
@@ -34,7 +35,8 @@ def run(
     keep: Callable[[str], None] = lambda doing: None,
     keep_every_s: float = 2.0,
 ) -> dict[str, Any]:
-    """The answer of `python -m module`, which is given `order`. keep(what it does) is called while it runs, to renew a
+    """The answer of `python -m module`, which is given `order`, and sees only the device that its `place` names, if
+    it has one. keep(what it does) is called while it runs, to renew a
     lease.
 
     A child that ends without an answer or runs out of time is answered for: {"status": None, "reason": ...}. Raises
@@ -49,7 +51,7 @@ def run(
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=child_environment(),
+                env={**child_environment(), **visible_devices(order.get("place"))},
                 start_new_session=True,
             )
         try:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from app.errors import NotFound
 from app.models import Attempt, Device, Job
+from app.queue.planning import planning_bytes
 from app.services.keys import Caller
 from app.store import devices
 from app.store.database import Database
 
 
-def document(device: Device, held: list[tuple[Attempt, Job]], caller: Caller) -> dict[str, Any]:
-    """A device as the API shows it. Another team's jobs are shown by their bytes only."""
-    reserved = sum(attempt.reserved_bytes for attempt, _ in held)
+def document(
+    device: Device, held: list[tuple[Attempt, Job]], caller: Caller, planned: Mapping[str, int]
+) -> dict[str, Any]:
+    """A device as the API shows it. Another team's jobs are shown by their bytes only. planned: by planning."""
+    reserved = sum(attempt.reserved_bytes for attempt, _ in held) + planned.get(device.id, 0)
     used = device.reserve_bytes + device.baseline_bytes + device.used_by_others_bytes
     return {
         "id": device.id,
@@ -73,9 +78,10 @@ class DeviceService:
         """A page of devices."""
         with self.database.reading() as session:
             found, following = devices.listed(session, limit, after)
-            held = devices.live(session, [device.id for device in found])
+            held, planned = devices.live(session, [device.id for device in found]), planning_bytes(session, time.time())
             items = [
-                document(device, [pair for pair in held if pair[0].device_id == device.id], caller) for device in found
+                document(device, [pair for pair in held if pair[0].device_id == device.id], caller, planned)
+                for device in found
             ]
             return {"items": items, "next": following}
 
@@ -86,17 +92,17 @@ class DeviceService:
             if device is None:
                 raise NotFound(f"no device {device_id}")
             held = [pair for pair in devices.live(session, [device_id]) if pair[0].device_id == device_id]
-            return document(device, held, caller)
+            return document(device, held, caller, planning_bytes(session, time.time()))
 
     def queue(self, caller: Caller, limit: int) -> dict[str, Any]:
         """Every device with its jobs, the waiting jobs in order, and how many of the caller's jobs have each status."""
         with self.database.reading() as session:
             found, _ = devices.listed(session, 200, None)
-            held = devices.live(session, [device.id for device in found])
+            held, planned = devices.live(session, [device.id for device in found]), planning_bytes(session, time.time())
             queue = devices.queue(session, limit)
             return {
                 "devices": [
-                    document(device, [pair for pair in held if pair[0].device_id == device.id], caller)
+                    document(device, [pair for pair in held if pair[0].device_id == device.id], caller, planned)
                     for device in found
                 ],
                 "elsewhere": [_held(attempt, job, caller) for attempt, job in held if attempt.device_id is None],

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from app.errors import NotFound, WrongState
 from app.models import Plan, PlanStatus
+from app.queue.planning import reservation_of_plan, reserve
 from app.services.datasets import DatasetService
 from app.services.keys import Caller, require
 from app.services.models import ModelCatalog
 from app.services.placement import require_kind
 from app.services.sources import weights_source
-from app.store import audit, plans
+from app.store import audit, leases, plans
 from app.store.database import Database
 from s2a_core.sizes import format_bytes
 
@@ -107,19 +110,24 @@ class PlanService:
 
 
 class PlanWorkQueue:
-    """The worker's side: takes a plan, keeps it alive, and writes down what came of it. kinds: of its devices."""
+    """The worker's side: takes a plan, keeps it alive, and writes down what came of it.
 
-    def __init__(self, database: Database, kinds: Collection[str] = ("cpu",)) -> None:
-        self.database, self.kinds = database, kinds
+    kinds: of its devices; worker: as its executor calls this machine, whose GPUs planning reserves memory of.
+    """
+
+    def __init__(self, database: Database, kinds: Collection[str] = ("cpu",), worker: str = "") -> None:
+        self.database, self.kinds, self.worker = database, kinds, worker or socket.gethostname()
 
     def take(self) -> tuple[str, dict[str, Any]] | None:
-        """(id, request with its team) of a plan that is now this worker's."""
+        """(id, request with its team and its reservation) of a plan that is now this worker's."""
         with self.database.transaction() as session:
-            plan = plans.claim(session, LEASE_S, self.kinds)
+            leases.lock(session, leases.SCHEDULER)  # the scheduler gives out the same memory
+            plan = plans.claim(session, LEASE_S, self.kinds, lambda plan: reserve(session, plan, self.worker))
             if plan is None:
                 return None
             plan.reason = {"code": "planning", "message": "is being profiled and solved", "details": {}}
-            request = {**plan.request, "team_id": plan.team_id}
+            reserved = reservation_of_plan(plan)
+            request = {**plan.request, "team_id": plan.team_id, "reserved": reserved and asdict(reserved)}
             request["data"] = request.pop("source", None) or request.get("data")
             return plan.id, request
 
@@ -155,7 +163,7 @@ class PlanWorkQueue:
         with self.database.transaction() as session:
             plan = plans.find(session, plan_id, None)
             if plan is not None and plan.status == PlanStatus.RUNNING:
-                plan.status, plan.lease_expires_at = PlanStatus.QUEUED, None
+                plan.status, plan.lease_expires_at, plan.document = PlanStatus.QUEUED, None, None
 
 
 def alternatives(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.models import LeaderLease
+
+SCHEDULER = "scheduler"  # whose transaction gives out the memory of devices
 
 
 def acquire(session: Session, name: str, holder: str, ttl_s: float, now: float) -> int | None:
@@ -33,6 +35,11 @@ def renew(session: Session, name: str, holder: str, ttl_s: float, now: float) ->
         LeaderLease.name == name, LeaderLease.holder == holder, LeaderLease.expires_at > now
     )
     return bool(session.execute(mine.values(expires_at=now + ttl_s)).rowcount)  # type: ignore[attr-defined]
+
+
+def lock(session: Session, name: str) -> None:
+    """Wait until its holder's transaction is over, and keep its next one waiting until this one is."""
+    session.execute(select(LeaderLease.name).where(LeaderLease.name == name).with_for_update())
 
 
 def release(session: Session, name: str, holder: str, now: float) -> None:

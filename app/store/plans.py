@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import select
@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from app.models import Plan, PlanStatus, Profile
 from app.store.pages import newest_first
 from app.store.unique import add_unique
+
+CLAIMED_AMONG = 20  # plans that a worker looks at, oldest first
 
 
 def add(session: Session, plan: Plan) -> Plan:
@@ -51,20 +53,35 @@ def listed(
     return newest_first(session, Plan, wanted, limit, after)
 
 
-def claim(session: Session, lease_s: float, kinds: Collection[str] = ("cpu",)) -> Plan | None:
+def claim(
+    session: Session,
+    lease_s: float,
+    kinds: Collection[str] = ("cpu",),
+    accepts: Callable[[Plan], bool] = lambda plan: True,
+) -> Plan | None:
     """The oldest plan that waits, or whose worker died; it is the caller's for `lease_s`.
 
-    kinds: of the caller's devices. A plan that names no kind is for any caller.
+    kinds: of the caller's devices. A plan that names no kind is for any caller. accepts: whether there is room for it;
+    those behind one that has none are asked in turn.
     """
     now = time.time()
     is_left = (Plan.status == PlanStatus.RUNNING) & (Plan.lease_expires_at < now)
     device = Plan.request["device"].as_string()
     wanted = select(Plan).where((Plan.status == PlanStatus.QUEUED) | is_left, device.is_(None) | device.in_(kinds))
-    wanted = wanted.order_by(Plan.created_at).limit(1)
-    found = session.scalar(wanted.with_for_update(skip_locked=True))
+    wanted = wanted.order_by(Plan.created_at).limit(CLAIMED_AMONG)
+    waiting = list(session.scalars(wanted.with_for_update(skip_locked=True)))
+    for plan in waiting:
+        plan.document = None  # what its last worker had reserved
+    found = next(filter(accepts, waiting), None)
     if found is not None:
         found.status, found.lease_expires_at = PlanStatus.RUNNING, now + lease_s
     return found
+
+
+def running(session: Session, now: float) -> list[Plan]:
+    """Plans that a living worker makes."""
+    wanted = select(Plan).where(Plan.status == PlanStatus.RUNNING, Plan.lease_expires_at >= now)
+    return list(session.scalars(wanted))
 
 
 def put_profile(session: Session, fingerprint: str, device: str, document: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from app.runner import plans
 from app.runner.plans import work
 from s2a_core.planner import Planner
 from s2a_core.requests import RunRequest
+from tests.fakegpu.double import FakeDevices
 from tests.s2a_core.planning.profiles import transformer
 
 pytestmark = pytest.mark.slow
@@ -45,6 +48,22 @@ def test_a_precision_left_open_is_chosen_as_the_command_line_chooses_it(tmp_path
     assert (chosen["status"], chosen["plan"]["precision"]) == ("ready", "bf16")
     assert "fp32 needs at least" in chosen["plan"]["adapter_reason"]
     assert chosen["profile"]["document"]["precision"] == "bf16"
+
+
+@pytest.mark.fakegpu
+def test_planning_on_a_gpu_holds_no_more_than_is_reserved_for_it(
+    fake_devices: Callable[..., FakeDevices], tmp_path: Path
+) -> None:
+    asked = order(tmp_path, 2 * 2**30, "bf16")
+    asked["request"]["device"] = "cuda"
+    code = "import json, sys; from app.runner.plans import work; print(json.dumps(work(json.loads(sys.argv[1]))))"
+    devices = fake_devices(device_mib=4096, context_mib=256)
+    outcome = devices.python(code, json.dumps({**asked, "reserved_bytes": 400 * 2**20}))
+    answer = outcome.document
+    assert answer["status"] == "ready", answer
+    assert answer["plan"]["budget_bytes"] == 2 * 2**30
+    assert answer["plan"]["measured_peak_bytes"] is None  # its job will, in the whole budget
+    assert 256 * 2**20 < outcome.use.peak_bytes <= 400 * 2**20
 
 
 def test_a_profile_of_other_versions_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from app.services import children
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     code = (
-        "import json, pathlib, sys, time\n"
+        "import json, os, pathlib, sys, time\n"
         "order = json.load(sys.stdin)\n"
-        "sys.stderr.write('working')\n"
+        "sys.stderr.write('working' + os.environ.get('CUDA_VISIBLE_DEVICES', '') * ('place' in order))\n"
         "pathlib.Path(sys.argv[1] + '.progress').write_text('site 3 of 9')\n"
         "time.sleep(order['s'])\n"
         "if order['ok']: pathlib.Path(sys.argv[1]).write_text(json.dumps({'status': 'ready'}))\n"
@@ -40,6 +40,11 @@ def test_no_answer_is_told_with_the_end_of_the_log(module: str) -> None:
     answer = children.run(module, {"s": 0, "ok": False}, 20, threading.Event())
     assert (answer["status"], answer["reason"]["code"]) == (None, "process_gone")
     assert answer["reason"]["details"] == {"exit_code": 7, "log": "working"}
+
+
+def test_a_child_sees_the_device_that_was_reserved_for_it_and_no_other(module: str) -> None:
+    answer = children.run(module, {"s": 0, "ok": False, "place": "host/cuda:3"}, 20, threading.Event())
+    assert answer["reason"]["details"]["log"] == "working3"
 
 
 def test_a_child_that_takes_too_long_is_ended_and_its_lease_is_kept_meanwhile(module: str) -> None:
