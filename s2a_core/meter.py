@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from s2a_core.device import device_memory, reset_peak
 from s2a_core.device import is_out_of_memory as is_out_of_memory
 from s2a_core.libraries import quiet_libraries
 
+PHASES = ("forward", "backward", "optimizer")
 _autograd: Any = torch._C._autograd  # type: ignore[attr-defined]
 
 
@@ -111,6 +113,17 @@ class PeakMeter:
             self.timeline.append(((at_ns - begin) / 1e6, now))
         self.end_bytes = now
 
+    def course(self, before_bytes: int) -> list[tuple[float, int, str]]:
+        """The timeline as (ms, bytes alive, the one of PHASES it lies in, empty before the first).
+
+        before_bytes: alive at entry.
+        """
+        begun = [mark for mark in self.marks if mark[0] in PHASES]  # optimizers record functions of their own
+        starts, labels = [index for _, index in begun], ["", *(label for label, _ in begun)]
+        return [
+            (at, before_bytes + size, labels[bisect_right(starts, i)]) for i, (at, size) in enumerate(self.timeline)
+        ]
+
     def levels(self, before_bytes: int) -> dict[str, int]:
         """Peaks in bytes: `live`; on a CUDA device that was opened `allocated`, `reserved`, and `device`, all that the
         process held of it so far. before_bytes: alive at entry.
@@ -119,6 +132,13 @@ class PeakMeter:
         if memory is None:
             return {"live": live}
         return {"allocated": live, "reserved": self.reserved_bytes, "device": memory.peak_bytes()}
+
+
+def mark_phase(label: str) -> None:
+    """Begin one of PHASES in the timeline of the PeakMeter that runs on CPU; costs a look at a flag where none does."""
+    if torch.autograd._profiler_enabled():
+        with torch.profiler.record_function(label):
+            pass
 
 
 def live_bytes(*owners: nn.Module | torch.optim.Optimizer) -> int:

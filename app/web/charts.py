@@ -13,7 +13,7 @@ from markupsafe import Markup
 from app.web.formats import EXACT
 from app.web.formats import size as format_bytes
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
-from s2a_core.outputs.memory_sections import mebibytes
+from s2a_core.outputs.memory_sections import mebibytes, thinned, timeline_of
 from s2a_core.outputs.parts import part_of, parts_of
 from s2a_core.planning.peak import Point
 
@@ -184,11 +184,9 @@ def predicted_timeline(course: Sequence[Point], budget: int) -> Markup:
 
 def measured_timeline(report: Document) -> Markup:
     """Memory over one measured step under the budget line."""
-    rows = [(float(row[0]), float(row[1])) for row in report.get("memory_timeline") or []]
-    if len(rows) < 2:
+    points, spans = timeline_of(report.get("memory_timeline") or [])
+    if len(points) < 2:
         return Markup("")
-    first, scale = rows[0][0], 100 / ((rows[-1][0] - rows[0][0]) or 1.0)
-    points = thinned([((x - first) * scale, y) for x, y in rows], 700)
     levels = [Level("budget", float(report.get("budget_bytes") or 0))]
     if predicted := report.get("predicted_peak_bytes"):
         levels.append(Level("predicted", float(predicted), "predicted"))
@@ -196,24 +194,13 @@ def measured_timeline(report: Document) -> Markup:
         [Line("in use", points, "c1", is_area=True)],
         title="Memory in use over one measured training step",
         levels=[level for level in levels if level.value > 0],
+        spans=spans,
         x_format=lambda x: f"{x:.0f} %",
         x_label="progress of one step",
         y_format=mebibytes,
         height=300,
     )
     return Markup(drawn)
-
-
-def thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    """At most about `most` points: the lowest and the highest of each stretch, so that no peak is lost."""
-    if len(points) <= most:
-        return list(points)
-    stride = -(-len(points) // (most // 2))
-    kept: list[tuple[float, float]] = []
-    for start in range(0, len(points), stride):
-        stretch = points[start : start + stride]
-        kept += sorted({min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])})
-    return kept
 
 
 def curves(series: Mapping[str, Sequence[Document]], names: Mapping[str, tuple[str, str]], title: str) -> Markup:

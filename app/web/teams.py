@@ -115,7 +115,7 @@ def quota_values(team: dict[str, Any]) -> Fields:
         "weight": f"{team['weight']:.15g}",
         "quota_jobs": "" if jobs is None else str(jobs),
         "quota_bytes": "" if num_bytes is None else exact_amount(num_bytes),
-        "gib_hours": "" if hours is None else repr(hours / GIB_HOUR),
+        "gib_hours": "" if hours is None else repr(hours / GIB_HOUR).removesuffix(".0"),
     }
 
 

@@ -68,7 +68,7 @@ def budget_section(report: Document, plan: Document) -> str:
 
 def timeline_section(report: Document, words: str = MEASURED_WORDS) -> str:
     """Memory in use over one step, under the budget line. words: what the points are."""
-    points, spans = _timeline(report.get("memory_timeline") or [])
+    points, spans = timeline_of(report.get("memory_timeline") or [])
     if not points:
         return ""
     levels = [Level("budget", float(report.get("budget_bytes") or 0))]
@@ -170,7 +170,7 @@ def mebibytes(value: float) -> str:
     return f"{value / 2**20:,.0f} MiB" if value >= 100 * 2**20 else f"{value / 2**20:.3g} MiB"
 
 
-def _timeline(raw: Sequence[Any]) -> tuple[list[tuple[float, float]], list[Span]]:
+def timeline_of(raw: Sequence[Any]) -> tuple[list[tuple[float, float]], list[Span]]:
     """Points and phases, x in percent, of a timeline given as [x, bytes] or [x, bytes, phase] or {"t", "bytes", "phase"}."""
     rows = []
     for index, entry in enumerate(raw):
@@ -191,20 +191,19 @@ def _timeline(raw: Sequence[Any]) -> tuple[list[tuple[float, float]], list[Span]
     scale = 100 / ((last - first) or 1.0)
     points = [((x - first) * scale, y) for x, y, _ in rows]
     spans = [Span(s.name, (s.start - first) * scale, (s.end - first) * scale) for s in spans]
-    return _thinned(points, 900), spans
+    return thinned(points, 900), spans
 
 
-def _thinned(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    """At most about `most` points: the lowest and highest of each stretch, so that no peak is lost."""
+def thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most about `most` points: the lowest and the highest of each stretch, so that no peak is lost."""
     if len(points) <= most:
-        return points
+        return list(points)
     stride = -(-len(points) // (most // 2))
-    kept: list[tuple[float, float]] = []
+    shown: list[tuple[float, float]] = []
     for start in range(0, len(points), stride):
         stretch = points[start : start + stride]
-        low, high = min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])
-        kept += sorted({low, high})
-    return kept
+        shown += sorted({min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])})
+    return shown
 
 
 def _opacity(storage: str) -> str:

@@ -24,7 +24,7 @@ from s2a_core.datasets import ImageDataset
 from s2a_core.device import device_memory, is_out_of_memory, release_cached
 from s2a_core.errors import Diverged
 from s2a_core.kernels import prefer_native
-from s2a_core.meter import PeakMeter, live_bytes
+from s2a_core.meter import PeakMeter, live_bytes, mark_phase
 from s2a_core.models import data_config
 from s2a_core.planning.types import Plan
 from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, run_identity, save_checkpoint
@@ -49,8 +49,7 @@ def train(
     there with the same numbers as an uninterrupted run on CPU; without it a checkpoint there is dropped. The plan's
     storages may differ from those before: a tighter plan continues the same run. A finished run's checkpoint gives its
     result again without training: `drop_checkpoint` once that is written. Another config.lr continues at that rate.
-    Raises Diverged at the first loss that is not finite, before anything is changed by it; the checkpoint is then the
-    last that gave a finite one.
+    Raises Diverged at the first loss that is not finite; the checkpoint is then the last that gave a finite one.
     """
     if plan.device == "cpu":
         prefer_native()  # as its plan was profiled
@@ -81,7 +80,7 @@ class _Run:
         self.metered_steps = (*METERED_STEPS, self.steps_per_epoch * config.evaluate_every)  # a best state is there
         self.step, self.peak, self.step_ms = 0, 0, 0.0
         self.epoch, self.right, self.loss_sum = 1, 0, 0.0  # of the epoch that runs
-        self.timeline: list[tuple[float, int]] = []
+        self.timeline: list[tuple[float, int, str]] = []
         self.levels: dict[str, int] = {}
         self.history: list[dict[str, Any]] = []
         self.losses: list[float] = []
@@ -184,8 +183,7 @@ class _Run:
         took = time.perf_counter() - began
         if self.step not in self.metered_steps:
             self.step_ms = 1000 * took if not self.step_ms else 0.9 * self.step_ms + 100 * took
-        self.step += 1
-        self.right, self.loss_sum = self.right + hits, self.loss_sum + loss * size
+        self.step, self.right, self.loss_sum = self.step + 1, self.right + hits, self.loss_sum + loss * size
         self.losses.append(loss)
         if time.perf_counter() - self.saved_at > self.config.checkpoint_s and self.step % self.steps_per_epoch:
             self._save_sound()
@@ -229,9 +227,11 @@ class _Run:
             x, y = next(micro_batches)
             if len(y) == 1 < self.plan.micro_batch:  # the last part
                 rest_batch_norms(self.model)
+            mark_phase("forward")
             with precision(self.plan), self.session:
                 logits = self.model(x)
             loss = functional.cross_entropy(logits.float(), y, label_smoothing=self.config.label_smoothing)
+            mark_phase("backward")
             (loss * (len(y) / size)).backward()
             if self.config.label_smoothing:  # told as in validation: without smoothing
                 loss = functional.cross_entropy(logits.detach().float(), y)
@@ -245,6 +245,7 @@ class _Run:
         share = schedule(self.step, self.total_steps, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = share * group["base_lr"]
+        mark_phase("optimizer")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -284,10 +285,9 @@ class _Run:
         self.levels = {name: max(size, self.levels.get(name, 0)) for name, size in levels.items()}
         self.peak = max(self.peak, *levels.values())
         if meter.timeline and self.model.training:
-            self.timeline = [(at, before + size) for at, size in meter.timeline]
+            self.timeline = meter.course(before)
 
     def _save(self, generators: dict[str, Any] | None = None) -> None:
-        records = [self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms]
         state = {
             "identity": self.identity,
             "position": [self.epoch, self.step, self.right, self.loss_sum],
@@ -296,7 +296,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state() if self.average else {},
             "best": [self.best, self.best_epoch, self.best_state],
-            "records": json.dumps(records),
+            "records": json.dumps([self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms]),
         }
         save_checkpoint(self.output, state, generators, self.device)
         self.saved_at = time.perf_counter()

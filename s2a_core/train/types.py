@@ -50,7 +50,7 @@ class TrainResult:
     """A finished training. accuracy: best on validation, 0..1; bytes and milliseconds as named.
 
     measured_peak_bytes: maximum over metered training steps and an evaluation step, weights and optimizer included.
-    epochs: those that ran; memory_timeline: (ms, bytes) of one step; state_dict: trained tensors of the best epoch.
+    epochs: those that ran; memory_timeline: (ms, bytes, phase) of one step; state_dict: trained tensors, best epoch.
     """
 
     accuracy: float
@@ -60,7 +60,7 @@ class TrainResult:
     history: tuple[Mapping[str, Any], ...]
     measured_peak_bytes: int
     measured: Mapping[str, int]
-    memory_timeline: tuple[tuple[float, int], ...]
+    memory_timeline: tuple[tuple[float, int, str], ...]
     step_ms: float
     wall_s: float
     trainable_params: int

@@ -25,6 +25,8 @@ PATHS = {
     "plans": "/plans",
     "datasets": "/datasets",
     "accuracy": "/accuracy",
+    "teams": "/teams",
+    "nothing-to-compare": "/jobs/compare",
     "keys": "/keys",
 }
 TRAINING_MS = 240_000
@@ -177,3 +179,60 @@ def test_a_key_is_made_once_and_a_session_ends(visit: Visit) -> None:
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("heading", name="Queue").wait_for()
+
+
+def test_chosen_jobs_stay_chosen_while_they_train_and_are_compared(
+    visit: Visit, shoot: Shoot, running: RunningService
+) -> None:
+    request = {"model": "s2a_tiny", "data": "digits", "budget": "24MiB", "epochs": 1, "name": "curved"}
+    made = [running.submit(**request, lr=lr) for lr in (0.001, 0.02)]
+    page = visit()
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    page.get_by_label("Search jobs").fill("curved s2a_tiny")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**q=curved**")
+    assert page.get_by_role("checkbox").count() == 2
+    for box in page.get_by_role("checkbox").all():
+        box.check()
+    for job in made:
+        running.wait_until(job, "succeeded", seconds=TRAINING_MS / 1000)
+    page.locator(".status.succeeded").nth(1).wait_for()
+    assert page.locator("input:checked").count() == 2, "what was chosen is lost when the list follows"
+    page.get_by_role("button", name="Compare chosen").click()
+    page.get_by_role("heading", name="Parameters that differ").wait_for()
+    assert page.locator("#differences").get_by_text("lr").is_visible()
+    assert page.locator("#compared svg.chart:visible").count() == 3
+    for size, scheme in (("desktop", "light"), ("desktop", "dark"), ("phone", "dark")):
+        other = visit(size, scheme)
+        other.goto(page.url)
+        shoot(other, f"compare-{size}-{scheme}")
+        assert serious(other) == []
+        assert other.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_an_admin_makes_a_team_with_a_quota_and_its_member_sees_its_own_numbers(visit: Visit, shoot: Shoot) -> None:
+    page = visit()
+    page.get_by_role("link", name="Teams", exact=True).click()
+    page.get_by_label("Name").fill("robotics")
+    page.get_by_text("Weight and quotas").click()
+    page.get_by_label("Memory at once").fill("64GiB")
+    page.get_by_role("button", name="Make a team").click()
+    page.get_by_role("heading", name="robotics").wait_for()
+    page.get_by_label("Whose, or what for").fill("ana")
+    page.get_by_label("Expires").fill("30d")
+    page.get_by_role("button", name="Make a key").click()
+    key = page.locator("#new-key").inner_text()
+    assert page.get_by_text("expires in 30 d").is_visible()
+    shoot(page, "team-admin-desktop")
+    assert serious(page) == []
+    for size, scheme in (("desktop", "light"), ("phone", "dark")):
+        member = visit(size, scheme, is_signed_in=False)
+        member.get_by_label("API key").fill(key)
+        member.get_by_role("button", name="Sign in").click()
+        assert member.locator(".me").inner_text().split() == ["Signed", "in", "for", "team", "robotics", "member"]
+        member.get_by_role("link", name="Team", exact=True).click()
+        member.get_by_text("of 64 GiB").wait_for()
+        assert member.get_by_role("button", name="Save").count() == 0
+        shoot(member, f"team-member-{size}-{scheme}")
+        assert serious(member) == []
+        assert member.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -76,6 +76,8 @@ def test_frontiers_timelines_and_spreads_draw_or_say_what_is_missing() -> None:
     report = {"memory_timeline": [[0.0, 5], [1.0, 9]], "budget_bytes": 12, "predicted_peak_bytes": 10}
     assert "predicted" in charts.measured_timeline(report)
     assert charts.measured_timeline({}) == ""
+    phases = {**report, "memory_timeline": [[i, 5, "forward" if i < 40 else "backward"] for i in range(80)]}
+    assert {">forward<", ">backward<"} <= set(re.findall(r">\w+<", charts.measured_timeline(phases)))
     assert charts.error_spread([]) == ""
     assert charts.error_spread([0.01, -0.02]).count("<circle") == 2
 

@@ -58,6 +58,16 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path: Path) -> No
     assert sum(map(sum, whole.confusion)) == 24
 
 
+def test_the_timeline_of_a_step_names_its_phases(tmp_path: Path) -> None:
+    result = run(tmp_path, TrainConfig(epochs=2), micro_batch=8)
+    phases = [phase for phase, _ in itertools.groupby(phase for _, _, phase in result.memory_timeline) if phase]
+    assert phases == ["forward", "backward"] * (len(phases) // 2) + ["optimizer"]
+    assert len(phases) == 5, "the metered step has two micro-batches"
+    assert max(size for _, size, phase in result.memory_timeline if phase) <= result.measured_peak_bytes
+    highest = max(result.memory_timeline, key=lambda point: point[1])
+    assert highest[2] in ("forward", "backward")
+
+
 def test_a_paused_run_goes_on_within_the_epoch(tmp_path: Path) -> None:
     config = TrainConfig(epochs=2, ema_decay=0.8)
     whole = run(tmp_path / "whole", config)
