@@ -172,7 +172,7 @@ def test_a_key_is_made_once_and_a_session_ends(visit: Visit) -> None:
     page.get_by_role("button", name="Make a key").click()
     key = page.locator("#new-key").inner_text()
     assert key.startswith("s2a_")
-    page.get_by_role("link", name="Teams").click()
+    page.get_by_role("link", name="Teams").first.click()
     page.get_by_role("link", name="Every key").click()
     assert key not in page.content()
     page.get_by_role("button", name="Sign out").click()
