@@ -42,3 +42,11 @@ def parse_bytes(text: str | int) -> int:
     if amount <= 0:
         raise BadBudget(f"the amount of memory must be positive, not {text!r}", details={"value": str(text)})
     return amount
+
+
+def exact_amount(num_bytes: int) -> str:
+    """Text that `parse_bytes` reads back as it was: in the largest of GiB and MiB that takes a whole number of them."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if num_bytes and num_bytes % unit == 0:
+            return f"{num_bytes // unit}{name}"
+    return str(num_bytes)

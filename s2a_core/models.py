@@ -76,8 +76,8 @@ def load_model(
             raise _not_resampled(name, "timm's weights", image_size) from error
         if not is_hub_there:
             raise InvalidInput(
-                f"no network: huggingface.co does not answer, so timm's weights of {name} cannot be had "
-                f"({reason}): check the network, give --weights FILE, or --weights none to begin with random ones"
+                f"no network: huggingface.co does not answer, so timm's weights of {name} cannot be had: "
+                "check the network, give --weights FILE, or --weights none to begin with random ones"
             ) from error
         if is_pretrained:
             raise InvalidInput(

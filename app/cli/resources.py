@@ -176,6 +176,7 @@ def create_key(
             made = client.create_key(team, scopes, name, expires_at)
     terminal.document(made)
     terminal.say(made["key"])
+    terminal.note("shown this once; its holder sets S2A_API_KEY to it, and S2A_URL to the address of the service")
 
 
 def revoke_key(

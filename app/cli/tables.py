@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli import waits
+from s2a_core.amounts import exact_amount
 from s2a_core.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -95,10 +96,12 @@ def reasons(found: Iterable[Document]) -> list[str]:
 def job(found: Document) -> RenderableType:
     """One job with its reason, phases, memory and what to do next."""
     request, report = found["request"], found.get("report") or {}
+    epochs = request.get("epochs")
+    for_how_long = f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "as many epochs as the data asks for"
     lines: list[RenderableType] = [
         f"[name]{found['id']}[/] {status(found['status'])}  {escape(str(found.get('name') or ''))}".rstrip(),
         f"  {escape(str(request.get('model')))} on {escape(str(request.get('data')))}, "
-        f"{escape(str(request.get('adapter', 'auto')))}, {request.get('epochs')} epochs",
+        f"{escape(str(request.get('adapter', 'auto')))}, {for_how_long}",
     ]
     if found.get("reason") and found["status"] not in PLAIN:
         lines.append(f"  {escape(str(found['reason']['message']))}")
@@ -286,7 +289,7 @@ def teams(found: Iterable[Document]) -> Table:
             f"{team['weight']:g}",
             _of(str(usage["running_jobs"]), team["quota_jobs"], str),
             str(usage["waiting_jobs"]),
-            _of(format_bytes(usage["held_bytes"]), team["quota_bytes"], format_bytes),
+            _of(format_bytes(usage["held_bytes"]), team["quota_bytes"], exact_amount),
             _of(gib_hours(usage["byte_seconds_today"]), hours, gib_hours),
         )
     return rows

@@ -13,7 +13,7 @@ from app.expiry import parse_expiry
 from app.schemas.operations import KeyRequest, TeamChange, TeamRequest
 from app.web.rendering import page
 from app.web.visitors import Fields, OwnForm, PageRoute, SignedIn, Visitor
-from s2a_core.amounts import parse_bytes
+from s2a_core.amounts import exact_amount, parse_bytes
 from s2a_core.errors import InvalidInput, S2AError
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -117,14 +117,6 @@ def quota_values(team: dict[str, Any]) -> Fields:
         "quota_bytes": "" if num_bytes is None else exact_amount(num_bytes),
         "gib_hours": "" if hours is None else repr(hours / GIB_HOUR).removesuffix(".0"),
     }
-
-
-def exact_amount(num_bytes: int) -> str:
-    """Bytes in the largest unit that takes a whole number of them."""
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
-        if num_bytes and num_bytes % unit == 0:
-            return f"{num_bytes // unit}{name}"
-    return str(num_bytes)
 
 
 def _issued(wired: Any, found: Visitor, fields: Fields) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from app.client import Client
 from app.runner.plans import work as plan_work
 from app.runner.work import run as run_work
 from app.schemas.jobs import JobRequest, PlanRequest
+from app.web.forms import JOB_INPUTS
 from s2a_core.errors import InvalidInput, UnknownField
 from s2a_core.requests import DEFAULTS, FIELDS, PLANNED_FIELDS, RunRequest, option_of, request_of, spoken_names
 from s2a_core.train.types import TrainConfig
@@ -44,6 +46,15 @@ ABSENT: dict[str, dict[str, str]] = {
     "Client.plan": RECIPE,
     "the form of a job": {"num_classes": COUNTED},
     "the form of a plan": RECIPE,
+}
+
+
+# Tracking is no field of the request: where it is not, and why. docs/sharing.md says what to do instead.
+UNTRACKED = {
+    "s2a submit": "a service keeps the curves of its jobs itself, for pages and GET /v1/jobs/{id}/metrics",
+    "POST /v1/jobs": "a tracker's credentials would lie on the machine that runs everybody's jobs",
+    "Client.submit": "the same, with Client.metrics to copy them from",
+    "the form of a job": "the same, with the page that compares jobs",
 }
 
 
@@ -102,6 +113,24 @@ def test_every_field_can_be_said_or_the_reason_is_here(door: str, service: TestC
     missing = set(FIELDS) - DOORS[door](service=service)
     assert missing == set(ABSENT[door])
     assert all(ABSENT[door].values())
+
+
+def test_a_run_is_tracked_where_its_credentials_are_and_jobs_keep_their_own_curves() -> None:
+    def flags(name: str) -> set[str]:
+        command: Any = typer.main.get_command(app)
+        return {option for parameter in command.commands[name].params for option in parameter.opts}
+
+    assert "--track" in flags("train")
+    places = {
+        "s2a submit": flags("submit"),
+        "POST /v1/jobs": set(JobRequest.model_fields),
+        "Client.submit": set(inspect.signature(Client.submit).parameters),
+        "the form of a job": {input_.name for input_ in JOB_INPUTS},
+    }
+    assert {door for door, names in places.items() if not {"--track", "track"} & names} == set(UNTRACKED)
+    assert callable(Client.metrics)
+    page = (Path(__file__).parents[2] / "docs" / "sharing.md").read_text()
+    assert "Jobs of a service are not tracked this way" in page
 
 
 @pytest.mark.parametrize("document", [JobRequest, PlanRequest])

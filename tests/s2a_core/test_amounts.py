@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s2a_core.amounts import parse_bytes
+from s2a_core.amounts import exact_amount, parse_bytes
 from s2a_core.errors import BadBudget
 
 
@@ -30,3 +30,9 @@ def test_amounts_are_read(text: str | int, expected: int) -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(BadBudget):
         parse_bytes(text)
+
+
+def test_an_exact_amount_is_read_back_as_it_was() -> None:
+    sizes = (2**30, 3 * 2**20, 64 * 2**30 + 2**20, 7)
+    assert [exact_amount(n) for n in sizes] == ["1GiB", "3MiB", "65537MiB", "7"]
+    assert tuple(parse_bytes(exact_amount(n)) for n in sizes) == sizes

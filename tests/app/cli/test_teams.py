@@ -23,6 +23,8 @@ def test_a_team_is_made_changed_and_shown_by_its_name(run: Run) -> None:
     text = run("teams").stdout
     assert "0 of 3" in text
     assert "0 of 1.5" in text
+    assert "0 B of 64GiB" in run("teams", "change", "vision", "--max-memory", "64GiB").stdout
+    changed["quota_bytes"] = 64 * 2**30
     assert document(run("teams", "show", "vision", "--json")) == changed
     assert "did you mean vision" in run("teams", "show", "vison").output
     assert "say what to change" in run("teams", "change", "vision").output
