@@ -63,6 +63,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
     if plan is not stored:
         with clock.phase("verifying"):
             plan = planner.verify(plan).plan
+            prepared = planner.prepared_for(plan)
     say({"type": "plan", "plan": plan.to_json()})
     with clock.phase("training"):
         config = _train_config(request, dataset, plan, say)

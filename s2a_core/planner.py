@@ -5,7 +5,7 @@ Torch is loaded only where something has to be measured: a plan from profiles th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -98,8 +98,9 @@ class Planner:
             self._profiles[candidate] = self._profile(candidate)
         return self._profiles[candidate]
 
-    def plan(self, budget_bytes: int | None = None) -> Plan:
-        """The best plan of any candidate, not verified. budget_bytes: another one than the request's.
+    def plan(self, budget_bytes: int | None = None, among: Sequence[Candidate] = ()) -> Plan:
+        """The best plan of any candidate, not verified. budget_bytes: another one than the request's; among: only
+        these candidates.
 
         Raises InfeasibleBudget with the smallest budget of any candidate.
         """
@@ -108,7 +109,7 @@ class Planner:
             raise InvalidInput("the budget must be a positive number of bytes; --budget says it, or the plan of --plan")
         objective = cast(Objective, self.request.objective)
         chosen, source = plan_over(
-            self.candidates, self.profile, budget_bytes, self._batch_size, objective, self.overhead
+            among or self.candidates, self.profile, budget_bytes, self._batch_size, objective, self.overhead
         )
         self._sources[chosen.fingerprint] = source
         return replace(chosen, min_feasible_budget_bytes=self._smallest(chosen, self._known_bytes))
@@ -143,11 +144,28 @@ class Planner:
         return Replanner(profile, self.overhead(profile))
 
     def verify(self, plan: Plan) -> VerifiedPlan:
-        """The plan after real steps of its model, with everything that outlives them; planned tighter where it missed.
+        """The plan after real steps of its model, with everything that outlives them; planned tighter where it missed,
+        and for the next candidate where no plan of this one fits.
 
         A plan that came with the request is not planned again. Raises PlanMissed where it does not fit its budget,
         InfeasibleBudget where nothing that ran fits, StaleProfile for a plan of another model.
         """
+        others = self.candidates
+        while True:
+            try:
+                return self._verified(plan)
+            except InfeasibleBudget:
+                others = [other for other in others if not self._is_of(plan, other)]
+                if not others or self.request.plan is not None:
+                    raise
+                plan = replace(self.plan(among=others), min_feasible_budget_bytes=plan.min_feasible_budget_bytes)
+
+    def _is_of(self, plan: Plan, candidate: Candidate) -> bool:
+        """Whether a plan is of this candidate, or of another one that comes to the same model and precision."""
+        profile = self._profiles.get(candidate)
+        return candidate == self.candidate_of(plan) or (profile is not None and profile.fingerprint == plan.fingerprint)
+
+    def _verified(self, plan: Plan) -> VerifiedPlan:
         from s2a_core.verify import verify
 
         prepared = self.prepared_for(plan)

@@ -10,8 +10,10 @@ import pytest
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planner import Planner
 from s2a_core.planning.choice import Candidate
+from s2a_core.planning.types import Plan
 from s2a_core.profiling.types import Profile
 from s2a_core.requests import RunRequest
+from s2a_core.verify import VerifiedPlan
 from tests.s2a_core.planning.test_choice import Profiles
 
 ROOMY = 100 * 2**20
@@ -24,10 +26,20 @@ class Measured(Planner):
         super().__init__(*args, **kwargs)
         self.measured: list[tuple[Candidate, bool]] = []
         self.loaded = self.candidates[0]
+        self.verified: list[tuple[str, str]] = []
 
     def prepared(self, candidate: Candidate | None = None) -> Any:
         self.loaded = candidate or self.candidates[0]
         return Profiles()(self.loaded)
+
+    def _verified(self, plan: Plan) -> VerifiedPlan:
+        """Real steps that take more than their budget where the weights are numbers."""
+        self.verified.append((plan.precision, plan.weight_format))
+        if plan.weight_format == "float":
+            raise InfeasibleBudget(
+                budget_bytes=plan.budget_bytes, min_feasible_budget_bytes=2 * ROOMY, binding="x", binding_bytes=1
+            )
+        return VerifiedPlan(plan, plan.predicted.peak_bytes, plan.predicted.peak_bytes, 1)
 
     def _measure(self, prepared: Any, **options: Any) -> Profile:
         self.measured.append((self.loaded, bool(options)))
@@ -80,3 +92,15 @@ def test_one_candidate_is_its_own_smallest() -> None:
     only = planner(adapter="full", precision="fp32")
     assert only.plan().min_feasible_budget_bytes == only.with_smallest(only.plan()).min_feasible_budget_bytes
     assert len(only.measured) == 1
+
+
+def test_where_no_plan_of_a_candidate_runs_inside_the_budget_the_next_one_is_tried() -> None:
+    several = planner()
+    first = several.with_smallest(several.plan())
+    ready = several.verify(first).plan
+    assert several.verified == [("fp32", "float"), ("bf16", "float"), ("bf16", "int8")]
+    assert (ready.weight_format, ready.min_feasible_budget_bytes) == ("int8", first.min_feasible_budget_bytes)
+    only = planner(adapter="full", precision="fp32")
+    with pytest.raises(InfeasibleBudget):
+        only.verify(only.plan())
+    assert len(only.verified) == 1
