@@ -51,6 +51,8 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
     with clock.phase("validating"):
         dataset = planner.prepared().dataset
         assert dataset is not None
+        words = dataset.outputs.task.sentence(dataset.report.task_reason)
+        on_event({"type": "note", "message": f"task: {words}"})
         for warning in dataset.report.warnings:
             on_event({"type": "warning", "message": warning})
         output.mkdir(parents=True, exist_ok=True)

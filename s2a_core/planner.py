@@ -95,7 +95,7 @@ class Planner:
         """The profile of a candidate, the first one's unless given: from the cache where it is there, else measured."""
         candidate = candidate or self.candidates[0]
         if candidate not in self._profiles:
-            self._profiles[candidate] = self._profile(candidate)
+            self._profiles[candidate] = self._of_data(self._profile(candidate), candidate)
         return self._profiles[candidate]
 
     def plan(self, budget_bytes: int | None = None, among: Sequence[Candidate] = ()) -> Plan:
@@ -238,6 +238,11 @@ class Planner:
             remember(request.profile_cache, request_mark_of(request), measured)
         return measured
 
+    def _of_data(self, profile: Profile, candidate: Candidate) -> Profile:
+        """The profile with how the task of the request's data was known, for its plans to say."""
+        dataset = self.prepared(candidate).dataset if self.request.data is not None else None
+        return profile if dataset is None else replace(profile, task_reason=dataset.report.task_reason)
+
     def _recalled(self, candidate: Candidate, *marks: str) -> Profile | None:
         """A profile of this candidate from memory or the cache; None where there is none, or data has changed since."""
         cache, has_data = self.request.profile_cache, self.request.data is not None
@@ -284,6 +289,7 @@ class Planner:
             name=prepared.name,
             adapter=str(prepared.spec),
             has_weights=prepared.has_weights,
+            task=prepared.task.name,
             progress=self.on_event,
             **options,
         )

@@ -9,14 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.batches import Samples
 from s2a_core.compression import prepare_frozen_weights
 from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.device import open_device, release_cached
+from s2a_core.errors import InvalidInput
 from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model, require_model
-from s2a_core.profiling.fingerprint import fingerprint
+from s2a_core.profiling.fingerprint import fingerprint, marked_name
 from s2a_core.requests import RunRequest
 from s2a_core.storage import AS_NEEDED, WEIGHT_FORMATS, Optimizer, WeightFormat
+from s2a_core.tasks import CLASSIFICATION
+from s2a_core.tasks.task import Task
 from s2a_core.train.images import evaluation_transform
 from s2a_core.train.optimizers import require_optimizer
 
@@ -41,12 +45,19 @@ class Prepared:
     def fingerprint(self) -> str:
         """What a plan or profile of this model, as it is, has to carry."""
         device = str(next(self.model.parameters()).device)
-        return fingerprint(
-            self.model, self.name, str(self.spec), self.image_size, self.precision, device, self.has_weights
-        )
+        name = marked_name(self.name, self.task.name)
+        return fingerprint(self.model, name, str(self.spec), self.image_size, self.precision, device, self.has_weights)
 
-    def calibration(self) -> tuple[Tensor, Tensor]:
-        """Training images as the network sees them, spread over the data: ([N, 3, H, W], [N]); noise without data."""
+    @property
+    def task(self) -> Task:
+        """The task of the data; classification without."""
+        return CLASSIFICATION if self.dataset is None else self.dataset.outputs.task
+
+    def calibration(self) -> tuple[Tensor, Tensor | Samples]:
+        """Training images as the network sees them, spread over the data, and their targets with the task's loss.
+
+        Images are [N, 3, H, W]; noise without data. Classes are a tensor [N], for steps take their loss by themselves.
+        """
         if self.dataset is None:
             size = self.image_size
             images = torch.randn(CALIBRATION_IMAGES, 3, size, size)
@@ -57,7 +68,21 @@ class Prepared:
         last = len(split) - 1
         pairs = [split[round(i * last / max(1, CALIBRATION_IMAGES - 1))] for i in range(CALIBRATION_IMAGES)]
         images = torch.stack([image for image, _ in pairs])
-        return images, torch.tensor([label for _, label in pairs])
+        targets = torch.tensor([label for _, label in pairs])
+        if self.task.profiled_loss is None:
+            return images, targets
+        return images, Samples(targets, len(targets), self.task.profiled_loss)
+
+
+def _check_task(request: RunRequest, task: Task) -> None:
+    """Raises InvalidInput for what a request asks for that its task does not have."""
+    if request.data is None and request.task not in (None, task.name):
+        raise InvalidInput(f"--task {request.task} is planned for its data: give --data", details={"field": "task"})
+    if not task.has_one_class and (request.mixup or request.cutmix):
+        raise InvalidInput(
+            f"mixup and cutmix blend one class an image, and this is {task.name}: leave them out",
+            details={"field": "mixup" if request.mixup else "cutmix"},
+        )
 
 
 def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepared:
@@ -70,7 +95,8 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
     release_cached(device)  # what a model before this one left
     start_native(torch.device(device).type)  # the compiler works while data and model are read
     if dataset is None and request.data:
-        dataset = open_dataset(request.data, seed=request.seed)
+        dataset = open_dataset(request.data, seed=request.seed, task=request.task)
+    _check_task(request, CLASSIFICATION if dataset is None else dataset.outputs.task)
     num_classes = len(dataset.classes) if dataset else (request.num_classes or NUM_CLASSES)
     torch.manual_seed(request.seed)
     model = load_model(request.model, request.weights, num_classes, request.image_size, drop_path=request.drop_path)

@@ -17,6 +17,7 @@ from s2a_core.errors import InvalidInput
 from s2a_core.fields import asked, check_all, require_known, rules_of
 from s2a_core.sizes import BUDGET_MEANS
 from s2a_core.storage import AS_NEEDED, OPTIMIZERS, WEIGHT_FORMATS
+from s2a_core.tasks import TASKS
 
 if TYPE_CHECKING:
     from s2a_core.planning.types import Plan
@@ -60,6 +61,10 @@ class RunRequest:
     weights: str | None = asked(
         str, None, "A safetensors file, `pretrained` (downloads timm's) or `none` for random ones.",
         maximum=1000, metavar="FILE", is_planned=True,
+    )  # fmt: skip
+    task: str | None = asked(
+        str, None, f"What is learned: {'; '.join(f'{task.name}, {task.label}' for task in TASKS.values())}.",
+        choices=tuple(TASKS), unsaid="guessed from the data", is_planned=True,
     )  # fmt: skip
     adapter: str = asked(
         str, AUTO, f"What is trained: {ADAPTER_HELP}",
@@ -128,7 +133,8 @@ class RunRequest:
         minimum=0.0, maximum=0.9, metavar="X",
     )  # fmt: skip
     label_smoothing: float = asked(
-        float, 0.1, "Share of each label that is spread over all classes while training; losses are told without it.",
+        float, 0.1, "Share of each label that is spread over all classes while training, of one class an image; losses "
+        "are told without it.",
         minimum=0.0, maximum=0.9, metavar="X",
     )  # fmt: skip
     mixup: float = asked(
@@ -214,6 +220,7 @@ def request_mark_of(request: RunRequest) -> str:
     from s2a_core.profiling.cache import request_mark
 
     names = (
+        "task",
         "adapter",
         "weights",
         "num_classes",

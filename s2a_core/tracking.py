@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from s2a_core.errors import InvalidInput
+from s2a_core.tasks import METRICS
 from s2a_core.train.types import Event, OnEvent
 
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}  # tracker -> what it imports
 TRACKERS = tuple(PACKAGES)
 PROJECT = "s2a"
-STEP = ("loss", "accuracy", "lr", "images_per_s", "peak_bytes")
-EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-FINAL = ("accuracy", "measured_peak_bytes", "predicted_peak_bytes", "budget_bytes", "trainable_params", "wall_s")
+STEP = ("loss", *METRICS, "lr", "images_per_s", "peak_bytes")
+EPOCH = ("train_loss", "val_loss", *(f"{split}_{name}" for name in METRICS for split in ("train", "val")))
+FINAL = ("measured_peak_bytes", "predicted_peak_bytes", "budget_bytes", "trainable_params", "wall_s")
 
 
 class Tracker(Protocol):
@@ -69,7 +70,8 @@ class Tracking:
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Track what the whole run came to."""
-        self._send({f"run/{key}": report[key] for key in FINAL if report.get(key) is not None})
+        values = {**report, **(report.get("metrics") or {})}
+        self._send({f"run/{key}": values[key] for key in (*METRICS, *FINAL) if values.get(key) is not None})
 
     def close(self) -> None:
         """End the tracker's run."""

@@ -20,6 +20,7 @@ from s2a_core.outputs.memory_sections import error_words, site_rows
 from s2a_core.outputs.parts import parts_of
 from s2a_core.sizes import format_at_least, format_bytes
 from s2a_core.storage import kept_as, weight_words, whole_of
+from s2a_core.tasks import task_of
 
 Document = Mapping[str, Any]
 _BAR_WIDTH = 72
@@ -162,6 +163,8 @@ def _heading(plan: Document) -> Text:
     )
     if micro and micro != batch:
         text.append(f" = {plan.get('accumulation')} x {micro}")
+    if plan.get("task"):
+        text.append(f"\n{task_of(plan).sentence(str(plan.get('task_reason') or ''))}")
     text.append("\npredicted peak ")
     text.append(format_bytes(int(predicted.get("peak_bytes") or 0)), style="bold")
     text.append(f" of {format_bytes(int(plan.get('budget_bytes') or 0))}")

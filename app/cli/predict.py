@@ -1,4 +1,4 @@
-"""`s2a predict`: the classes of images, by a finished run."""
+"""`s2a predict`: what images show, by a finished run."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from s2a_core.requests import FIELDS
 
 if TYPE_CHECKING:
     from s2a_core.inference import Prediction
+    from s2a_core.tasks.task import Answers
+
+NUMBERS = ("probability",)  # columns of the table that are set to the right
 
 
 def predict(
@@ -54,10 +57,11 @@ def predict(
         for prediction in predict_images(run, paths, top, batch_size):
             predictions.append(prediction)
             follow({"type": "progress", "unit": "image", "done": len(predictions), "total": len(paths)})
+    answers = run.outputs.task.answers
     document = {
         "model": run.report["model"],
         "classes": list(run.classes),
-        "predictions": [_row(p) for p in predictions],
+        "predictions": [_row(p, answers) for p in predictions],
     }
     broken = [f"{p.path}: {p.error}" for p in predictions if p.error]
     if broken and len(broken) == len(predictions):
@@ -67,53 +71,40 @@ def predict(
     terminal.document(document)
     if not terminal.is_json:
         if output_format == "csv":
-            terminal.text(_csv(predictions, min(top, len(run.classes))))
+            terminal.text(_csv(predictions, answers, answers.columns(run.outputs, top)))
         else:
-            terminal.say(_table(predictions))
+            terminal.say(_table(predictions, answers))
     if broken:
         terminal.note(*(f"[warn]not read[/] {escape(line)}" for line in broken))
         raise typer.Exit(InvalidInput.exit_code)
 
 
-def _row(prediction: Prediction) -> dict[str, Any]:
+def _row(prediction: Prediction, answers: Answers) -> dict[str, Any]:
     if prediction.error:
         return {"path": prediction.path, "error": prediction.error}
-    pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-    top = [{"class": name, "probability": probability} for name, probability in pairs]
-    return {
-        "path": prediction.path,
-        "class": prediction.classes[0],
-        "probability": prediction.probabilities[0],
-        "top": top,
-    }
+    return {"path": prediction.path, **answers.row(prediction)}
 
 
-def _csv(predictions: Sequence[Prediction], top: int) -> str:
+def _csv(predictions: Sequence[Prediction], answers: Answers, columns: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["path", *(f"{word}_{rank}" for rank in range(1, top + 1) for word in ("class", "probability")), "error"]
-    )
+    writer.writerow(["path", *columns, "error"])
     for p in predictions:
-        cells: list[object] = []
-        for name, probability in zip(p.classes, p.probabilities, strict=True):
-            cells += [name, f"{probability:.6f}"]
-        writer.writerow([p.path, *(cells or [""] * (2 * top)), p.error or ""])
+        cells = [""] * len(columns) if p.error else answers.cells(p)
+        writer.writerow([p.path, *cells, p.error or ""])
     return text.getvalue()
 
 
-def _table(predictions: Sequence[Prediction]) -> Table:
+def _table(predictions: Sequence[Prediction], answers: Answers) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
     table.add_column("image", overflow="fold")
-    table.add_column("class")
-    table.add_column("probability", justify="right")
-    table.add_column("or")
+    for heading in answers.headings:
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left")
     for p in predictions:
         if p.error:
-            table.add_row(escape(p.path), "[bad]not read[/]", "", escape(p.error))
-            continue
-        others = ", ".join(f"{n} {100 * v:.1f} %" for n, v in zip(p.classes[1:], p.probabilities[1:], strict=True))
-        table.add_row(
-            escape(p.path), f"[name]{escape(p.classes[0])}[/]", f"{100 * p.probabilities[0]:.1f} %", escape(others)
-        )
+            words = ["[bad]not read[/]", *[""] * (len(answers.headings) - 2), escape(p.error)]
+        else:
+            first, *others = map(escape, answers.words(p))
+            words = [f"[name]{first}[/]", *others]
+        table.add_row(escape(p.path), *words)
     return table

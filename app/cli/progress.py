@@ -15,6 +15,7 @@ from rich.text import Text
 
 from app.cli.terminal import Terminal
 from s2a_core.sizes import format_bytes
+from s2a_core.tasks import METRICS
 
 Event = Mapping[str, Any]
 WIDE = 110  # columns from which every measure has room beside a long bar
@@ -241,26 +242,23 @@ def _place(event: Event, key: str, totals: tuple[str, ...]) -> str:
 
 
 def _few_measures(event: Event) -> str:
-    """Loss, accuracy and memory for a narrow terminal."""
+    """Loss, the task's figure and memory for a narrow terminal."""
     words = [f"loss {float(event['loss']):.3f}"] if event.get("loss") is not None else []
-    words += [f"{100 * float(event['accuracy']):.0f} %"] if event.get("accuracy") is not None else []
+    words += [metric.text(float(event[name]), 0) for name, metric in METRICS.items() if event.get(name) is not None]
     words += [format_bytes(int(event["peak_bytes"]))] if event.get("peak_bytes") else []
     return ", ".join(words)
 
 
 def _measures(event: Event, budget_bytes: int | None) -> str:
-    """Loss, accuracy, images per second and memory against the budget, of what the event carries."""
+    """Loss, the task's metrics, images per second and memory against the budget, of what the event carries."""
     words = []
     for key, name in (("loss", "loss"), ("train_loss", "loss"), ("val_loss", "validation loss")):
         if event.get(key) is not None:
             words.append(f"{name} {float(event[key]):.4f}")
-    for key, name in (
-        ("accuracy", "accuracy"),
-        ("train_accuracy", "accuracy"),
-        ("val_accuracy", "validation accuracy"),
-    ):
-        if event.get(key) is not None:
-            words.append(f"{name} {100 * float(event[key]):.1f} %")
+    for metric in METRICS.values():
+        for prefix, split in (("", ""), ("train_", ""), ("val_", "validation ")):
+            if (value := event.get(prefix + metric.name)) is not None:
+                words.append(f"{split}{metric.words} {metric.text(float(value))}")
     if event.get("images_per_s"):
         words.append(f"{float(event['images_per_s']):,.0f} img/s")
     memory = next((event[k] for k in ("peak_bytes", "measured_peak_bytes", "memory_bytes") if event.get(k)), None)

@@ -15,6 +15,7 @@ from rich.text import Text
 from app.cli import waits
 from s2a_core.amounts import exact_amount
 from s2a_core.sizes import format_bytes
+from s2a_core.tasks import metrics_of
 
 if TYPE_CHECKING:
     from s2a_core.outputs.comparison import Run
@@ -66,10 +67,10 @@ def age(at: float | None, now: float | None = None) -> str:
 
 def jobs(found: Iterable[Document]) -> Table:
     """Jobs, one a line."""
-    rows = table("job", "status", "model", "data", "peak", "budget", "accuracy", "age", right=("peak", "budget", "age"))
+    rows = table("job", "status", "model", "data", "peak", "budget", "quality", "age", right=("peak", "budget", "age"))
     for job in found:
         report = job.get("report") or {}
-        peak, accuracy = report.get("measured_peak_bytes"), report.get("accuracy")
+        peak, metrics = report.get("measured_peak_bytes"), metrics_of(report)
         rows.add_row(
             f"[name]{job['id']}[/]",
             status(job["status"]),
@@ -77,7 +78,7 @@ def jobs(found: Iterable[Document]) -> Table:
             escape(str(job["request"].get("data"))),
             format_bytes(peak) if peak else "",
             format_bytes(job["budget_bytes"]),
-            f"{100 * accuracy:.1f} %" if accuracy is not None else "",
+            "".join(f"{metric.words} {metric.text(value)}" for metric, value in metrics[:1]),
             age(job["created_at"]),
         )
     return rows
@@ -119,8 +120,7 @@ def job(found: Document) -> RenderableType:
         difference = f" ({100 * (measured - predicted) / predicted:+.1f} %)" if predicted else ""
         lines.append(f"  measured   {format_bytes(measured)}{difference}")
         lines.append(Text("  ") + bar([("measured", measured)], budget))
-    if report.get("accuracy") is not None:
-        lines.append(f"  accuracy   {100 * report['accuracy']:.1f} %")
+    lines += [f"  {metric.words:<9}  {metric.text(value)}" for metric, value in metrics_of(report)]
     if found["status"] == "succeeded":
         lines.append(f"  next: s2a download {found['id']}, then s2a predict {found['id']} IMAGE...")
     return Group(*lines)
@@ -241,7 +241,9 @@ def plan(found: Document) -> RenderableType:
 
 def datasets(found: Iterable[Document]) -> Table:
     """Datasets, one a line, with why one was refused."""
-    rows = table("dataset", "status", "name", "classes", "images", "age", "", right=("classes", "images", "age"))
+    rows = table(
+        "dataset", "status", "name", "task", "outputs", "images", "age", "", right=("outputs", "images", "age")
+    )
     for dataset in found:
         summary = dataset.get("summary") or {}
         images = summary.get("num_train", 0) + summary.get("num_val", 0)
@@ -250,6 +252,7 @@ def datasets(found: Iterable[Document]) -> Table:
             f"[name]{dataset['id']}[/]",
             status(dataset["status"]),
             escape(dataset["name"]),
+            str(summary.get("task", "")),
             str(summary.get("num_classes", "")),
             f"{images:,}" if images else "",
             age(dataset["created_at"]),

@@ -19,6 +19,7 @@ from s2a_core.adapters.spec import FULL
 from s2a_core.errors import BudgetExceeded, InvalidInput
 from s2a_core.requests import FIELDS, spoken_names, starting_adapter, starting_weights
 from s2a_core.sizes import format_bytes
+from s2a_core.tasks import metrics_of
 from s2a_core.tracking import require_tracker, tracked
 
 OPTIONS = tuple(name for name in FIELDS if name != "num_classes")  # the data says how many there are
@@ -154,15 +155,19 @@ def _read_plan(path: Path) -> Any:
         raise InvalidInput(f"{path} is not a plan of `s2a plan --save` ({error})") from error
 
 
+def _named(words: str) -> str:
+    return f"{words:<19}  "
+
+
 def _summary(terminal: Terminal, report: Mapping[str, Any], output: Path) -> None:
     """The three things a person wants to know: how good, how large, where."""
-    accuracy, share = report.get("accuracy"), report.get("total_params")
+    share = report.get("total_params")
     measured, budget = int(report.get("measured_peak_bytes") or 0), int(report.get("budget_bytes") or 0)
     within = bool(report.get("within_budget"))
     trained = int(report.get("trainable_params") or 0)
     terminal.say(
         "",
-        f"validation accuracy  [number]{100 * float(accuracy):.2f} %[/]" if accuracy is not None else "",
+        *(f"{_named('validation ' + m.words)}[number]{m.text(value, 2)}[/]" for m, value in metrics_of(report)),
         f"peak memory          [{'good' if within else 'bad'}]{format_bytes(measured)}[/] of {format_bytes(budget)}"
         f"  (predicted {format_bytes(int(report.get('predicted_peak_bytes') or 0))})",
         f"trained parameters   {trained:,}" + (f"  ({100 * trained / share:.2f} % of the model)" if share else ""),

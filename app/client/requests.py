@@ -12,6 +12,7 @@ Objective = Literal["accuracy", "speed", "balanced"]
 Precision = Literal["fp32", "bf16"]
 WeightFormat = Literal["auto", "float", "int8", "nf4"]
 Optimizer = Literal["adamw", "adamw8bit"]
+Task = Literal["classification", "multilabel", "regression"]
 Device = Literal["cpu", "cuda"]
 
 
@@ -26,6 +27,7 @@ class Requests:
         budget: int | str | None = None,
         plan: str | None = None,
         weights: str | None = None,
+        task: Task | None = None,
         adapter: str | None = None,
         objective: Objective | None = None,
         batch_size: int | None = None,
@@ -66,6 +68,7 @@ class Requests:
         data: str | None = None,
         num_classes: int | None = None,
         weights: str | None = None,
+        task: Task | None = None,
         adapter: str | None = None,
         objective: Objective | None = None,
         batch_size: int | None = None,

@@ -203,7 +203,9 @@ def measured_timeline(report: Document) -> Markup:
     return Markup(drawn)
 
 
-def curves(series: Mapping[str, Sequence[Document]], names: Mapping[str, tuple[str, str]], title: str) -> Markup:
+def curves(
+    series: Mapping[str, Sequence[Document]], names: Mapping[str, tuple[str, str]], title: str, is_share: bool = False
+) -> Markup:
     """Curves of a job. names: series -> (name, colour class). Epochs are placed at the step they ended with."""
     steps = max((p["step"] for p in series.get("step.loss", ())), default=0)
     epochs = max((p["step"] for points in series.values() for p in points[-1:] if points), default=1)
@@ -217,7 +219,6 @@ def curves(series: Mapping[str, Sequence[Document]], names: Mapping[str, tuple[s
             lines.append(Line(words, thinned(points, 400), css, is_dashed=name.startswith("epoch.")))
     if not lines or epochs < 1:
         return Markup('<p class="empty">Curves appear with the first training step.</p>')
-    is_share = any("accuracy" in name for name in names)
     drawn = line_chart(
         lines,
         title=title,

@@ -15,12 +15,12 @@ from app.web.reports import full_report
 from app.web.visitors import PageRoute, SignedIn
 from s2a_core.outputs.comparison import (
     COLOURS,
-    CURVES,
     MOST_OVERLAID,
     ORDERS,
     Run,
     curves_of,
     differing,
+    drawn_curves,
     overlaid,
     run_of,
     setting_words,
@@ -52,7 +52,7 @@ def comparison_page(
         jobs=jobs,
         runs=runs,
         colours=COLOURS,
-        charts_of_runs=[(curve.name, Markup(overlaid(runs, curve, 260))) for curve in CURVES],
+        charts_of_runs=[(curve.name, Markup(overlaid(runs, curve, 260))) for curve in drawn_curves(runs)],
         differences={name: [_words(name, value) for value in each] for name, each in differing(runs).items()},
         most=MOST_OVERLAID,
     )

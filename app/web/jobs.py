@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -19,12 +20,13 @@ from app.web.reports import document_of, full_report
 from app.web.visitors import OwnForm, PageRoute, SignedIn
 from s2a_core.errors import S2AError
 from s2a_core.outputs.class_figures import class_figures
+from s2a_core.tasks import METRICS
+from s2a_core.tasks.task import Metric
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 STATUSES = ("queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed")
 NEWEST_EVENTS = 60
 LOSSES = {"step.loss": ("training loss", "c1"), "epoch.val_loss": ("validation loss", "c2")}
-ACCURACIES = {"step.accuracy": ("training accuracy", "c1"), "epoch.val_accuracy": ("validation accuracy", "c3")}
 MEMORY = {"step.peak_bytes": ("peak so far", "c1")}
 
 
@@ -130,13 +132,36 @@ def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Re
         events=said["events"],
         artifacts=wired.results.artifacts(found.caller, job_id)["items"],
         attempts=wired.results.attempts(found.caller, job_id)["items"],
-        curve_names={"loss": LOSSES, "accuracy": ACCURACIES},
+        curve_names={"loss": LOSSES},
+        quality_curves=quality_curves(metrics["series"]),
+        epoch_metrics=epoch_metrics,
         doing=doing(said["events"]),
         again=again(job) if is_over else None,
         log=wired.results.log(found.caller, job_id) if job["attempts"] else "",
         examples=document_of(wired, found.caller, job_id, "examples.json") or {},
         classes=class_figures(report),
     )
+
+
+def quality_curves(series: Mapping[str, Any]) -> list[tuple[Metric, dict[str, tuple[str, str]]]]:
+    """Each metric of which a job has values, with its series; accuracy before there are any."""
+    known = [
+        (
+            metric,
+            {
+                f"step.{name}": (f"training {metric.words}", "c1"),
+                f"epoch.val_{name}": (f"validation {metric.words}", "c3"),
+            },
+        )
+        for name, metric in METRICS.items()
+    ]
+    return [(metric, names) for metric, names in known if any(map(series.get, names))] or known[:1]
+
+
+def epoch_metrics(event: Mapping[str, Any]) -> list[tuple[Metric, float]]:
+    """The validation metrics of an epoch's event."""
+    found = [(metric, event.get(f"val_{name}")) for name, metric in METRICS.items()]
+    return [(metric, float(value)) for metric, value in found if isinstance(value, int | float)]
 
 
 def doing(events: list[dict[str, Any]]) -> str:

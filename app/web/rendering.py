@@ -13,6 +13,7 @@ from app.text import printable
 from app.web import charts, formats
 from s2a_core import __version__
 from s2a_core.sizes import BUDGET_MEANS
+from s2a_core.tasks import metrics_of, task_of
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -42,7 +43,13 @@ _environment.filters |= {
     "gradient_error": formats.gradient_error,
     "error_meaning": formats.error_meaning,
 }
-_environment.globals |= {"charts": charts, "version": __version__, "budget_means": BUDGET_MEANS}
+_environment.globals |= {
+    "charts": charts,
+    "version": __version__,
+    "budget_means": BUDGET_MEANS,
+    "metrics_of": metrics_of,
+    "task_of": task_of,
+}
 
 
 def root_of(request: Request) -> str:

@@ -14,6 +14,8 @@ from s2a_core.datasets.split_names import TRAIN_WORDS, look_alike, rank, split_r
 from s2a_core.datasets.types import Sample
 from s2a_core.errors import BadDataset
 from s2a_core.names import distinct, printable
+from s2a_core.tasks import CLASSIFICATION
+from s2a_core.tasks.task import Task
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -42,7 +44,9 @@ IMAGE_SUFFIXES = frozenset(
 
 @dataclass
 class Listing:
-    """Files found under a directory; all names are printable. val: None where it has no validation part of its own."""
+    """Files found under a directory; all names are printable. val: None where it has no validation part of its own;
+    classes: names of the outputs of the task; task_reason: how the task was known.
+    """
 
     root: Path
     classes: list[str] = field(default_factory=list)
@@ -50,6 +54,8 @@ class Listing:
     val: list[Sample] | None = None
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    task: Task = CLASSIFICATION
+    task_reason: str = "each folder is a class"
 
 
 def list_folder(directory: Path) -> Listing:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from s2a_core.datasets.access import data_access
@@ -19,13 +19,19 @@ from s2a_core.datasets.table import TABLE_SUFFIXES, list_labelled, list_table
 from s2a_core.datasets.types import DatasetReport, ImageDataset, ImageSplit, Sample
 from s2a_core.errors import BadDataset, InvalidInput
 from s2a_core.names import printable
+from s2a_core.tasks import TASKS
+from s2a_core.tasks.task import Outputs, Target, Task
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _UNBALANCED = 10  # largest class over smallest, above which the report warns
 
 
 def open_dataset(
-    source: str | Path, val_fraction: float = 0.2, seed: int = 0, cache: Path | None = None
+    source: str | Path,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    cache: Path | None = None,
+    task: str | None = None,
 ) -> ImageDataset:
     """Open and check a dataset: every image is looked at, and every problem is in the one BadDataset it raises.
 
@@ -34,18 +40,21 @@ def open_dataset(
     `owner/name` on Hugging Face, `torchvision:NAME` or a well-known torchvision name.
     val_fraction, seed: the stratified split made where the source has none; recorded in the report.
     cache: where archives and downloads are unpacked, `~/.cache/s2a/datasets` by default.
+    task: the name of the one whose labels these are, guessed from them where not given.
     """
     if not 0 < val_fraction < 1:
         raise InvalidInput(f"val_fraction must lie between 0 and 1, not {val_fraction}")
     start = time.perf_counter()
-    kind, listing = _list_source(str(source), _cache(cache))
+    kind, listing = _list_source(str(source), _cache(cache), task)
+    if task not in (None, listing.task.name):
+        raise BadDataset(str(source), [_no_labels_for(str(task))])
     samples = [*listing.train, *(listing.val or [])]
     found = inspect_samples(samples)
     problems = [*listing.problems, *found.problems]
     if problems:
         raise BadDataset(str(source), problems)
     if listing.val is None:
-        train, val = stratified_split(listing.train, val_fraction, seed, found.groups)
+        train, val = stratified_split(listing.train, val_fraction, seed, found.groups, listing.task.stratum)
         split: dict[str, object] = {"made": True, "val_fraction": val_fraction, "seed": seed}
         if not val:
             raise BadDataset(str(source), ["every class holds one image only: nothing can be held out for validation"])
@@ -53,9 +62,11 @@ def open_dataset(
         train, val = tuple(listing.train), tuple(listing.val)
         split = {"made": False}
     duplicates = _across(train, val, found)
-    warnings = [*listing.warnings, *found.warnings, *_duplicate_warnings(train, val, found, duplicates)]
-    counts = _counts(listing.classes, train, val)
-    warnings += _balance_warnings(counts)
+    warnings = [*listing.warnings, *found.warnings, *_duplicate_warnings(listing.task, train, val, found, duplicates)]
+    counts = _counts(listing, train, val)
+    warnings += _balance_warnings(listing.task, counts)
+    outputs = _outputs(str(source), listing, train)
+    train, val = ([replace(s, label=outputs.standardised(s.label)) for s in part] for part in (train, val))
     report = DatasetReport(
         source=printable(str(source)),
         kind=kind,
@@ -71,8 +82,11 @@ def open_dataset(
         warnings=tuple(warnings),
         fingerprint=found.fingerprint,
         scan_s=round(time.perf_counter() - start, 3),
+        task=listing.task.name,
+        task_reason=listing.task_reason,
+        scale=outputs.scale,
     )
-    train_split, val_split = (ImageSplit(samples, ranges=found.ranges) for samples in (train, val))
+    train_split, val_split = (ImageSplit(tuple(part), ranges=found.ranges) for part in (train, val))
     return ImageDataset(train_split, val_split, tuple(listing.classes), report)
 
 
@@ -80,7 +94,7 @@ def _cache(given: Path | None) -> Path:
     return given or data_access().cache or Path.home() / ".cache" / "s2a" / "datasets"
 
 
-def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
+def _list_source(source: str, cache: Path, task: str | None) -> tuple[str, Listing]:
     """(kind of source, files found). A name with a prefix is never a path."""
     prefix, _, name = source.partition(":")
     if prefix in ("hf", "hfds") and name:
@@ -92,14 +106,14 @@ def _list_source(source: str, cache: Path) -> tuple[str, Listing]:
     if may_be_path and path.exists() and not access.allows(path):
         raise BadDataset(source, ["lies outside the directories that may be read"])
     if may_be_path and path.is_dir():
-        return "directory", list_labelled(path)
+        return "directory", list_labelled(path, task)
     if may_be_path and path.is_file():
         if path.suffix.lower() in TABLE_SUFFIXES:
-            return "table", list_table(path)
+            return "table", list_table(path, task)
         if not is_archive(path):
             kinds = f"an archive ({', '.join(ARCHIVE_SUFFIXES)}) nor a table of labels ({', '.join(TABLE_SUFFIXES)})"
             raise BadDataset(source, [f"is a file, but neither {kinds}"])
-        return "archive", list_labelled(unpack(path, cache))
+        return "archive", list_labelled(unpack(path, cache), task)
     if source == "digits":
         samples, classes = digits_samples()
         return "built-in", Listing(Path(), classes, samples)
@@ -127,9 +141,28 @@ def _listed(folder: Path) -> Listing:
     return listing
 
 
-def _counts(classes: Sequence[str], train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, tuple[int, int]]:
-    in_train, in_val = Counter(s.label for s in train), Counter(s.label for s in val)
-    return {name: (in_train[label], in_val[label]) for label, name in enumerate(classes)}
+def _no_labels_for(task: str) -> str:
+    return (
+        f"it has no labels for {task} ({TASKS[task].label}), only one class an image: put labels.csv, with a column of "
+        "paths and those of labels, beside the images, or leave --task out"
+    )
+
+
+def _outputs(source: str, listing: Listing, train: Sequence[Sample]) -> Outputs:
+    """What the outputs mean. Raises BadDataset for a column of one number, which nothing can be learned from."""
+    names, scale = tuple(listing.classes), listing.task.scale
+    if scale is None:
+        return Outputs(listing.task, names)
+    mean, std = scale([sample.label for sample in train])
+    if same := [(name, value) for name, value, spread in zip(names, mean, std, strict=True) if not spread]:
+        raise BadDataset(source, [f"{n} is {v:g} for every training image: there is nothing to learn" for n, v in same])
+    return Outputs(listing.task, names, mean, std)
+
+
+def _counts(listing: Listing, train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, tuple[int, int]]:
+    """Name of an output -> (training images, validation images), where the task counts them."""
+    parts = [listing.task.counts(listing.classes, [sample.label for sample in part]) for part in (train, val)]
+    return {name: (parts[0][i], parts[1][i]) for i, name in enumerate(listing.classes) if parts[0]}
 
 
 def _across(train: Sequence[Sample], val: Sequence[Sample], found: Inspection) -> tuple[tuple[str, ...], ...]:
@@ -144,7 +177,7 @@ def _across(train: Sequence[Sample], val: Sequence[Sample], found: Inspection) -
 
 
 def _duplicate_warnings(
-    train: Sequence[Sample], val: Sequence[Sample], found: Inspection, across: Sequence[tuple[str, ...]]
+    task: Task, train: Sequence[Sample], val: Sequence[Sample], found: Inspection, across: Sequence[tuple[str, ...]]
 ) -> list[str]:
     warnings = []
     if across:
@@ -152,24 +185,25 @@ def _duplicate_warnings(
         warnings.append(
             f"{len(across)} image(s) stand in training and in validation, so the accuracy is too good: {first}"
         )
-    labels: dict[int, set[int]] = {}
+    labels: dict[int, set[Target]] = {}
     for sample in [*train, *val]:
         if sample.name in found.groups:
             labels.setdefault(found.groups[sample.name], set()).add(sample.label)
     if mixed := [number for number, seen in labels.items() if len(seen) > 1]:
         names = [s.name for s in [*train, *val] if found.groups.get(s.name) == mixed[0]]
-        warnings.append(f"{len(mixed)} image(s) stand in several classes: {' = '.join(names[:3])}")
+        warnings.append(f"{len(mixed)} image(s) {task.disagreement}: {' = '.join(names[:3])}")
     return warnings
 
 
-def _balance_warnings(counts: dict[str, tuple[int, int]]) -> list[str]:
+def _balance_warnings(task: Task, counts: dict[str, tuple[int, int]]) -> list[str]:
+    if not counts:
+        return []
     sizes = {name: train for name, (train, _) in counts.items()}
     largest, smallest = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
+    most, fewest = sizes[largest], sizes[smallest]
     warnings = []
-    if sizes[largest] > _UNBALANCED * max(1, sizes[smallest]):
-        warnings.append(
-            f"classes are unbalanced: {largest} has {sizes[largest]} training images, {smallest} {sizes[smallest]}"
-        )
+    if most > _UNBALANCED * max(1, fewest):
+        warnings.append(f"{task.nouns[1]} are unbalanced: {largest} has {most} training images, {smallest} {fewest}")
     if unseen := [name for name, (_, val) in counts.items() if val == 0]:
-        warnings.append(f"{len(unseen)} class(es) have no validation image: {', '.join(unseen[:5])}")
+        warnings.append(f"{len(unseen)} {task.nouns[0]} have no validation image: {', '.join(unseen[:5])}")
     return warnings

@@ -1,31 +1,38 @@
-"""Holding out a part of every class for validation: stratified, seeded, the same for the same files."""
+"""Holding out a part of every class, or of all samples, for validation: seeded, the same for the same files."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from s2a_core.datasets.types import Sample
+from s2a_core.tasks import CLASSIFICATION
+from s2a_core.tasks.task import Target
 
 
 def stratified_split(
-    samples: Sequence[Sample], val_fraction: float, seed: int, together: Mapping[str, int] | None = None
+    samples: Sequence[Sample],
+    val_fraction: float,
+    seed: int,
+    together: Mapping[str, int] | None = None,
+    stratum: Callable[[Target], int] = CLASSIFICATION.stratum,
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """(train, val): of each class about `val_fraction` of its samples, at least one where it has two.
+    """(train, val): of each stratum about `val_fraction` of its samples, at least one where it has two.
 
-    together: sample name -> group; the samples of a group (files of equal content) stay on one side.
+    stratum: of a label; a class is one. together: sample name -> group; the samples of a group (files of equal content)
+    stay on one side.
     Depends on the names, labels and seed only, not on the order in which a file system lists files.
     """
-    by_class: dict[int, dict[object, list[Sample]]] = defaultdict(lambda: defaultdict(list))
-    for sample in sorted(samples, key=lambda s: (s.label, s.name)):
+    strata: dict[int, dict[object, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for sample in sorted(samples, key=lambda s: (stratum(s.label), s.name)):
         group = (together or {}).get(sample.name, sample.name)
-        by_class[sample.label][group].append(sample)
+        strata[stratum(sample.label)][group].append(sample)
     train: list[Sample] = []
     val: list[Sample] = []
-    for label, groups in sorted(by_class.items()):
+    for number, groups in sorted(strata.items()):
         units = list(groups.values())
-        random.Random(f"{seed}:{label}").shuffle(units)
+        random.Random(f"{seed}:{number}").shuffle(units)
         total = sum(map(len, units))
         wanted = max(1, round(total * val_fraction)) if len(units) > 1 else 0
         held = 0

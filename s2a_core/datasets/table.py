@@ -1,9 +1,8 @@
-"""Labels from a table beside images: a column of paths, one of classes and, where there is one, of splits."""
+"""Labels from a table beside images: a column of paths, those of labels and, where there is one, of splits."""
 
 from __future__ import annotations
 
 import csv
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,23 +13,29 @@ from s2a_core.datasets.folder import Listing, descend, image_files, list_folder
 from s2a_core.datasets.split_names import split_role
 from s2a_core.datasets.types import Sample
 from s2a_core.errors import BadDataset
-from s2a_core.names import distinct, printable
+from s2a_core.names import printable
+from s2a_core.tasks import TASKS
+from s2a_core.tasks.task import Cells, Task
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 TABLE_NAME = "labels"  # labels.csv in a directory of images; others are named by --data
 PATH_COLUMNS = ("path", "file_name", "filename", "file", "image", "image_path", "image_id", "id")
-LABEL_COLUMNS = ("label", "class", "class_name", "category", "target")
+LABEL_COLUMNS = ("label", "class", "class_name", "category", "target", "labels", "tags")
 SPLIT_COLUMNS = ("split", "subset", "fold", "part")
+INDEX_COLUMNS = ("", "Unnamed: 0", "index")  # what pandas calls the numbers of rows
 Row = Mapping[str, str]
 
 
 @dataclass
 class _Columns:
-    """Names of the columns that are used."""
+    """Names of the columns of paths and splits; labels: the cells of those that may hold labels; named: the one of them
+    that is called label, or alike.
+    """
 
     path: str
-    label: str
     split: str | None
+    labels: dict[str, Cells]
+    named: str | None
 
 
 @dataclass
@@ -63,64 +68,65 @@ class _Images:
         return alike[0] if alike else "no such image"
 
 
-def list_labelled(directory: Path) -> Listing:
-    """By its folders; where those are no classes and labels.csv (.tsv, .parquet) lies beside them, as that says."""
+def list_labelled(directory: Path, task: str | None = None) -> Listing:
+    """By its folders; where those are no classes and labels.csv (.tsv, .parquet) lies beside them, as that says.
+
+    task: the name of one whose targets folders cannot give is read from the table in any case.
+    """
     listing, root = list_folder(directory), descend(directory)
     tables = [path for suffix in TABLE_SUFFIXES if (path := root / f"{TABLE_NAME}{suffix}").is_file()]
-    if tables and (listing.problems or len(listing.classes) < 2):
-        return list_table(tables[0])
+    is_of_table = task is not None and not TASKS[task].has_one_class
+    if tables and (is_of_table or listing.problems or len(listing.classes) < 2):
+        return list_table(tables[0], task)
     for table in tables:
         advice = f"the folders are the classes; --data DIR/{table.name} reads it"
         listing.warnings.append(f"{table.name} is not used: {advice}")
     return listing
 
 
-def list_table(table: Path) -> Listing:
-    """Classes and images of a table; images are looked for in its directory and below.
+def list_table(table: Path, task: str | None = None) -> Listing:
+    """Images of a table, which are looked for in its directory and below, with their targets.
 
-    Columns are known by their names (PATH_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS); one other column is the label.
+    Columns are known by their names (PATH_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS) and by what they hold. task: the name
+    of the one whose targets they are, guessed from them where not given.
     Every row without an image and every image without a row is a problem of the listing, by name.
     Raises BadDataset for a table that cannot be read or whose columns are not clear.
     """
     rows = _rows(table)
     columns = _columns(table, rows)
-    listing, images = Listing(table.parent), _Images.below(table.parent)
-    chosen: dict[Path, tuple[int, str, str]] = {}  # image -> (row, label, split)
+    chosen, reason, names = _task(table, columns, task)
+    reader = chosen.columns.reader({name: columns.labels[name] for name in names})
+    listing, images = Listing(table.parent, task=chosen, task_reason=reason), _Images.below(table.parent)
+    named: dict[Path, tuple[int, Cells, str]] = {}  # image -> (row, cells of its labels, split)
     for number, row in enumerate(rows, start=2):  # as an editor counts them: the first line names the columns
-        text, label = row[columns.path].strip(), row[columns.label].strip()
+        text, cells = row[columns.path].strip(), [row[name].strip() for name in names]
         image = images.named(text)
         if isinstance(image, str):
             listing.problems.append(f"{table.name} row {number}: {text or 'no path'}: {image}")
-        elif not label:
-            listing.problems.append(f"{table.name} row {number}: {text}: no label")
-        elif image in chosen:
-            listing.problems.append(f"{table.name} row {number}: {text} stands in row {chosen[image][0]} already")
+        elif flaw := reader.flaw(cells):
+            listing.problems.append(f"{table.name} row {number}: {text}: {flaw}")
+        elif image in named:
+            listing.problems.append(f"{table.name} row {number}: {text} stands in row {named[image][0]} already")
         else:
-            chosen[image] = (number, label, row[columns.split] if columns.split else "train")
-    unnamed = [name for name, path in images.by_path.items() if path not in chosen]
+            named[image] = (number, cells, row[columns.split] if columns.split else "train")
+    unnamed = [name for name, path in images.by_path.items() if path not in named]
     if not listing.problems or len(unnamed) < len(images.by_path):
         listing.problems += [f"{name}: has no row in {table.name}" for name in unnamed]
-    classes = sorted({label for _, label, _ in chosen.values()})
-    if fractions := [name for name in classes if _has_fraction(name)]:
-        listing.problems.append(
-            f"the column {columns.label} of {table.name} holds numbers such as {fractions[0]}, which are no classes: "
-            "give a column of class names"
-        )
-    listing.classes = distinct(map(printable, classes))
-    if len(classes) == 1:
-        listing.problems.append(f"only one class ({classes[0]}): a classifier needs at least two")
-    _divide(listing, chosen, {name: index for index, name in enumerate(classes)}, bool(columns.split))
+    reading = reader.read([cells for _, cells, _ in named.values()])
+    listing.problems += reading.problems
+    listing.warnings += reading.warnings
+    listing.classes = reading.names
+    targets = dict(zip(named, reading.targets, strict=True))
+    parts: dict[str, list[Sample]] = {"train": [], "val": [], "other": []}
+    for path, (_, _, split) in sorted(named.items()):
+        name = printable(path.relative_to(listing.root).as_posix())
+        parts[split_role(split) or "other"].append(Sample(name, path, targets[path]))
+    _divide(listing, parts, bool(columns.split))
     return listing
 
 
-def _divide(
-    listing: Listing, chosen: Mapping[Path, tuple[int, str, str]], labels: Mapping[str, int], has_split: bool
-) -> None:
+def _divide(listing: Listing, parts: Mapping[str, list[Sample]], has_split: bool) -> None:
     """Fills the parts of a listing, each sorted by name."""
-    parts: dict[str, list[Sample]] = {"train": [], "val": [], "other": []}
-    for path, (_, label, split) in sorted(chosen.items()):
-        sample = Sample(printable(path.relative_to(listing.root).as_posix()), path, labels[label])
-        parts[split_role(split) or "other"].append(sample)
     listing.train = parts["train"]
     if parts["val"]:
         listing.val = parts["val"]
@@ -177,27 +183,42 @@ def _is_nested(kind: object) -> bool:
 def _columns(table: Path, rows: Sequence[Row]) -> _Columns:
     """Which column is which. Raises BadDataset, with the columns that there are."""
     names = list(rows[0])
-    there = f"it has {printable(', '.join(names))}"
     path = _first(names, PATH_COLUMNS)
     if path is None:
-        raise BadDataset(str(table), [f"no column of paths ({', '.join(PATH_COLUMNS)}): {there}"])
-    split = _first(names, SPLIT_COLUMNS)
-    others = [name for name in names if name not in (path, split)]
-    label = _first(others, LABEL_COLUMNS) or (others[0] if len(others) == 1 else None)
-    if label is None:
-        why = "no column of labels" if not others else "several columns may be the label"
-        raise BadDataset(str(table), [f"{why}: call it {' or '.join(LABEL_COLUMNS[:2])}; {there}"])
-    return _Columns(path, label, split)
+        raise BadDataset(str(table), [f"no column of paths ({', '.join(PATH_COLUMNS)}): {_there(names)}"])
+    split = _first([name for name in names if name != path], SPLIT_COLUMNS)
+    others = [name for name in names if name not in (path, split, *INDEX_COLUMNS)]
+    others = [name for name in others if name.casefold() not in PATH_COLUMNS] or others
+    if not others:
+        raise BadDataset(
+            str(table), [f"no column of labels: call it {' or '.join(LABEL_COLUMNS[:2])}; {_there(names)}"]
+        )
+    cells = {name: [row[name].strip() for row in rows] for name in others}
+    return _Columns(path, split, cells, _first(others, LABEL_COLUMNS))
+
+
+def _task(table: Path, columns: _Columns, asked: str | None) -> tuple[Task, str, list[str]]:
+    """(task, how it was known, columns of its targets). Raises BadDataset where that is not clear."""
+    if asked is not None:
+        names = TASKS[asked].columns.choose(columns.labels, columns.named)
+        if names:
+            return TASKS[asked], "as asked", names
+    else:
+        names = [columns.named] if columns.named else list(columns.labels)
+        held = {name: columns.labels[name] for name in names}
+        for task in reversed(TASKS.values()):  # the first one takes any column
+            if reason := task.columns.guess(held):
+                return task, f"guessed: {reason}", names
+    words = f"no column that {asked} can be trained on" if asked else "several columns may be the label"
+    advice = f"call it {' or '.join(LABEL_COLUMNS[:2])}, or say --task"
+    raise BadDataset(str(table), [f"{words}: {advice}; {_there([columns.path, *columns.labels])}"])
+
+
+def _there(names: Sequence[str]) -> str:
+    return f"it has {printable(', '.join(names))}"
 
 
 def _first(names: Sequence[str], known: Sequence[str]) -> str | None:
     """The column with the first of the known names, in any case."""
     folded = {name.casefold(): name for name in reversed(names)}
     return next((folded[name] for name in known if name in folded), None)
-
-
-def _has_fraction(text: str) -> bool:
-    try:
-        return math.isfinite(number := float(text)) and not number.is_integer()
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""What a dataset is once it is open: two splits of labelled images, the class names, and a report of what was found."""
+"""What a dataset is once it is open: two splits of labelled images, what labels mean, and a report."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from typing import Any, overload
 from PIL import Image
 
 from s2a_core.datasets.images import Ranges, read_image
+from s2a_core.tasks import task_of
+from s2a_core.tasks.task import Outputs, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled image. name: path relative to the dataset; source: a file, or the encoded image itself."""
+    """One labelled image. name: path relative to the dataset; source: a file, or the encoded image itself; label: the
+    index of its class, or a number for each output of its task.
+    """
 
     name: str
     source: Path | bytes
-    label: int
+    label: Target
 
 
 @dataclass(frozen=True)
-class ImageSplit(Sequence[tuple[Any, int]]):
-    """A map-style dataset: `split[i]` is (RGB image after `transform`, class index). Can be pickled.
+class ImageSplit(Sequence[tuple[Any, Target]]):
+    """A map-style dataset: `split[i]` is (RGB image after `transform`, label). Can be pickled.
 
     ranges: how values of more than 8 bits become 8, the same for every image of a dataset.
     """
@@ -36,10 +40,10 @@ class ImageSplit(Sequence[tuple[Any, int]]):
         return len(self.samples)
 
     @overload
-    def __getitem__(self, index: int) -> tuple[Any, int]: ...
+    def __getitem__(self, index: int) -> tuple[Any, Target]: ...
     @overload
     def __getitem__(self, index: slice) -> ImageSplit: ...
-    def __getitem__(self, index: int | slice) -> tuple[Any, int] | ImageSplit:
+    def __getitem__(self, index: int | slice) -> tuple[Any, Target] | ImageSplit:
         if isinstance(index, slice):
             return replace(self, samples=self.samples[index])
         sample = self.samples[index]
@@ -47,8 +51,8 @@ class ImageSplit(Sequence[tuple[Any, int]]):
         return (self.transform(image) if self.transform else image), sample.label
 
     @property
-    def labels(self) -> list[int]:
-        """Class index of every sample, without reading an image."""
+    def labels(self) -> list[Target]:
+        """The label of every sample, without reading an image."""
         return [sample.label for sample in self.samples]
 
     def with_transform(self, transform: Callable[[Image.Image], Any] | None) -> ImageSplit:
@@ -60,6 +64,8 @@ class ImageSplit(Sequence[tuple[Any, int]]):
 class DatasetReport:
     """What was found before training.
 
+    task: its name; task_reason: how it was known; num_classes: outputs of the task: classes, labels or columns; scale:
+    {"mean", "std"} of each column, where labels are numbers, which training standardises.
     class_counts: class -> (training images, validation images); sides: shortest and longest side in pixels as
     {"min", "median", "max"}; modes: colour mode as stored in the files -> count; split: "given" or "made", with the
     fraction and seed that made it; duplicates: groups of files with equal content that stand on both sides;
@@ -80,6 +86,9 @@ class DatasetReport:
     warnings: tuple[str, ...] = ()
     fingerprint: str = ""
     scan_s: float = 0.0
+    task: str = "classification"
+    task_reason: str = ""
+    scale: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON types."""
@@ -92,9 +101,17 @@ class DatasetReport:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """An open dataset. classes[label] is the name of a class."""
+    """An open dataset. classes: names of the classes, labels or columns, by the index of the model's output."""
 
     train: ImageSplit
     val: ImageSplit
     classes: tuple[str, ...]
     report: DatasetReport
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the outputs of a model of this data mean."""
+        scale = self.report.scale
+        return Outputs(
+            task_of({"task": self.report.task}), self.classes, tuple(scale.get("mean", ())), tuple(scale.get("std", ()))
+        )

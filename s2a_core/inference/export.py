@@ -30,7 +30,8 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
     """Write `target` in the format of its suffix; {"format", "path", "bytes", "load", "largest_difference"}.
 
     load: how to load the file. Before it takes its name the file is loaded that way and its logits are compared with
-    the run's: largest_difference is relative to the largest logit.
+    the run's: largest_difference is relative to the largest logit. Where the model's outputs are standardised numbers,
+    "scale" has their {"mean", "std"} too.
     Raises InvalidInput for a suffix that is no format, or one that cannot hold this run's adapter.
     """
     if target.is_dir():
@@ -66,6 +67,7 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
         "bytes": target.stat().st_size,
         "load": chosen.load_line(run, target),
         "largest_difference": difference,
+        **({"scale": run.outputs.scale} if run.outputs.scale else {}),
     }
 
 

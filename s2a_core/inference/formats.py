@@ -126,11 +126,14 @@ def _image_size(run: LoadedRun) -> int:
 
 def _facts(run: LoadedRun) -> dict[str, str]:
     """What a file says about itself, as text."""
+    scale = {"scale": json.dumps(run.outputs.scale)} if run.outputs.scale else {}  # number = output * std + mean
     return {
         "architecture": str(run.report["model"]),
+        "task": run.outputs.task.name,
         "num_classes": str(len(run.classes)),
         "classes": json.dumps(run.classes),
         "data_config": json.dumps(plain(run.report.get("data_config") or {})),
+        **scale,
     }
 
 

@@ -17,6 +17,8 @@ from s2a_core.errors import InvalidInput, WeightsMismatch
 from s2a_core.models import is_random, load_model
 from s2a_core.outputs.read import read_document
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
+from s2a_core.tasks import outputs_of
+from s2a_core.tasks.task import Outputs
 
 NEEDED = {"model": str, "classes": list, "data_config": dict}  # of a report, to use its run
 
@@ -33,8 +35,13 @@ class LoadedRun:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, by index."""
-        return tuple(map(str, self.report["classes"]))
+        """Names of the classes, labels or columns, by the index of the model's output."""
+        return self.outputs.names
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the outputs of the model mean."""
+        return outputs_of(self.report)
 
 
 def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -> LoadedRun:

@@ -1,9 +1,9 @@
-"""Predicting the classes of images with a finished run."""
+"""Predicting what images show with a finished run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,17 +12,8 @@ from s2a_core.datasets.folder import image_files
 from s2a_core.datasets.images import UnreadableImage, read_image
 from s2a_core.errors import InvalidInput
 from s2a_core.inference.load import LoadedRun
+from s2a_core.tasks.task import Prediction as Prediction
 from s2a_core.train.images import evaluation_transform
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The most likely classes of one image, best first; `error` instead where the file cannot be read."""
-
-    path: str
-    classes: tuple[str, ...] = ()
-    probabilities: tuple[float, ...] = ()
-    error: str | None = None
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -47,7 +38,6 @@ def predict(run: LoadedRun, paths: Sequence[Path], top: int = 5, batch_size: int
     """One Prediction per path, in order. top: classes per image, at most all of them."""
     prepare = evaluation_transform(run.report["data_config"])
     ranges = (run.report.get("dataset") or {}).get("value_ranges")
-    top = min(top, len(run.classes))
     for start in range(0, len(paths), batch_size):
         chunk = paths[start : start + batch_size]
         results: dict[int, Prediction] = {}
@@ -59,10 +49,9 @@ def predict(run: LoadedRun, paths: Sequence[Path], top: int = 5, batch_size: int
             except UnreadableImage as error:
                 results[place] = Prediction(str(path), error=str(error))
         if tensors:
-            likely = logits(run, torch.stack(tensors)).softmax(-1).topk(top)  # [B, top]
-            for place, values, indices in zip(places, likely.values.tolist(), likely.indices.tolist(), strict=True):
-                names = tuple(run.classes[i] for i in indices)
-                results[place] = Prediction(str(chunk[place]), names, tuple(values))
+            answers = run.outputs.task.answers.of(logits(run, torch.stack(tensors)), run.outputs, top)
+            for place, answer in zip(places, answers, strict=True):
+                results[place] = replace(answer, path=str(chunk[place]))
         yield from (results[place] for place in range(len(chunk)))
 
 

@@ -15,10 +15,13 @@ from s2a_core.errors import InvalidInput, JobFailed
 from s2a_core.inference.export import export_run
 from s2a_core.inference.formats import PACKAGE, _full_precision, _timm_arguments
 from s2a_core.inference.load import LoadedRun
+from s2a_core.outputs.card import hub_lines, scale_words
 from s2a_core.sizes import format_bytes
+from s2a_core.tasks import metrics_of
 
 FIGURES = (
     "accuracy",
+    "metrics",
     "predicted_peak_bytes",
     "measured_peak_bytes",
     "budget_bytes",
@@ -78,16 +81,17 @@ def repository_card(run: LoadedRun, repository: str, *, is_timm: bool) -> str:
     report = run.report
     config: Any = getattr(run.model, "pretrained_cfg", None) or {}
     licence = str(config.get("license") or UNKNOWN_LICENCE)
-    base = f"base_model: timm/{report['model']}\n" if report.get("weights") == "pretrained" else ""
-    accuracy = report.get("accuracy")
+    task, metrics = run.outputs.task, metrics_of(report)
     measured = (
-        "model-index:\n- name: " + repository.split("/")[1] + "\n  results:\n  - task: {type: image-classification}\n"
+        "model-index:\n- name: "
+        + repository.split("/")[1]
+        + f"\n  results:\n  - task: {{type: {task.pipeline_tag or task.name}}}\n"
         "    dataset: {name: validation images, type: images}\n    metrics:\n"
-        f"    - {{type: accuracy, value: {float(accuracy):.4f}}}\n"
-        if accuracy is not None
+        + "".join(f"    - {{type: {metric.name}, value: {value:.4f}}}\n" for metric, value in metrics)
+        if metrics
         else ""
     )
-    lines = [f"| validation accuracy | {100 * float(accuracy):.2f} % |"] if accuracy is not None else []
+    lines = [f"| validation {metric.words} | {metric.text(value, 2)} |" for metric, value in metrics]
     lines += [
         f"| {words} | {format_bytes(int(report[name]))} |"
         for name, words in (("budget_bytes", "memory budget"), ("measured_peak_bytes", "measured peak of training"))
@@ -102,21 +106,20 @@ def repository_card(run: LoadedRun, repository: str, *, is_timm: bool) -> str:
     table = "\n".join(lines)
     return f"""---
 library_name: {"timm" if is_timm else "s2a"}
-pipeline_tag: image-classification
 license: {licence}
-{base}tags: [image-classification, s2a]
+{hub_lines(report)}tags: [{", ".join(filter(None, (task.pipeline_tag, "s2a")))}]
 {measured}---
 
 # {repository.split("/")[1]}
 
-`{report["model"]}` for {len(run.classes)} classes, trained by s2a inside a memory budget.
+`{report["model"]}` for {len(run.classes)} {task.nouns[1]}, trained by s2a inside a memory budget.
 
 | | |
 |---|---|
 {table}
 
-Classes: {", ".join(run.classes[:100])}{"" if len(run.classes) <= 100 else " and more"}.
-
+{task.nouns[1].capitalize()}: {", ".join(run.classes[:100])}{"" if len(run.classes) <= 100 else " and more"}.
+{scale_words(report)}
 ## Use
 
 ```python

@@ -9,18 +9,20 @@ from s2a_core.adapters.spec import adapter_words, merge_refusals
 from s2a_core.outputs.memory_sections import error_words
 from s2a_core.sizes import BUDGET_MEANS, format_bytes
 from s2a_core.storage import weight_words
+from s2a_core.tasks import metrics_of, outputs_of, task_of
 
 Document = Mapping[str, Any]
 
 
 def model_card(report: Document, plan: Document) -> str:
     """Markdown with front matter: what the model is, how good, what it took, how to use it, what to beware of."""
-    accuracy = report.get("accuracy")
+    task, metrics = task_of(report), metrics_of(report)
     data = report.get("dataset") or {}
     kinds = adapter_words(report.get("adapter"))
     source = str(data.get("source") or "the dataset").rstrip("/").rsplit("/", 1)[-1]
     rows = [
-        ("validation accuracy", f"{100 * float(accuracy):.2f} %" if accuracy is not None else "not measured"),
+        *((f"validation {metric.words}", metric.text(value, 2)) for metric, value in metrics),
+        *([] if metrics else [(f"validation {task.main.words}", "not measured")]),
         (
             "trained parameters",
             f"{int(report.get('trainable_params') or 0):,} of {int(report.get('total_params') or 0):,}",
@@ -41,12 +43,11 @@ def model_card(report: Document, plan: Document) -> str:
     listed = ", ".join(classes[:50]) + (f" and {len(classes) - 50} more" if len(classes) > 50 else "")
     warnings = "\n".join(f"- {warning}" for warning in data.get("warnings") or []) or "- nothing unusual was found"
     split = data.get("split") or {}
-    made = f"a stratified split (seed {split.get('seed')})" if split.get("made") else "its own split"
+    made = f"{split_words(report)} split (seed {split.get('seed')})" if split.get("made") else "its own split"
     command = f"\n## Repeat\n\n```\n{report['command']}\n```\n" if report.get("command") else ""
     return f"""---
 library_name: timm
-pipeline_tag: image-classification
-{_base(report)}tags: [image-classification, timm, s2a]
+{hub_lines(report)}tags: [{", ".join(filter(None, (task.pipeline_tag, "timm", "s2a")))}]
 ---
 
 # {report.get("model")} fine-tuned on {source}
@@ -58,13 +59,13 @@ pipeline_tag: image-classification
 |---|---|
 {table}
 
-The accuracy is the best over the epochs on the validation part, so it is slightly optimistic: choose with it, and \
+The {task.main.words} is the best over the epochs on the validation part, so it is slightly optimistic: choose with it, and \
 judge on images that were never looked at.
 
 ## Use
 
 ```
-s2a predict . IMAGE...               # the most likely classes, with probabilities
+s2a predict . IMAGE...               # {task.answers.summary}
 s2a export . model.safetensors       # {_export_words(report)}
 ```
 
@@ -72,15 +73,34 @@ s2a export . model.safetensors       # {_export_words(report)}
 
 ## Data
 
-{data.get("num_train", 0):,} training and {data.get("num_val", 0):,} validation images with {made}. Classes: {listed}.
-
+{data.get("num_train", 0):,} training and {data.get("num_val", 0):,} validation images with {made}. {task.nouns[1].capitalize()}: {listed}.
+{scale_words(report)}
 {warnings}
 {command}"""
 
 
-def _base(report: Document) -> str:
-    """The line that names the model on a hub whose weights training began with; none where there is no such model."""
-    return f"base_model: timm/{report.get('model')}\n" if report.get("weights") == "pretrained" else ""
+def hub_lines(report: Document) -> str:
+    """The lines of a hub's front matter that depend on the run: its task, and the model whose weights it began with."""
+    tag = task_of(report).pipeline_tag
+    base = f"base_model: timm/{report.get('model')}\n" if report.get("weights") == "pretrained" else ""
+    return (f"pipeline_tag: {tag}\n" if tag else "") + base
+
+
+def split_words(report: Document) -> str:
+    """How a split was drawn."""
+    return "a stratified" if task_of(report).has_one_class else "a random"
+
+
+def scale_words(report: Document) -> str:
+    """A paragraph that says how a model's outputs become numbers; nothing where they are not standardised."""
+    outputs = outputs_of(report) if report.get("classes") else None
+    if outputs is None or not outputs.std:
+        return ""
+    parts = [f"{n}: {s:.6g}, {m:.6g}" for n, m, s in zip(outputs.names, outputs.mean, outputs.std, strict=True)]
+    return (
+        "\nThe model's outputs are standardised: number = output * std + mean, with std and mean of "
+        f"{'; '.join(parts)}. `s2a predict` does it.\n"
+    )
 
 
 def _files(report: Document) -> str:

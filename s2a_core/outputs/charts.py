@@ -126,9 +126,11 @@ def _ranges(
     ys = [y for line in lines for _, y in line.points if math.isfinite(y)] + [level.value for level in levels]
     if not xs or not ys:
         return None
-    low, high = (0.0 if from_zero else min(ys)), max(ys)
+    low, high = min(ys), max(ys)
+    if from_zero:
+        low, high = min(low, 0.0), max(high, 0.0)
     room = (high - low) * 0.08 or 1.0
-    return (min(xs), max(xs)), (low if from_zero else low - room, high + room)
+    return (min(xs), max(xs)), (low - room if low < 0 or not from_zero else low, high + room)
 
 
 def _line(line: Line, frame: Frame, x_format: Format, y_format: Format) -> list[str]:

@@ -22,6 +22,8 @@ class ClassFigures:
 def class_figures(report: Mapping[str, Any]) -> list[ClassFigures]:
     """The classes of report.json, those of the lowest recall first; empty without a confusion matrix."""
     matrix = report.get("confusion") or []
+    if not matrix:
+        return []
     names = [str(name) for name in report.get("classes") or range(len(matrix))]
     answers = [sum(column) for column in zip(*matrix, strict=True)]
     rows = [

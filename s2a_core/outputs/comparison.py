@@ -14,6 +14,7 @@ from s2a_core.outputs.charts import Line, Point, line_chart
 from s2a_core.outputs.quality_sections import smoothed
 from s2a_core.requests import DEFAULTS, FIELDS
 from s2a_core.sizes import format_bytes
+from s2a_core.tasks import TASKS, metrics_of
 
 Document = Mapping[str, Any]
 COLOURS = ("c1", "c2", "c3", "c4", "c5", "c7", "c8", "c6")
@@ -27,7 +28,8 @@ FINISHED, UNFINISHED = "finished", "unfinished"
 @dataclass(frozen=True)
 class Run:
     """One run. settings: what it was asked for and how it was planned, by field; seconds: of training; at: Unix time of
-    its end; accuracy: 0 to 1, best on validation; curves: by name of CURVES, points of (epoch or step, value).
+    its end; accuracy: 0 to 1, best on validation, of a task that has it; quality: the main metric of its task, in
+    words; curves: by name of CURVES, points of (epoch or step, value).
     """
 
     name: str
@@ -40,6 +42,7 @@ class Run:
     seconds: float | None = None
     at: float | None = None
     curves: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    quality: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The run without its curves."""
@@ -57,7 +60,11 @@ class Curve:
 
 
 CURVES = (
-    Curve("Validation accuracy", "val_accuracy", "epoch", is_share=True),
+    *(
+        Curve(f"Validation {metric.words}", f"val_{metric.name}", "epoch", metric.is_share)
+        for task in TASKS.values()
+        for metric in task.metrics
+    ),
     Curve("Validation loss", "val_loss", "epoch"),
     Curve("Training loss", "", "step"),
 )
@@ -91,6 +98,7 @@ def run_of(name: str, status: str, request: Document, report: Document) -> Run:
         report.get("wall_s"),
         datetime.fromisoformat(str(made)).timestamp() if made else None,
         curves_of(report.get("history") or (), report.get("step_losses") or ()),
+        "".join(f"{metric.words} {metric.text(value, 2)}" for metric, value in metrics_of(report)[:1]),
     )
 
 
@@ -157,12 +165,17 @@ def overlaid(runs: Sequence[Run], curve: Curve, height: int = 270) -> str:
     )
 
 
+def drawn_curves(runs: Sequence[Run]) -> list[Curve]:
+    """The curves that a run has; those of classification where none has any."""
+    return [curve for curve in CURVES if any(curve.name in run.curves for run in runs)] or [CURVES[0], *CURVES[-2:]]
+
+
 def comparison_page(runs: Sequence[Run]) -> str:
     """A page that opens offline: a table of runs, their curves, and the parameters that differ."""
     style = files("s2a_core.outputs").joinpath("report.css").read_text(encoding="utf-8").replace("\n", "")
     shown = runs[:MOST_OVERLAID]
     few = f" Drawn: the first {MOST_OVERLAID} of {len(runs)}." if len(runs) > MOST_OVERLAID else ""
-    charts = "".join(f"<div><h3>{curve.name}</h3>{overlaid(shown, curve)}</div>" for curve in CURVES)
+    charts = "".join(f"<div><h3>{curve.name}</h3>{overlaid(shown, curve)}</div>" for curve in drawn_curves(shown))
     title = f"{len(runs)} runs side by side"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
@@ -180,7 +193,7 @@ def _run_rows(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
             run.name,
             str(run.settings.get("model", "")),
             str(run.settings.get("adapter", "")),
-            "" if run.accuracy is None else f"{100 * run.accuracy:.2f} %",
+            run.quality if run.accuracy is None else f"{100 * run.accuracy:.2f} %",
             *(
                 "" if size is None else format_bytes(size)
                 for size in (run.predicted_peak_bytes, run.measured_peak_bytes)

@@ -15,9 +15,11 @@ from s2a_core.outputs.quality_sections import (
     curves_section,
     data_section,
     examples_section,
+    outputs_section,
 )
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import weight_words
+from s2a_core.tasks import metrics_of, task_of
 
 Document = Mapping[str, Any]
 
@@ -32,6 +34,7 @@ def render_page(report: Document, plan: Document) -> str:
         curves_section(report),
         confusion_section(report),
         classes_section(report),
+        outputs_section(report),
         examples_section(report),
         data_section(report),
         _run_section(report),
@@ -77,10 +80,10 @@ def _header(report: Document) -> str:
 
 
 def _cards(report: Document) -> str:
-    accuracy, share = report.get("accuracy"), _trained_share(report)
+    share = _trained_share(report)
     step_ms = report.get("step_ms")
     cards = [
-        (f"{100 * float(accuracy):.1f} %" if accuracy is not None else "·", "validation accuracy", _epochs(report)),
+        *((metric.text(value), f"validation {metric.words}", _epochs(report)) for metric, value in metrics_of(report)),
         (
             format_bytes(int(report.get("measured_peak_bytes") or 0)),
             "measured peak",
@@ -102,6 +105,7 @@ def _cards(report: Document) -> str:
 def _run_section(report: Document) -> str:
     """How to use and to repeat the run."""
     rows = [
+        ("task", task_of(report).sentence(str((report.get("dataset") or {}).get("task_reason") or ""))),
         ("weights", report.get("weights")),
         ("image size", report.get("image_size")),
         ("batch", _batch(report)),
@@ -118,8 +122,8 @@ def _run_section(report: Document) -> str:
     command = report.get("command")
     repeat = f"<h3>Repeat</h3><pre>{html.escape(str(command))}</pre>" if command else ""
     return (
-        "<section><h2>This run</h2><h3>Use the model</h3><pre>s2a predict DIR IMAGE...     # classes and probabilities\n"
-        "s2a export DIR model.safetensors   # a checkpoint</pre>"
+        "<section><h2>This run</h2><h3>Use the model</h3><pre>s2a predict DIR IMAGE...     # "
+        f"{task_of(report).answers.summary}\ns2a export DIR model.safetensors   # a checkpoint</pre>"
         f"{repeat}<div class='scroll'><table>{table}</table></div></section>"
     )
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from s2a_core.outputs.charts import Line, line_chart
 from s2a_core.outputs.class_figures import class_figures
+from s2a_core.tasks import metrics_of, task_of
+from s2a_core.tasks.task import Metric
 
 Document = Mapping[str, Any]
 _MAX_CLASSES = 24  # a larger confusion matrix is listed, not drawn
 
 
 def curves_section(report: Document) -> str:
-    """Loss and accuracy by epoch, or by step where only one epoch ran."""
+    """Loss and the task's metrics by epoch, or by step where only one epoch ran."""
     history = list(report.get("history") or [])
     if not history:
         return ""
@@ -22,10 +24,7 @@ def curves_section(report: Document) -> str:
         Line("training", _points(history, "train_loss"), "c1"),
         Line("validation", _points(history, "val_loss"), "c2"),
     ]
-    accuracy = [
-        Line("training", _points(history, "train_accuracy"), "c1"),
-        Line("validation", _points(history, "val_accuracy"), "c2"),
-    ]
+    metrics = "".join(_metric_chart(history, metric) for metric in task_of(report).shown)
     steps = [(float(i + 1), float(v)) for i, v in enumerate(report.get("step_losses") or [])]
     by_step = (
         f"<h3>Loss of each step</h3>{_chart([Line('training', smoothed(steps), 'c1')], 'step', 'Loss by step')}"
@@ -35,9 +34,18 @@ def curves_section(report: Document) -> str:
     return (
         "<section><h2>Training</h2>"
         f'<p class="sub">{html.escape(_best(report))}</p><div class="two">'
-        f"<div><h3>Loss</h3>{_chart(loss, 'epoch', 'Loss by epoch')}</div>"
-        f"<div><h3>Accuracy</h3>{_chart(accuracy, 'epoch', 'Accuracy by epoch', percent=True)}</div></div>{by_step}</section>"
+        f"<div><h3>Loss</h3>{_chart(loss, 'epoch', 'Loss by epoch')}</div>{metrics}</div>{by_step}</section>"
     )
+
+
+def _metric_chart(history: Sequence[Document], metric: Metric) -> str:
+    """One metric by epoch, of the splits that have it."""
+    lines = [
+        Line("training", _points(history, f"train_{metric.name}"), "c1"),
+        Line("validation", _points(history, f"val_{metric.name}"), "c2"),
+    ]
+    drawn = _chart(lines, "epoch", f"{metric.title} by epoch", percent=metric.is_share)
+    return f"<div><h3>{metric.title}</h3>{drawn}</div>"
 
 
 def confusion_section(report: Document) -> str:
@@ -87,12 +95,28 @@ def classes_section(report: Document) -> str:
     return f"<section><h2>Classes</h2><p class='sub'>{words} The least recognised come first.</p>{table}</section>"
 
 
+def outputs_section(report: Document) -> str:
+    """The figures of each label or column."""
+    rows, task = report.get("by_output") or [], task_of(report)
+    if not rows:
+        return ""
+    head = "".join(f"<th class='num'>{figure.words}</th>" for figure in task.figures)
+    body = ""
+    for row in rows:
+        values = [(figure, row.get(figure.name)) for figure in task.figures]
+        cells = "".join(f"<td class='num'>{'–' if v is None else figure.text(float(v))}</td>" for figure, v in values)
+        body += f"<tr><td>{html.escape(str(row.get('name')))}</td>{cells}</tr>"
+    title = task.nouns[1].capitalize()
+    table = f"<table><tr><th></th>{head}</tr>{body}</table>"
+    return f"<section><h2>{title}</h2><div class='scroll'>{table}</div></section>"
+
+
 def examples_section(report: Document) -> str:
-    """Validation images that were taken for another class, the most certain first; beside them correct answers."""
+    """Validation images with the worst answers; beside them correct ones."""
     wrong = _gallery(report, "mistakes")
     right = _gallery(report, "correct")
     parts = (
-        ("Example mistakes", "Validation images the model is most certain about, and wrong.", wrong),
+        ("Example mistakes", task_of(report).mistakes, wrong),
         ("Correct answers", "The image of each class that the model is most certain about, and right.", right),
     )
     return "".join(
@@ -106,13 +130,28 @@ def _gallery(report: Document, name: str) -> str:
     classes = [str(word) for word in report.get("classes") or []]
     rows = [row for row in report.get(name) or [] if row.get("thumbnail")]
     return "".join(
-        f'<figure><img src="{row["thumbnail"]}" alt="{html.escape(_class(classes, row["label"]))}">'
-        f'<figcaption><b class="{name}">{html.escape(_class(classes, row["predicted"]))}</b> '
-        f"{100 * float(row.get('probability') or 0):.0f} %"
-        + (f"<br><span>is {html.escape(_class(classes, row['label']))}</span>" if name == "mistakes" else "")
+        f'<figure><img src="{row["thumbnail"]}" alt="{html.escape(truth_of(row, classes))}">'
+        f'<figcaption><b class="{name}">{html.escape(answer_of(row, classes))}</b> '
+        f"{_sureness(row)}"
+        + (f"<br><span>is {html.escape(truth_of(row, classes))}</span>" if name == "mistakes" else "")
         + "</figcaption></figure>"
         for row in rows
     )
+
+
+def answer_of(row: Document, classes: Sequence[str]) -> str:
+    """What the model said of an example."""
+    return str(row["answer"]) if "answer" in row else _class(classes, row["predicted"])
+
+
+def truth_of(row: Document, classes: Sequence[str]) -> str:
+    """What an example is."""
+    return str(row["truth"]) if "truth" in row else _class(classes, row["label"])
+
+
+def _sureness(row: Document) -> str:
+    probability = row.get("probability")
+    return "" if probability is None else f"{100 * float(probability):.0f} %"
 
 
 def _share(value: float | None) -> str:
@@ -125,15 +164,16 @@ def data_section(report: Document) -> str:
     if not data:
         return ""
     split = data.get("split") or {}
+    task = task_of(report)
     made = (
-        f"a stratified {100 * float(split.get('val_fraction', 0)):.0f} % held out with seed {split.get('seed')}"
+        f"{'a stratified' if task.has_one_class else 'a random'} {100 * float(split.get('val_fraction', 0)):.0f} % held out with seed {split.get('seed')}"
         if split.get("made")
         else "the split the data came with"
     )
     sides = data.get("sides") or {}
     lead = (
         f"{data.get('num_train', 0):,} training and {data.get('num_val', 0):,} validation images in "
-        f"{data.get('num_classes')} classes; {made}. Sides from {sides.get('min', '?')} to {sides.get('max', '?')} pixels."
+        f"{data.get('num_classes')} {task.nouns[1]}; {made}. Sides from {sides.get('min', '?')} to {sides.get('max', '?')} pixels."
     )
     warnings = "".join(f"<li>{html.escape(str(w))}</li>" for w in data.get("warnings") or [])
     counts = data.get("class_counts") or {}
@@ -143,11 +183,14 @@ def data_section(report: Document) -> str:
         f'{100 * (train + val) / most:.1f}%"></i></span><span class="num">{train} + {val}</span></div>'
         for name, (train, val) in list(counts.items())[:40]
     )
-    remarks = f'<p class="pill warn">worth knowing</p><ul class="plain">{warnings}</ul><br>' if warnings else ""
-    return (
-        f"<section><h2>Data</h2><p class='sub'>{html.escape(lead)}</p>{remarks}<details><summary>Images per class "
-        f'(training + validation)</summary><div class="rows">{bars}</div></details></section>'
+    counted = (
+        f"<details><summary>Images per {task.noun} (training + validation)</summary>"
+        f"<div class='rows'>{bars}</div></details>"
+        if bars
+        else ""
     )
+    remarks = f'<p class="pill warn">worth knowing</p><ul class="plain">{warnings}</ul><br>' if warnings else ""
+    return f"<section><h2>Data</h2><p class='sub'>{html.escape(lead)}</p>{remarks}{counted}</section>"
 
 
 def smoothed(points: Sequence[tuple[float, float]], width: int = 9) -> list[tuple[float, float]]:
@@ -176,14 +219,13 @@ def _points(history: Sequence[Document], key: str) -> list[tuple[float, float]]:
 
 
 def _best(report: Document) -> str:
-    accuracy = report.get("accuracy")
-    if accuracy is None:
+    metrics = metrics_of(report)
+    if not metrics:
         return ""
+    main, value = metrics[0]
     epoch = report.get("best_epoch")
     where = f" after epoch {epoch}" if epoch is not None else ""
-    return (
-        f"Best validation accuracy {100 * float(accuracy):.2f} %{where}; that state is what adapter.safetensors holds."
-    )
+    return f"Best validation {main.words} {main.text(value, 2)}{where}; that state is what adapter.safetensors holds."
 
 
 def _confusion_list(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:

@@ -20,8 +20,7 @@ from s2a_core.requests import FIELDS, option_of
 VERSION = 1
 _MAX_EXAMPLES = 24
 _FROM_RESULT = (
-    "accuracy",
-    "final_accuracy",
+    "metrics",
     "best_epoch",
     "epochs",
     "history",
@@ -34,6 +33,7 @@ _FROM_RESULT = (
     "head_params",
     "total_params",
     "confusion",
+    "by_output",
     "step_losses",
     "data_config",
 )
@@ -75,7 +75,8 @@ def report_document(
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **_picked(request, ("model", "weights", "batch_size", "epochs", "seed", "objective")),
         **{key: planned[key] for key in _FROM_PLAN if planned.get(key) is not None},
-        **_picked(result, _FROM_RESULT),
+        "task": dataset.report.task,
+        **_picked(result, ("accuracy", "final_accuracy", *_FROM_RESULT)),
         "adapter": planned.get("adapter"),
         "request": {name: value for name in FIELDS if (value := _of(request, name)) is not None},
         "num_classes": len(dataset.classes),

@@ -97,6 +97,7 @@ class Plan:
     tables: derivative tables of the sites whose width has a fitted one.
     min_feasible_budget_bytes: the smallest budget that anything the request leaves open is planned for; None where that
     was not measured, as in a run.
+    task, task_reason: what it is trained for, and how that was known.
     measured_peak_bytes, measured_gradient_error: of real steps, where the plan was verified and an exact step fits.
     """
 
@@ -129,6 +130,8 @@ class Plan:
     feasible: bool = True
     weight_format: WeightFormat = "float"
     optimizer: Optimizer = "adamw"
+    task: str = "classification"
+    task_reason: str = ""
     version: int = field(default=VERSION)
 
     def __repr__(self) -> str:
@@ -201,6 +204,8 @@ class Plan:
             ),
             fingerprint=profile.fingerprint,
             weight_format=profile.weight_format,
+            task=profile.task,
+            task_reason=profile.task_reason,
             tables=profile.tables_for(sites),
             **others,
         )

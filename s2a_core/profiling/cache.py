@@ -55,13 +55,14 @@ def request_mark(
     device: str | None = None,
     data: str | None = None,
     drop_path: float = 0.0,
+    task: str | None = None,
 ) -> str:
     """A key for a request whose profile is wanted before its model is loaded; imports no torch.
 
     It changes with the versions of what measures and with the weights file.
     """
     codes = "float" if weight_format == AS_NEEDED else weight_format  # a profile of no format in particular
-    parts = [model, adapter, weights, num_classes, image_size, precision, codes, device, data, drop_path, VERSION]
+    parts = [model, adapter, weights, num_classes, image_size, precision, codes, device, data, drop_path, task, VERSION]
     parts += [version("torch"), version("timm"), __version__]  # a bare checkout has no metadata of its own
     path = Path(weights) if weights else None
     if path is not None and path.is_file():

@@ -10,6 +10,7 @@ from torch import nn
 
 from s2a_core.kernels import backend_name, prefer_native
 from s2a_core.operators.narrow import NarrowWeight
+from s2a_core.tasks import CLASSIFICATION
 
 
 def fingerprint(
@@ -45,6 +46,11 @@ def fingerprint(
         if probability := getattr(module, "drop_prob", 0.0):
             digest.update(f"{key} drops {probability:.6f}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def marked_name(name: str, task: str) -> str:
+    """The name that a fingerprint is of: the model's, with its task where that is not classification."""
+    return name if task == CLASSIFICATION.name else f"{name} for {task}"
 
 
 def device_name(device: str) -> str:

@@ -20,7 +20,7 @@ from s2a_core.models import has_batch_norm
 from s2a_core.operators.narrow import NarrowWeight
 from s2a_core.profiling.alive import alive_while_profiling
 from s2a_core.profiling.baselines import measure_baselines
-from s2a_core.profiling.fingerprint import fingerprint
+from s2a_core.profiling.fingerprint import fingerprint, marked_name
 from s2a_core.profiling.fitted import fitted_tables
 from s2a_core.profiling.measuring import Measuring
 from s2a_core.profiling.progress import await_kernels, listener, stage
@@ -41,7 +41,7 @@ def profile(
     image_size: int = 224,
     batch_size: int = 4,
     precision: str = "fp32",
-    calibration: tuple[Tensor, Tensor] | None = None,
+    calibration: tuple[Tensor, Tensor | Samples] | None = None,
     *,
     example: tuple[Any, Any] | None = None,
     loss: Loss | None = None,
@@ -52,20 +52,21 @@ def profile(
     sensitivity_s: float = 10.0,
     refine_s: float = 5.0,
     has_weights: bool = True,
+    task: str = "classification",
     progress: bool | OnEvent = False,
 ) -> Profile:
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
     batch_size: samples of the larger of the two measured batches, at least 2; with BatchNorm 3 are measured instead.
-    calibration: images [N, 3, H, W] and labels [N], to which derivative tables are fitted, repeated where fewer than
-    the batch; noise and universal tables without.
+    calibration: images [N, 3, H, W] and labels [N], or targets with their loss as Samples, to which derivative tables
+    are fitted, repeated where fewer than the batch; noise and universal tables without.
     example, loss: for any other model: (inputs, targets) and the loss of what the model returns and the targets, a
     scalar that is a mean over samples. inputs: a tensor, a tuple of arguments or a dict of named ones; targets: any
     (see s2a_core.batches.Samples). Repeated where they are fewer than the batch.
     input_copies: batches of inputs that the loop holds at once; 2 where its loader fetches the next one meanwhile.
     sensitivity_s: seconds for the errors, more widths where they allow it; 0 takes nominal ones and only bytes.
     refine_s: seconds spent on telling apart sites of one shape. has_weights: the frozen weights are not random, so the
-    profile is of these only.
+    profile is of these only. task: what the targets are of, where one model may be trained for several.
     progress: True writes lines to stderr; a callback takes {"type": "stage", "phase": "profiling", "message"} as each
     stage begins, and {"type": "progress", "phase": "profiling", "done", "total", "eta_s"} after each group of sites.
     Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses; OutOfMemory.
@@ -85,7 +86,7 @@ def profile(
     await_kernels(device.type, on_event)
     is_calibrated = calibration is not None or example is not None
     of_inputs = f"{name} {shapes(x[:1])}" if isinstance(x, Samples) else name
-    mark = fingerprint(model, of_inputs, adapter, image_size, precision, str(device), has_weights)
+    mark = fingerprint(model, marked_name(of_inputs, task), adapter, image_size, precision, str(device), has_weights)
     coded = sum(p.codes.num_bytes for p in model.parameters() if isinstance(p, NarrowWeight))
     frozen = sum(p.numel() for p in model.parameters() if _is_frozen_number(p))
     num_trained = sum(p.numel() for p in trained)
@@ -140,6 +141,7 @@ def profile(
         workspaces=() if memory is None else memory.workspaces_by_budget(),
         profiling_bytes=profiling_bytes,
         coded_optimizer=coded_cost(trained),
+        task=task,
     )
 
 
@@ -148,7 +150,7 @@ def profile_within(
     image_size: int,
     batch_size: int,
     precision: str,
-    calibration: tuple[Tensor, Tensor] | None = None,
+    calibration: tuple[Tensor, Tensor | Samples] | None = None,
     **options: Any,
 ) -> Profile:
     """`profile` with as few samples as the device's budget takes, from `batch_size` down.
@@ -220,8 +222,8 @@ def _out_of_memory_reported(image_size: int, device: torch.device) -> Iterator[N
 
 
 def _batch(
-    model: nn.Module, size: int, samples: int, calibration: tuple[Tensor, Tensor] | None, device: torch.device,
-    example: tuple[Any, Any] | None, loss: Loss | None,
+    model: nn.Module, size: int, samples: int, calibration: tuple[Tensor, Tensor | Samples] | None,
+    device: torch.device, example: tuple[Any, Any] | None, loss: Loss | None,
 ) -> tuple[Tensor | Samples, Tensor | Samples]:  # fmt: skip
     if example is not None:
         inputs, targets = samples_of_pair(example, loss)
@@ -230,9 +232,8 @@ def _batch(
         raise InvalidInput("a loss needs an example: profile(model, example=(inputs, targets), loss=loss)")
     if calibration is not None:
         images, labels = calibration
-        if len(images) < samples:
-            repeats = -(-samples // max(len(images), 1))
-            images, labels = images.repeat(repeats, 1, 1, 1), labels.repeat(repeats)
+        if len(images) < samples or isinstance(labels, Samples):
+            images, labels = repeated(images, samples), repeated(labels, samples)
         return images[:samples].to(device), labels[:samples].to(device)
     generator = torch.Generator().manual_seed(0)
     classes = max(int(getattr(model, "num_classes", 2) or 2), 1)

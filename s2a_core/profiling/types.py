@@ -163,6 +163,7 @@ class Profile:
     optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on;
     chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
     chunk_ms, chunk_launches: way of running ("region", "block") -> what every further chunk takes, all of them used.
+    task: what its targets are of; task_reason: how that was known, where data said it.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
     device_parts: of a CUDA device, what is held beside tensors: `context`, with kernels' code, `workspaces`, and the
     `code` that may still load; workspaces: what a process takes by its budget, (from so many bytes on, bytes);
@@ -201,6 +202,8 @@ class Profile:
     workspaces: tuple[tuple[int, int], ...] = ()
     profiling_bytes: int = 0
     coded_optimizer: OptimizerCost = OptimizerCost(0, 0)
+    task: str = "classification"
+    task_reason: str = ""
     version: int = VERSION
 
     def __repr__(self) -> str:

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from s2a_core.datasets import ImageSplit
+from s2a_core.tasks.classification import surest as surest  # of the labels that mixing makes
+from s2a_core.tasks.task import Target
 
 MAX_WORKERS, PREFETCHED = 4, 2
 SHARED_MEMORY = "/dev/shm"  # where worker processes hand their batches over
@@ -27,7 +29,7 @@ def mixing(mixup: float, cutmix: float, num_classes: int) -> Mixup | None:
     return Mixup(mixup, cutmix, mode="elem", label_smoothing=0.0, num_classes=num_classes)
 
 
-class SeededSplit(Dataset[tuple[Tensor, Tensor | int]]):
+class SeededSplit(Dataset[tuple[Tensor, Tensor | Target]]):
     """A split whose augmentation draws from a generator seeded by (seed, epoch, index) alone.
 
     mix: timm's mixup and cutmix, of each image with one drawn from the whole split, so that it is the same whatever the
@@ -40,7 +42,7 @@ class SeededSplit(Dataset[tuple[Tensor, Tensor | int]]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | Target]:
         draws = ((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index) % 2**63
         before, numpy_before = random.getstate(), np.random.get_state()
         try:
@@ -60,12 +62,12 @@ class SeededSplit(Dataset[tuple[Tensor, Tensor | int]]):
 
 
 def batches(
-    split: Dataset[tuple[Tensor, Tensor | int]] | ImageSplit,
+    split: Dataset[tuple[Tensor, Tensor | Target]] | ImageSplit,
     parts: Sequence[Sequence[int]],
     device: torch.device,
     workers: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(images [B, 3, H, W], labels [B]) on the device for each list of indices.
+    """(images [B, 3, H, W], targets [B] or [B, outputs]) on the device for each list of indices.
 
     CPU: read when asked for, for the cores are busy training. CUDA: read ahead by at most four processes, one image
     batch each, so that the machine's memory is not eaten; fewer where /dev/shm is small, as in a container.
@@ -91,7 +93,9 @@ def batches(
 
 
 def num_workers(
-    split: Dataset[tuple[Tensor, Tensor | int]] | ImageSplit, parts: Sequence[Sequence[int]], wanted: int | None = None
+    split: Dataset[tuple[Tensor, Tensor | Target]] | ImageSplit,
+    parts: Sequence[Sequence[int]],
+    wanted: int | None = None,
 ) -> int:
     """Processes that read ahead: each may hold PREFETCHED batches and the one it makes in shared memory."""
     wanted = max(0, min(MAX_WORKERS, (os.cpu_count() or 1) - 1)) if wanted is None else wanted
@@ -113,11 +117,6 @@ def split_evenly(indices: Sequence[int], size: int) -> list[list[int]]:
     return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
 
 
-def surest(labels: Tensor) -> Tensor:
-    """The class of each label [B]: of shares of classes [B, classes] the largest."""
-    return labels.argmax(-1) if labels.ndim > 1 else labels
-
-
-def _collate(pairs: Sequence[tuple[Tensor, Tensor | int]]) -> tuple[Tensor, Tensor]:
+def _collate(pairs: Sequence[tuple[Tensor, Tensor | Target]]) -> tuple[Tensor, Tensor]:
     labels = [torch.as_tensor(label) for _, label in pairs]
     return torch.stack([image for image, _ in pairs]), torch.stack(labels)

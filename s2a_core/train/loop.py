@@ -15,22 +15,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from s2a_core.adapters import trained_state_dict
 from s2a_core.adapters.head import head_parameters
 from s2a_core.compression import compress
 from s2a_core.datasets import ImageDataset
-from s2a_core.device import device_memory, is_out_of_memory, release_cached
+from s2a_core.device import is_out_of_memory, release_cached
 from s2a_core.errors import Diverged
 from s2a_core.kernels import prefer_native
-from s2a_core.meter import PeakMeter, live_bytes, mark_phase
+from s2a_core.meter import mark_phase
 from s2a_core.models import data_config
 from s2a_core.planning.types import Plan
 from s2a_core.train.checkpoint import drop_checkpoint, generator_states, load_checkpoint, run_identity, save_checkpoint
 from s2a_core.train.evaluate import Evaluation, evaluate, precision
 from s2a_core.train.images import evaluation_transform, training_transform
-from s2a_core.train.loading import SeededSplit, batches, mixing, split_evenly, surest
+from s2a_core.train.loading import SeededSplit, batches, mixing, split_evenly
+from s2a_core.train.metering import RunMeter
 from s2a_core.train.mode import rest_batch_norms, resting_modules, training_mode
 from s2a_core.train.optimizers import open_gradients
 from s2a_core.train.recipe import WeightAverage, make_optimizer, schedule
@@ -73,18 +73,19 @@ class _Run:
         self.resting = resting_modules(model, plan.adapter)
         self.estimates = any(not getattr(module, "s2a_rests", True) for module in model.modules())  # statistics
         self.optimizer = make_optimizer(model, plan.adapter, config.lr, config.weight_decay, plan.optimizer)
-        self.mix = mixing(config.mixup, config.cutmix, len(dataset.classes))
+        self.meaning, self.task = dataset.outputs, dataset.outputs.task
+        self.mix = mixing(config.mixup, config.cutmix, len(self.meaning))
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.steps_per_epoch = max(1, math.ceil(len(self.train_split) / plan.batch_size))
         self.total_steps = self.steps_per_epoch * config.epochs
         self.metered_steps = (*METERED_STEPS, self.steps_per_epoch * config.evaluate_every)  # a best state is there
-        self.step, self.peak, self.step_ms = 0, 0, 0.0
-        self.epoch, self.right, self.loss_sum = 1, 0, 0.0  # of the epoch that runs
-        self.timeline: list[tuple[float, int, str]] = []
-        self.levels: dict[str, int] = {}
+        self.meter = RunMeter(model, self.optimizer, self.average, self.device)
+        self.step, self.step_ms = 0, 0.0
+        self.epoch, self.figure_sum, self.loss_sum = 1, 0.0, 0.0  # of the epoch that runs
         self.history: list[dict[str, Any]] = []
         self.losses: list[float] = []
-        self.best, self.best_epoch = -1.0, 0
+        self.best: tuple[float, ...] = (-math.inf,)  # rank of the best epoch
+        self.best_epoch = 0
         self.best_state: dict[str, Tensor] = {}
         self.best_judged: Evaluation | None = None  # of the best epoch, if that was in this process
         self.saved_at, self.session = time.perf_counter(), compress(model, plan)  # entered in every micro-batch
@@ -106,18 +107,17 @@ class _Run:
             self._epoch()
         self.model.load_state_dict(self.best_state, strict=False)
         judged = self.best_judged or self._evaluate()
-        if (memory := device_memory(self.device)) is not None:  # steps that were not metered count as well
-            self.peak = self.levels["device"] = max(self.peak, memory.peak_bytes())
+        self.meter.close()
         head = head_parameters(self.model)
         return TrainResult(
-            accuracy=self.best,
-            final_accuracy=float(self.history[-1]["val_accuracy"]),
+            metrics=self._metrics_of(self.history[self.best_epoch - 1]),
+            final_metrics=self._metrics_of(self.history[-1]),
             best_epoch=self.best_epoch,
             epochs=len(self.history),
             history=tuple(self.history),
-            measured_peak_bytes=self.peak,
-            measured=self.levels,
-            memory_timeline=tuple(self.timeline),
+            measured_peak_bytes=self.meter.peak,
+            measured=self.meter.levels,
+            memory_timeline=tuple(self.meter.timeline),
             step_ms=self.step_ms,
             wall_s=time.perf_counter() - start,
             trainable_params=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
@@ -142,48 +142,53 @@ class _Run:
         for group in groups:
             self._timed_step(micro_batches, group)
         is_evaluated = epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs
-        val_loss, val_accuracy = math.nan, math.nan
+        val_loss, metrics = math.nan, {metric.name: math.nan for metric in self.task.metrics}
         if is_evaluated:
             averaged = self.average.applied(self.model) if self.average else contextlib.nullcontext()
-            with self._saved_when_out_of_memory(), self._metered(not self.best_epoch), averaged:
+            with self._saved_when_out_of_memory(), self.meter.metered(not self.best_epoch, self.best_state), averaged:
                 judged = self._evaluate()
-                val_loss, val_accuracy = judged.loss, judged.accuracy
+                val_loss, metrics = judged.loss, dict(judged.metrics)
                 self._require_finite(val_loss)
-                if val_accuracy > self.best:
+                if (rank := self.task.rank(metrics)) > self.best:
                     self.best_state = trained_state_dict(self.model)
-                    self.best, self.best_epoch, self.best_judged = val_accuracy, epoch, judged
+                    self.best, self.best_epoch, self.best_judged = rank, epoch, judged
         if not self.step_ms:
             self.step_ms = 1000 * (time.perf_counter() - began) / max(1, len(groups))
         row = {
             "epoch": epoch,
             "train_loss": self.loss_sum / len(self.train_split),
-            "train_accuracy": self.right / len(self.train_split),
+            f"train_{self.task.running.name}": self.figure_sum / len(self.train_split),
             "val_loss": val_loss,
-            "val_accuracy": val_accuracy,
+            **{f"val_{name}": value for name, value in metrics.items()},
             "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": time.perf_counter() - began,
-            "peak_bytes": self.peak,
+            "peak_bytes": self.meter.peak,
         }
         self.history.append(row)
-        self.epoch, self.right, self.loss_sum = epoch + 1, 0, 0.0
+        self.epoch, self.figure_sum, self.loss_sum = epoch + 1, 0.0, 0.0
         self._save()
         self.on_event({"type": "epoch", "epochs": self.config.epochs, **row})
 
+    def _metrics_of(self, row: dict[str, Any]) -> dict[str, float]:
+        """The metrics of an epoch, from its row of the history."""
+        return {metric.name: float(row[f"val_{metric.name}"]) for metric in self.task.metrics}
+
     def _evaluate(self) -> Evaluation:
-        return evaluate(self.model, self.val_split, self.plan, len(self.dataset.classes))
+        return evaluate(self.model, self.val_split, self.plan, self.meaning)
 
     def _timed_step(self, micro_batches: Iterator[tuple[Tensor, Tensor]], group: list[list[int]]) -> None:
         """One optimizer step with its event, and the checkpoint that is due."""
         size, began = sum(map(len, group)), time.perf_counter()
-        with self._metered(self.step in self.metered_steps):
+        with self.meter.metered(self.step in self.metered_steps, self.best_state):
             with self._saved_when_out_of_memory():
-                loss, hits = self._gradients(micro_batches, size, len(group))
+                loss, figure = self._gradients(micro_batches, size, len(group))
             self._require_finite(loss)
             self._update()
         took = time.perf_counter() - began
         if self.step not in self.metered_steps:
             self.step_ms = 1000 * took if not self.step_ms else 0.9 * self.step_ms + 100 * took
-        self.step, self.right, self.loss_sum = self.step + 1, self.right + hits, self.loss_sum + loss * size
+        self.step += 1
+        self.figure_sum, self.loss_sum = self.figure_sum + figure, self.loss_sum + loss * size
         self.losses.append(loss)
         if time.perf_counter() - self.saved_at > self.config.checkpoint_s and self.step % self.steps_per_epoch:
             self._save_sound()
@@ -196,10 +201,10 @@ class _Run:
                     "step": self.step,
                     "total_steps": self.total_steps,
                     "loss": loss,
-                    "accuracy": hits / size,
+                    self.task.running.name: figure / size,
                     "lr": self.optimizer.param_groups[0]["lr"],
                     "images_per_s": size / max(1e-9, took),
-                    "peak_bytes": self.peak,
+                    "peak_bytes": self.meter.peak,
                 }
             )
         except PauseTraining:
@@ -213,13 +218,13 @@ class _Run:
 
     def _save_sound(self) -> None:
         """A checkpoint, of weights that still give a finite loss: no step has shown that after the last update."""
-        self._require_finite(evaluate(self.model, self.val_split[:1], self.plan, len(self.dataset.classes)).loss)
+        self._require_finite(evaluate(self.model, self.val_split[:1], self.plan, self.meaning).loss)
         self._save()
 
     def _gradients(
         self, micro_batches: Iterator[tuple[Tensor, Tensor]], size: int, num_parts: int
-    ) -> tuple[float, int]:
-        """Forward and backward of a step's micro-batches. Returns (mean loss, right answers)."""
+    ) -> tuple[float, float]:
+        """Forward and backward of a step's micro-batches. Returns (mean loss, sum of the task's running figure)."""
         training_mode(self.model, self.resting)
         open_gradients(self.optimizer, num_parts)
         sums: list[Tensor] = []  # on the device: read once, after the last kernel of the step
@@ -229,16 +234,18 @@ class _Run:
                 rest_batch_norms(self.model)
             mark_phase("forward")
             with precision(self.plan), self.session:
-                logits = self.model(x)
-            loss = functional.cross_entropy(logits.float(), y, label_smoothing=self.config.label_smoothing)
+                outputs = self.model(x)
+            loss = self.task.loss(outputs.float(), y, self.config.label_smoothing)
             mark_phase("backward")
             (loss * (len(y) / size)).backward()
-            if self.config.label_smoothing:  # told as in validation: without smoothing
-                loss = functional.cross_entropy(logits.detach().float(), y)
-            sums.append(torch.stack([loss.detach().double() * len(y), (logits.detach().argmax(-1) == surest(y)).sum()]))
-            del logits, loss, x, y
-        loss_sum, hits = torch.stack(sums).sum(0).tolist()
-        return loss_sum / size, int(hits)
+            answers = outputs.detach().float()
+            if self.config.label_smoothing:  # reported as in validation: without smoothing
+                loss = self.task.loss(answers, y)
+            figure = self.task.running_sum(answers, y, self.meaning)
+            sums.append(torch.stack([loss.detach().double() * len(y), figure]))
+            del outputs, answers, loss, x, y
+        loss_sum, figure_sum = torch.stack(sums).sum(0).tolist()
+        return loss_sum / size, figure_sum
 
     def _update(self) -> None:
         """The optimizer's step, and the average's."""
@@ -264,39 +271,22 @@ class _Run:
             raise
 
     def _is_stopped_early(self) -> bool:
-        evaluated = [row for row in self.history if not math.isnan(row["val_accuracy"])]
+        evaluated = [row for row in self.history if not math.isnan(row["val_loss"])]
         since = sum(row["epoch"] > self.best_epoch for row in evaluated)
         return self.config.patience is not None and bool(evaluated) and since >= self.config.patience
 
-    @contextlib.contextmanager
-    def _metered(self, wanted: bool) -> Iterator[None]:
-        """Keep the peak over the block: what was alive before and what was allocated inside."""
-        if not wanted:
-            yield
-            return
-        before = live_bytes(self.model, self.optimizer)
-        if self.average is not None:
-            before += sum(tensor.nbytes for tensor in self.average.shadow.values())
-        if self.device.type == "cpu":
-            before += sum(tensor.nbytes for tensor in self.best_state.values())
-        with PeakMeter(self.device) as meter:
-            yield
-        levels = meter.levels(before)
-        self.levels = {name: max(size, self.levels.get(name, 0)) for name, size in levels.items()}
-        self.peak = max(self.peak, *levels.values())
-        if meter.timeline and self.model.training:
-            self.timeline = meter.course(before)
-
     def _save(self, generators: dict[str, Any] | None = None) -> None:
+        meter = self.meter
+        records = [self.history, self.losses, meter.timeline, meter.peak, meter.levels, self.step_ms]
         state = {
             "identity": self.identity,
-            "position": [self.epoch, self.step, self.right, self.loss_sum],
+            "position": [self.epoch, self.step, self.figure_sum, self.loss_sum],
             "model": trained_state_dict(self.model),
             "buffers": {n: b.detach().cpu() for n, b in self.model.named_buffers() if b.numel()},
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state() if self.average else {},
-            "best": [self.best, self.best_epoch, self.best_state],
-            "records": json.dumps([self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms]),
+            "best": [list(self.best), self.best_epoch, self.best_state],
+            "records": json.dumps(records),
         }
         save_checkpoint(self.output, state, generators, self.device)
         self.saved_at = time.perf_counter()
@@ -313,8 +303,10 @@ class _Run:
             group["base_lr"] = rate
         if self.average is not None:
             self.average.restore(state["average"])
-        self.epoch, self.step, self.right, self.loss_sum = state["position"]
-        self.best, self.best_epoch, self.best_state = state["best"]
-        self.history, self.losses, self.timeline, self.peak, self.levels, self.step_ms = json.loads(state["records"])
+        self.epoch, self.step, self.figure_sum, self.loss_sum = state["position"]
+        rank, self.best_epoch, self.best_state = state["best"]
+        self.best = tuple(rank)
+        meter = self.meter
+        self.history, self.losses, meter.timeline, meter.peak, meter.levels, self.step_ms = json.loads(state["records"])
         message = f"resumed after step {self.step} of {self.total_steps}"
         self.on_event({"type": "log", "message": message, "step": self.step, "epoch": self.epoch})

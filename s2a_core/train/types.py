@@ -47,14 +47,15 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished training. accuracy: best on validation, 0..1; bytes and milliseconds as named.
+    """A finished training. metrics, final_metrics: of the task on validation, in the best and in the last epoch; bytes
+    and milliseconds as named.
 
     measured_peak_bytes: maximum over metered training steps and an evaluation step, weights and optimizer included.
     epochs: those that ran; memory_timeline: (ms, bytes, phase) of one step; state_dict: trained tensors, best epoch.
     """
 
-    accuracy: float
-    final_accuracy: float
+    metrics: Mapping[str, float]
+    final_metrics: Mapping[str, float]
     best_epoch: int
     epochs: int
     history: tuple[Mapping[str, Any], ...]
@@ -72,3 +73,14 @@ class TrainResult:
     state_dict: Mapping[str, Tensor]
     step_losses: tuple[float, ...] = ()
     correct: tuple[Mapping[str, Any], ...] = ()
+    by_output: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def accuracy(self) -> float | None:
+        """Best on validation, 0..1; None for a task without it."""
+        return self.metrics.get("accuracy")
+
+    @property
+    def final_accuracy(self) -> float | None:
+        """Of the last epoch."""
+        return self.final_metrics.get("accuracy")

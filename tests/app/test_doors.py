@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Collection
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import typer
@@ -39,6 +39,7 @@ ABSENT: dict[str, dict[str, str]] = {
         "budget_bytes": NO_BUDGET,
         "objective": NO_BUDGET,
         "data": "a profile of the model alone, on random images",
+        "task": "it is of data",
     },
     "POST /v1/jobs": {"num_classes": COUNTED},
     "POST /v1/plans": RECIPE,
@@ -133,6 +134,19 @@ def test_a_run_is_tracked_where_its_credentials_are_and_jobs_keep_their_own_curv
     assert "Jobs of a service are not tracked this way" in page
 
 
+def test_choices_are_the_same_at_every_door_that_writes_them_out() -> None:
+    """Editors complete a Literal and no list that is made as the program runs, so client and API repeat them."""
+    submit, plan = (inspect.get_annotations(getattr(Client, name), eval_str=True) for name in ("submit", "plan"))
+    for name, rule in FIELDS.items():
+        documents = [
+            kind.model_fields[name].annotation for kind in (JobRequest, PlanRequest) if name in kind.model_fields
+        ]
+        for annotation in (*documents, *(of_door[name] for of_door in (submit, plan) if name in of_door)):
+            literals = [part for part in get_args(annotation) if get_origin(part) is Literal]
+            if rule.choices:
+                assert [get_args(literal) for literal in literals] == [rule.choices], name
+
+
 @pytest.mark.parametrize("document", [JobRequest, PlanRequest])
 def test_the_api_has_no_default_of_its_own(document: type[JobRequest] | type[PlanRequest]) -> None:
     for name in set(FIELDS) & set(document.model_fields):
@@ -154,7 +168,8 @@ def test_the_training_loops_own_defaults_are_those_of_the_request() -> None:
 WRONG: list[tuple[str, Any]] = [
     ("epochs", 0), ("epochs", "many"), ("batch_size", 70_000), ("lr", 0), ("patience", 0), ("ema_decay", 1.0),
     ("augmentation", "wild"), ("objective", "best"), ("precision", "fp8"), ("seed", -1), ("image_size", 7),
-    ("device", "tpu"), ("weight_decay", 2.0), ("warmup", 1.0), ("label_smoothing", -0.1), ("workers", 65),
+    ("task", "multi"), ("device", "tpu"),
+    ("weight_decay", 2.0), ("warmup", 1.0), ("label_smoothing", -0.1), ("workers", 65),
     ("mixup", -1.0), ("cutmix", 11.0), ("drop_path", 1.0), ("adapter", "loraa"), ("adapter", "full,bias"),
 ]  # fmt: skip
 
