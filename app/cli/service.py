@@ -14,6 +14,7 @@ from app.cli.terminal import Terminal
 from s2a_core.errors import InvalidInput
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from app.settings import Settings
@@ -57,11 +58,17 @@ def serve(
         terminal.note(f"first admin key, shown once: {first_key}")
         terminal.note(f"  export S2A_URL={url.rstrip('/')} S2A_API_KEY={first_key}")
     terminal.note(f"s2a on {url} (Ctrl-C stops it; running jobs go on and are found again)")
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=settings.drain_s)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(app, settings))
     server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(1)
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application. It believes X-Forwarded-Proto and -For of FORWARDED_ALLOW_IPS alone."""
+    import uvicorn
+
+    return uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=settings.drain_s)
 
 
 def prepared(settings: Settings) -> tuple[FastAPI, str | None]:

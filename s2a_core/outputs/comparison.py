@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
-from s2a_core.adapters.spec import adapter_words
+from s2a_core.adapters.spec import AUTO, adapter_words
 from s2a_core.outputs.charts import Line, Point, line_chart
 from s2a_core.outputs.quality_sections import smoothed
 from s2a_core.requests import DEFAULTS, FIELDS
@@ -21,7 +21,10 @@ COLOURS = ("c1", "c2", "c3", "c4", "c5", "c7", "c8", "c6")
 MOST_OVERLAID = len(COLOURS)  # curves that can still be told apart
 PLANNED = ("micro_batch", "mean_bits", "frozen_weights", "trainable_params")  # of the report, beside the request's
 # What the plan or the model settles where nobody said it: until then it is not known, which is no difference.
-SETTLED = ("weights", "batch_size", "image_size", "precision", "device", "optimizer", "epochs", *PLANNED)
+SETTLED = (
+    "num_classes", "weights", "adapter", "batch_size", "image_size", "precision", "weight_format", "optimizer",
+    "device", "epochs", *PLANNED,
+)  # fmt: skip
 FINISHED, UNFINISHED = "finished", "unfinished"
 
 
@@ -132,7 +135,10 @@ def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """
     rows = {}
     for name in (*FIELDS, *PLANNED):
-        values = [run.settings.get(name, DEFAULTS.get(name)) for run in runs]
+        if name in SETTLED:
+            values = [None if (value := run.settings.get(name)) == AUTO else value for run in runs]
+        else:
+            values = [run.settings.get(name, DEFAULTS.get(name)) for run in runs]
         if len({str(value) for value in values if value is not None or name not in SETTLED}) > 1:
             rows[FIELDS[name].spoken or name if name in FIELDS else name] = values
     return rows

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.cli.service import server_config
 from app.main import create_app
 from app.settings import Settings
 
@@ -58,3 +59,26 @@ def test_every_link_and_redirect_stays_under_the_path(proxied: TestClient) -> No
             waiting += sorted(link for link in pages - seen if not re.search("sign-out|pause|cancel|revoke", link))
             seen |= pages
     assert len(seen) >= 12
+
+
+def test_a_visitor_cannot_choose_where_redirects_lead(proxied: TestClient) -> None:
+    for prefix in ("/elsewhere", "//elsewhere.example", ""):
+        answer = proxied.get(f"{ROOT}/jobs", headers={"X-Forwarded-Prefix": prefix}, follow_redirects=False)
+        assert answer.headers["location"] == f"{ROOT}/sign-in?next=/jobs"
+
+
+@pytest.mark.parametrize(("trusted", "is_secure"), [("testclient", True), ("10.0.0.1", False)])
+def test_the_cookie_is_secure_where_a_trusted_proxy_ends_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: str, is_secure: bool
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    settings = Settings(data_dir=tmp_path, run_scheduler=False, run_workers=False)
+    app = create_app(settings)
+    config = server_config(app, settings)
+    config.load()
+    with TestClient(config.loaded_app) as client:  # type: ignore[arg-type]
+        key = app.state.services.keys.create("a", "read")
+        headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
+        answer = client.post("/sign-in", data={"key": key}, headers=headers, follow_redirects=False)
+    assert answer.headers["location"] == "/"
+    assert ("secure" in answer.headers["set-cookie"].lower()) is is_secure

@@ -35,8 +35,13 @@ def test_what_differs_is_named_with_the_defaults_of_what_nobody_said() -> None:
     rows = differing(runs)
     assert rows["lr"] == [0.1, 0.2, None]
     assert rows["mixup"] == [0.0, 0.0, 0.2]
-    assert rows["adapter"] == ["bias", "bias", "auto"]
-    assert "model" not in rows
+    assert not {"model", "adapter", "epochs", "weight_format"} & set(rows), "what no plan has settled is no difference"
+    assert differing([*runs, run("d", 0.1, 0.8, adapter={"kinds": ["norm"]})])["adapter"] == [
+        "bias",
+        "bias",
+        None,
+        "norm",
+    ]
     assert differing(runs[:1] * 2) == {}
     assert [setting_words(*pair) for pair in (("budget", 3 * MIB), ("lr", 0.1234567), ("lr", None))] == [
         "3.0 MiB",
