@@ -123,7 +123,8 @@ def smallest_over(
     least, with numbers and codes as weights. profile_of: errors and times may be missing; None where it is not known,
     which makes the answer None.
     """
-    last, sizes = wanted[-1], []
+    last = wanted[-1]
+    sizes: list[int] = []
     with_numbers: Profile | None = None
     for candidate in wanted:
         if (candidate.adapter, candidate.precision) != (last.adapter, last.precision):

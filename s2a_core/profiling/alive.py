@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 
 from s2a_core.batches import repeated, sample_bytes
@@ -15,7 +17,9 @@ def alive_while_profiling(measuring: Measuring, samples: int, memory: DeviceMemo
 
     Every uniform choice of storages takes one step of them, and a forward pass without gradients has twice as many.
     """
+    gc.collect()  # whatever was measured before
     alive = torch.cuda.memory_allocated(measuring.x.device) - memory.allocated_workspaces_bytes
+    alive -= (len(measuring.x) - samples) * sample_bytes(measuring.x)
     steps = [measuring.step(sites, samples, is_metered=True).peak_bytes for sites in measuring.policies().values()]
     twice = repeated(measuring.x[:samples], 2 * samples)
     exact = measuring.policy({})

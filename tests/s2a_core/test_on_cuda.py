@@ -46,7 +46,8 @@ def test_a_command_on_the_second_device_stays_inside_its_budget_and_holds_nothin
     budget_bytes = 520 * MIB
     devices = fake_devices(num_devices=2, context_mib=426)
     command = [sys.executable, "-c", "from app.cli.main import app; app()", "train", "s2a_tiny", "--device", "cuda:1"]
-    command += ["--data", images, "--budget", budget_bytes, "--output", tmp_path / "out", "--adapter", "bias"]
+    command += ["--data", str(images), "--budget", f"{budget_bytes}", "--output", str(tmp_path / "out")]
+    command += ["--adapter", "bias"]
     command += ["--epochs", "1", "--batch-size", "8", "--json"]
     outcome = devices.run(command, env={"HOME": str(tmp_path)})
     assert outcome.returncode == 0, outcome.stderr
