@@ -305,7 +305,7 @@ class _Run:
             self.average.restore(state["average"])
         self.epoch, self.step, self.figure_sum, self.loss_sum = state["position"]
         rank, self.best_epoch, self.best_state = state["best"]
-        self.best = tuple(rank)
+        self.best = tuple(rank) if isinstance(rank, list) else (rank,)  # older ones hold an accuracy
         meter = self.meter
         self.history, self.losses, meter.timeline, meter.peak, meter.levels, self.step_ms = json.loads(state["records"])
         message = f"resumed after step {self.step} of {self.total_steps}"

@@ -58,6 +58,18 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path: Path) -> No
     assert sum(map(sum, whole.confusion)) == 24
 
 
+def test_a_checkpoint_whose_rank_is_a_number_goes_on(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", TrainConfig(epochs=2))
+    with pytest.raises(StopHere):
+        run(tmp_path / "cut", TrainConfig(epochs=2), stop=("epoch", 1))
+    path = tmp_path / "cut" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    state["best"][0] = state["best"][0][0]
+    torch.save(state, path)
+    resumed = run(tmp_path / "cut", TrainConfig(epochs=2, resume=True))
+    assert (resumed.step_losses, resumed.best_epoch) == (whole.step_losses, whole.best_epoch)
+
+
 def test_the_timeline_of_a_step_names_its_phases(tmp_path: Path) -> None:
     result = run(tmp_path, TrainConfig(epochs=2), micro_batch=8)
     phases = [phase for phase, _ in itertools.groupby(phase for _, _, phase in result.memory_timeline) if phase]
