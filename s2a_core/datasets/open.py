@@ -66,7 +66,7 @@ def open_dataset(
     counts = _counts(listing, train, val)
     warnings += _balance_warnings(listing.task, counts)
     outputs = _outputs(str(source), listing, train)
-    train, val = ([replace(s, label=outputs.standardised(s.label)) for s in part] for part in (train, val))
+    train, val = (tuple(replace(s, label=outputs.standardised(s.label)) for s in part) for part in (train, val))
     report = DatasetReport(
         source=printable(str(source)),
         kind=kind,
@@ -86,7 +86,7 @@ def open_dataset(
         task_reason=listing.task_reason,
         scale=outputs.scale,
     )
-    train_split, val_split = (ImageSplit(tuple(part), ranges=found.ranges) for part in (train, val))
+    train_split, val_split = (ImageSplit(samples, ranges=found.ranges) for samples in (train, val))
     return ImageDataset(train_split, val_split, tuple(listing.classes), report)
 
 

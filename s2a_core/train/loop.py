@@ -243,7 +243,7 @@ class _Run:
                 loss = self.task.loss(answers, y)
             figure = self.task.running_sum(answers, y, self.meaning)
             sums.append(torch.stack([loss.detach().double() * len(y), figure]))
-            del outputs, answers, loss, x, y
+            del outputs, answers, loss, figure, x, y
         loss_sum, figure_sum = torch.stack(sums).sum(0).tolist()
         return loss_sum / size, figure_sum
 

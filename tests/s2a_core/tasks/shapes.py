@@ -18,10 +18,12 @@ def write_shapes(root: Path, num: int = 120, seed: int = 0) -> list[dict[str, fl
 
     Returns for each {"red", "blue", "ring"}: 0 or 1, and {"width"}: of a black bar, 1 to 28 pixels.
     """
-    draw, noise, rows = random.Random(seed), np.random.default_rng(seed), []
+    draw, noise = random.Random(seed), np.random.default_rng(seed)
+    rows: list[dict[str, float]] = []
     (root / "images").mkdir(parents=True, exist_ok=True)
     for number in range(num):
-        row = {name: float(draw.random() < 0.5) for name in ("red", "blue", "ring")} | {"width": draw.randint(1, 28)}
+        row = {name: float(draw.random() < 0.5) for name in ("red", "blue", "ring")}
+        row["width"] = float(draw.randint(1, 28))
         image = Image.fromarray((200 + noise.integers(0, 40, (SIDE, SIDE, 3))).astype(np.uint8))
         pen = ImageDraw.Draw(image)
         if row["red"]:
