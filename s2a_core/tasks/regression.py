@@ -31,7 +31,9 @@ MAE = Metric("mae", "MAE", is_share=False, is_higher_better=False)
 
 def loss(outputs: Tensor, targets: Tensor, smoothing: float = 0.0, reduction: str = "mean") -> Tensor:
     """Of standardised numbers, both [B, columns]. smoothing is of classes and not used here."""
-    of_samples = (outputs - targets).square().mean(-1)  # [B]
+    from torch.nn import functional
+
+    of_samples = functional.mse_loss(outputs, targets, reduction="none").mean(-1)  # [B]
     return of_samples.sum() if reduction == "sum" else of_samples.mean()
 
 

@@ -102,3 +102,18 @@ def test_an_upload_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
 def test_a_named_source(tmp_path: Path) -> None:
     answer = work(order(tmp_path, kind="hub", source="digits"))
     assert (answer["status"], answer["summary"]["num_classes"]) == ("ready", 10)
+
+
+def test_the_table_of_an_archive_is_kept_and_says_the_task(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "upload", "w") as file:
+        for number in range(8):
+            image = io.BytesIO()
+            Image.frombytes("RGB", (8, 8), random.Random(number).randbytes(192)).save(image, "PNG")
+            file.writestr(f"images/{number}.png", image.getvalue())
+        rows = "".join(f"images/{number}.png,{number % 2},{number // 4}\n" for number in range(8))
+        file.writestr("labels.csv", f"path,odd,large\n{rows}")
+        file.writestr("notes.csv", "dropped")
+    answer = work(order(tmp_path))
+    assert (answer["status"], answer["summary"]["task"]) == ("ready", "multilabel")
+    assert answer["summary"]["classes"] == ["odd", "large"]
+    assert [path.name for path in (tmp_path / "images").glob("*.csv")] == ["labels.csv"]
