@@ -39,7 +39,7 @@ def test_a_task_is_trained_inside_a_third_of_full_fine_tuning(
         dataset = client.wait_dataset(client.upload(Path(archive), "shapes")["id"])
         assert (dataset["status"], dataset["summary"]["task"]) == ("ready", task)
         job = client.submit(
-            model="s2a_tiny", data=dataset["id"], budget=BUDGET, task=asked, adapter="bias", batch_size=32, epochs=2,
+            model="s2a_tiny", data=dataset["id"], budget=BUDGET, task=asked, adapter="head", batch_size=32, epochs=2,
             device="cpu",
         )["id"]  # fmt: skip
         done = client.wait(job)
