@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from s2a_core.errors import InfeasibleBudget, InvalidInput, StaleProfile
+from s2a_core.errors import InvalidInput, StaleProfile
 from s2a_core.planning.choice import Candidate, candidates, plan_over, smallest_over
 from s2a_core.planning.overhead import Overhead, overhead_of, run_parts
 from s2a_core.planning.pairs import recorded
 from s2a_core.planning.replan import Replanner
-from s2a_core.planning.search import Objective
+from s2a_core.planning.search import Objective, smallest_budget
 from s2a_core.planning.search import plan as plan_one
 from s2a_core.planning.types import Plan
-from s2a_core.profiling.cache import recall, remember
+from s2a_core.profiles import Profiles
 from s2a_core.profiling.types import Profile
 from s2a_core.requests import BATCH_SIZE, RunRequest, as_planned, pairs_of, request_mark_of
 from s2a_core.sizes import format_bytes
@@ -33,14 +33,13 @@ PROFILE_SAMPLES = 4
 # where nothing but a stem convolves: a convolution of one sample works unlike those of more, so lines start at two.
 LARGE_MODEL = 30_000_000
 STEM_CONVOLUTIONS = 4
-BYTES_ONLY = "-bytes"  # ends the key of a profile without errors and times
 
 
 class Planner:
     """Plans one request. cache: a directory of profiles, the request's unless given; on_event: takes progress.
 
     prepare: loads the data and model of a request, `s2a_core.prepare.prepare` unless given. Candidates are the
-    adapters, precisions and weight formats that the request leaves open. are_known: no profile had to be measured.
+    adapters, precisions and weight formats that the request leaves open.
     """
 
     def __init__(
@@ -52,8 +51,13 @@ class Planner:
     ) -> None:
         self.request = request if cache is None else replace(request, profile_cache=cache)
         self.on_event, self._prepare = on_event, prepare
-        self.are_known = True
-        self._profiles: dict[Candidate, Profile] = {}
+        self._profiles = Profiles(
+            self.request.profile_cache,
+            lambda candidate: request_mark_of(self._request_for(candidate)),
+            lambda candidate: self.prepared(candidate).fingerprint,
+            self._measure,
+            may_change=self.request.data is not None,
+        )
         self._prepared: tuple[Candidate, Prepared] | None = None
         self._sources: dict[str, Candidate] = {}  # fingerprint of a plan -> its candidate
 
@@ -64,6 +68,11 @@ class Planner:
         if request.plan is not None:
             return [Candidate(request.adapter, request.precision, request.weight_format)]
         return candidates(request.adapter, request.precision, request.weight_format)
+
+    @property
+    def are_known(self) -> bool:
+        """Whether no profile had to be measured for a plan."""
+        return not self._profiles.has_measured
 
     def prepared(self, candidate: Candidate | None = None) -> Prepared:
         """The model and data of a candidate, the first one's unless given. One is kept in memory."""
@@ -94,9 +103,7 @@ class Planner:
     def profile(self, candidate: Candidate | None = None) -> Profile:
         """The profile of a candidate, the first one's unless given: from the cache where it is there, else measured."""
         candidate = candidate or self.candidates[0]
-        if candidate not in self._profiles:
-            self._profiles[candidate] = self._of_data(self._profile(candidate), candidate)
-        return self._profiles[candidate]
+        return self._of_data(self._profiles.whole(candidate), candidate)
 
     def plan(self, budget_bytes: int | None = None, among: Sequence[Candidate] = ()) -> Plan:
         """The best plan of any candidate, not verified. budget_bytes: another one than the request's; among: only
@@ -108,21 +115,29 @@ class Planner:
         if budget_bytes <= 0:
             raise InvalidInput("the budget must be a positive number of bytes; --budget says it, or the plan of --plan")
         objective = cast(Objective, self.request.objective)
+
+        def profile_of(candidate: Candidate) -> Profile:
+            profile = self._profiles.within(candidate, lambda of_bytes: self._smallest_of(of_bytes) <= budget_bytes)
+            return self._of_data(profile, candidate)
+
         chosen, source = plan_over(
-            among or self.candidates, self.profile, budget_bytes, self._batch_size, objective, self.overhead
+            among or self.candidates, profile_of, budget_bytes, self._batch_size, objective, self.overhead
         )
         self._sources[chosen.fingerprint] = source
-        return replace(chosen, min_feasible_budget_bytes=self._smallest(chosen, self._known_bytes))
+        return replace(chosen, min_feasible_budget_bytes=self._smallest(chosen, self._profiles.known))
 
     def with_smallest(self, plan: Plan) -> Plan:
         """The plan with the smallest budget of any candidate, whose profiles are measured for it, bytes only."""
-        return replace(plan, min_feasible_budget_bytes=self._smallest(plan, self._bytes))
+        return replace(plan, min_feasible_budget_bytes=self._smallest(plan, self._profiles.of_bytes))
 
     def _smallest(self, plan: Plan, profile_of: Callable[[Candidate], Profile | None]) -> int | None:
         """The smallest budget of any candidate; None where profile_of does not know one that may need least."""
         smallest = smallest_over(self.candidates, profile_of, self._batch_size, self.overhead)
         others = [other.min_feasible_budget_bytes for other in plan.alternatives]
         return None if smallest is None else min(smallest, *others)
+
+    def _smallest_of(self, profile: Profile) -> int:
+        return smallest_budget(profile, self._batch_size, self.overhead(profile))
 
     def profile_of(self, plan: Plan) -> Profile:
         """The profile that a plan is of."""
@@ -227,59 +242,15 @@ class Planner:
             )
         return replace(plan, predicted=replace(plan.predicted, peak_bytes=peak, breakdown=parts | missing))
 
-    def _profile(self, candidate: Candidate) -> Profile:
-        request = self._request_for(candidate)
-        known = self._recalled(candidate, request_mark_of(request))
-        if known is not None:
-            return known
-        self.are_known = False
-        measured = self._measure(self.prepared(candidate))
-        if request.profile_cache is not None:
-            remember(request.profile_cache, request_mark_of(request), measured)
-        return measured
-
     def _of_data(self, profile: Profile, candidate: Candidate) -> Profile:
         """The profile with how the task of the request's data was known, for its plans to say."""
         dataset = self.prepared(candidate).dataset if self.request.data is not None else None
         return profile if dataset is None else replace(profile, task_reason=dataset.report.task_reason)
 
-    def _recalled(self, candidate: Candidate, *marks: str) -> Profile | None:
-        """A profile of this candidate from memory or the cache; None where there is none, or data has changed since."""
-        cache, has_data = self.request.profile_cache, self.request.data is not None
-        known = next(filter(None, (recall(cache, mark) for mark in marks)), None) if cache is not None else None
-        if known is not None and not has_data:
-            return known
-        fingerprint = self.prepared(candidate).fingerprint  # a precision left open is the same as the one it becomes
-        alike = (profile for profile in (known, *self._profiles.values()) if profile is not None)
-        return next((profile for profile in alike if profile.fingerprint == fingerprint), None)
-
-    def _bytes(self, candidate: Candidate) -> Profile | None:
-        """A profile of a candidate's bytes, without errors and times; None where the budget does not take it."""
-        if candidate in self._profiles:
-            return self._profiles[candidate]
-        mark, cache = request_mark_of(self._request_for(candidate)), self.request.profile_cache
-        try:
-            known = self._recalled(candidate, mark, mark + BYTES_ONLY)
-            if known is None:
-                known = self._measure(self.prepared(candidate), sensitivity_s=0.0, refine_s=0.0, has_baselines=False)
-                if cache is not None:
-                    remember(cache, mark + BYTES_ONLY, known)
-        except InfeasibleBudget:
-            return None
-        return known
-
-    def _known_bytes(self, candidate: Candidate) -> Profile | None:
-        """The same without loading or measuring anything."""
-        if candidate in self._profiles:
-            return self._profiles[candidate]
-        mark, cache = request_mark_of(self._request_for(candidate)), self.request.profile_cache
-        if cache is None or not self.are_known:  # what was measured anew may have had other data
-            return None
-        return recall(cache, mark) or recall(cache, mark + BYTES_ONLY)
-
-    def _measure(self, prepared: Prepared, **options: Any) -> Profile:
+    def _measure(self, candidate: Candidate, is_wanted: Callable[[Profile], bool] | None = None) -> Profile:
         from s2a_core.profiling import profile_within
 
+        prepared = self.prepared(candidate)
         return profile_within(
             prepared.model,
             prepared.image_size,
@@ -291,7 +262,7 @@ class Planner:
             has_weights=prepared.has_weights,
             task=prepared.task.name,
             progress=self.on_event,
-            **options,
+            is_wanted=is_wanted,
         )
 
 

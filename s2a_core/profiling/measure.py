@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from s2a_core.profiling.measuring import Measuring
 from s2a_core.profiling.progress import await_kernels, listener, stage
 from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
-from s2a_core.profiling.types import Profile
+from s2a_core.profiling.types import BaselineCost, Profile
 from s2a_core.storage import FrozenWeights
 from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.train.optimizers import coded_cost
@@ -54,6 +54,7 @@ def profile(
     has_weights: bool = True,
     task: str = "classification",
     progress: bool | OnEvent = False,
+    is_wanted: Callable[[Profile], bool] | None = None,
 ) -> Profile:
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
@@ -69,6 +70,8 @@ def profile(
     profile is of these only. task: what the targets are of, where one model may be trained for several.
     progress: True writes lines to stderr; a callback takes {"type": "stage", "phase": "profiling", "message"} as each
     stage begins, and {"type": "progress", "phase": "profiling", "done", "total", "eta_s"} after each group of sites.
+    is_wanted: is shown the profile of bytes alone, without errors, times and baselines, which take most of the time;
+    where it says no, that is what is returned.
     Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses; OutOfMemory.
     """
     if precision not in ("fp32", "bf16"):
@@ -99,50 +102,58 @@ def profile(
         if is_calibrated:
             stage(on_event, "fitting code tables to your images")
         tables = fitted_tables(model, x, precision) if is_calibrated else ()
-        baselines = measure_baselines(model, x, y, precision, on_event) if has_baselines else ()
         measuring = Measuring(model, x, y, precision, specs, narrow, tables, on_event)
         measuring.ways()
-        measuring.sites(sensitivity_s, refine_s)
         stage(on_event, "measuring an evaluation step")
         evaluation = measuring.evaluation()
         memory, profiling_bytes = device_memory(device), 0
         if memory is not None:
             profiling_bytes = alive_while_profiling(measuring, _fewest_samples(model), memory)
-    return Profile(
-        model=name,
-        adapter=adapter,
-        image_size=image_size,
-        precision=precision,
-        device=str(device),
-        params_bytes=4 * (frozen + num_trained) + coded,
-        frozen_bytes=4 * frozen,
-        trainable_params=num_trained,
-        state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
-        buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
-        input_bytes_per_sample=input_copies * sample_bytes(x),
-        optimizer_bytes=_optimizer_bytes(trained),
-        start=measuring.work.get(START, {}),
-        evaluation=evaluation,
-        step_ms_per_sample=measuring.times.step_ms_per_sample,
-        sites=tuple(measuring.site_profile(spec) for spec in measuring.specs),
-        shared=measuring.shared,
-        baselines=baselines,
-        calibrated_on="images of the data set" if is_calibrated else "noise",
-        fingerprint=mark,
-        min_micro_batch=measuring.min_micro_batch,
-        chunk_samples=len(x),
-        chunk_ms=measuring.times.chunk_ms,
-        chunk_launches=measuring.times.chunk_launches,
-        step_overhead_ms=measuring.times.overhead_s * 1e3,
-        launches=measuring.times.launches,
-        tables=tables,
-        device_parts={} if memory is None else memory.parts(),
-        weight_format=weight_format_of(model),
-        workspaces=() if memory is None else memory.workspaces_by_budget(),
-        profiling_bytes=profiling_bytes,
-        coded_optimizer=coded_cost(trained),
-        task=task,
-    )
+
+        def made(baselines: Sequence[BaselineCost] = ()) -> Profile:
+            return Profile(
+                model=name,
+                adapter=adapter,
+                image_size=image_size,
+                precision=precision,
+                device=str(device),
+                params_bytes=4 * (frozen + num_trained) + coded,
+                frozen_bytes=4 * frozen,
+                trainable_params=num_trained,
+                state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
+                buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
+                input_bytes_per_sample=input_copies * sample_bytes(x),
+                optimizer_bytes=_optimizer_bytes(trained),
+                start=measuring.work.get(START, {}),
+                evaluation=evaluation,
+                step_ms_per_sample=measuring.times.step_ms_per_sample,
+                sites=tuple(measuring.site_profile(spec) for spec in measuring.specs),
+                shared=measuring.shared,
+                baselines=tuple(baselines),
+                calibrated_on="images of the data set" if is_calibrated else "noise",
+                fingerprint=mark,
+                min_micro_batch=measuring.min_micro_batch,
+                chunk_samples=len(x),
+                chunk_ms=measuring.times.chunk_ms,
+                chunk_launches=measuring.times.chunk_launches,
+                step_overhead_ms=measuring.times.overhead_s * 1e3,
+                launches=measuring.times.launches,
+                tables=tables,
+                device_parts={} if memory is None else memory.parts(),
+                weight_format=weight_format_of(model),
+                workspaces=() if memory is None else memory.workspaces_by_budget(),
+                profiling_bytes=profiling_bytes,
+                coded_optimizer=coded_cost(trained),
+                task=task,
+            )
+
+        if is_wanted is not None:
+            with measuring.nominal():
+                of_bytes = made()
+            if not is_wanted(of_bytes):
+                return of_bytes
+        measuring.sites(sensitivity_s, refine_s)
+        return made(measure_baselines(model, x, y, precision, on_event) if has_baselines else ())
 
 
 def profile_within(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from operator import attrgetter
@@ -68,6 +70,7 @@ class Measuring:
         is_enough = self.batches[0] > 1 and self.min_micro_batch == 1
         self._error_samples = self.batches[0] if is_enough else self.batches[1]
         self.measured: dict[str, Measured] = {}
+        self._chunked: list[tuple[str, Mapping[str, Storage], Step, Step]] = []  # ways in chunks of one, and as one
 
     def step(
         self,
@@ -117,8 +120,6 @@ class Measuring:
                 of.of_way.setdefault(storage, steps[1].bytes.get(name, 0))
         stage(self.on_event, "measuring memory: exact sites among coded ones")
         self._among_codes()
-        gc.collect()
-        self.times.exact()
 
     def _in_larger_chunks(
         self, way: str, sites: Mapping[str, Storage], segments_of: dict[str, tuple[Segment, ...]], apart: Step
@@ -126,7 +127,7 @@ class Measuring:
         """The segments with what larger chunks take, and what they save. apart: the same in chunks of one sample."""
         order = dict.fromkeys(spec.name for spec in self.specs)
         runs = {chunk: self.step(sites, len(self.x), True, chunk) for chunk in self._larger_chunks()}
-        self.times.chunks(way, sites, apart, runs[len(self.x)])
+        self._chunked.append((way, sites, apart, runs[len(self.x)]))
         tops = {c: (step.trace.turns(order), held_until(order, step.bytes)) for c, step in runs.items()}
         return chunked(segments_of, len(self.x), tops)
 
@@ -222,17 +223,33 @@ class Measuring:
                 working_sets[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
         return working_sets
 
+    @contextmanager
+    def nominal(self) -> Iterator[None]:
+        """Inside, every site has its bytes, nominal errors and no times."""
+        measured = copy.deepcopy(self.measured)
+        self._errors().nominal(self.policies())
+        try:
+            yield
+        finally:
+            self.measured = measured
+
     def sites(self, sensitivity_s: float, refine_s: float) -> None:
-        """Bytes, error and time of the measured storages of every site. sensitivity_s 0: bytes only, nominal errors."""
-        errors = StorageErrors(
-            self.model, self.step, self.times, self.specs, self.measured, self.batches, self._error_samples
-        )
+        """Bytes, error and time of the measured storages of every site. sensitivity_s 0: nominal errors."""
+        gc.collect()
+        for way, sites, apart, together in self._chunked:
+            self.times.chunks(way, sites, apart, together)
+        self.times.exact()
+        errors = self._errors()
         if sensitivity_s <= 0:
             errors.nominal(self.policies())
             return
         errors.of_groups(sensitivity_s, self.on_event)
         stage(self.on_event, "telling sites of one shape apart")
         errors.of_sites(refine_s)
+
+    def _errors(self) -> StorageErrors:
+        samples = self._error_samples
+        return StorageErrors(self.model, self.step, self.times, self.specs, self.measured, self.batches, samples)
 
     def site_profile(self, spec: SiteSpec) -> SiteProfile:
         """A site with every storage it offers."""

@@ -99,7 +99,7 @@ class DeviceTimes(Times):
     ) -> None:
         super().__init__(step, batches)
         self.timing, self.chunk = timing, batches[1]
-        self.of_exact = Timing(0.0, 0.0, 0)
+        self.of_exact, self.device_s = Timing(0.0, 0.0, 0), 0.0
 
     @property
     def step_ms_per_sample(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,10 @@ class Measured(Planner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.measured: list[tuple[Candidate, bool]] = []
-        self.loaded = self.candidates[0]
         self.verified: list[tuple[str, str]] = []
 
     def prepared(self, candidate: Candidate | None = None) -> Any:
-        self.loaded = candidate or self.candidates[0]
-        return Profiles()(self.loaded)
+        return Profiles()(candidate or self.candidates[0])
 
     def _verified(self, plan: Plan) -> VerifiedPlan:
         """Real steps that take more than their budget where the weights are numbers."""
@@ -41,9 +40,9 @@ class Measured(Planner):
             )
         return VerifiedPlan(plan, plan.predicted.peak_bytes, plan.predicted.peak_bytes, 1)
 
-    def _measure(self, prepared: Any, **options: Any) -> Profile:
-        self.measured.append((self.loaded, bool(options)))
-        made: Profile = prepared
+    def _measure(self, candidate: Candidate, is_wanted: Callable[[Profile], bool] | None = None) -> Profile:
+        made: Profile = self.prepared(candidate)
+        self.measured.append((candidate, is_wanted is not None and not is_wanted(made)))
         return made
 
 
@@ -86,6 +85,21 @@ def test_a_run_measures_nothing_to_name_the_smallest_budget_but_knows_what_was_m
     assert smallest is not None
     assert planner(tmp_path).plan().min_feasible_budget_bytes == smallest
     assert planner(tmp_path).for_objective(named.plan(), "speed").min_feasible_budget_bytes == smallest
+
+
+def test_what_does_not_fit_is_measured_no_further_than_its_bytes(tmp_path: Path) -> None:
+    smallest = planner().with_smallest(planner().plan()).min_feasible_budget_bytes
+    assert smallest is not None
+    tight = planner(tmp_path)
+    chosen = tight.plan(smallest)
+    refused = [candidate for candidate, is_bytes_only in tight.measured if is_bytes_only]
+    assert refused
+    assert [candidate for candidate, is_only in tight.measured if not is_only] == [tight.candidate_of(chosen)]
+    again = planner(tmp_path)
+    assert again.plan(smallest).sites == chosen.sites
+    assert again.measured == []
+    assert again.plan(ROOMY).predicted.gradient_error == 0.0
+    assert again.measured == [(refused[0], False)]  # it fits a larger budget: errors and times are wanted now
 
 
 def test_one_candidate_is_its_own_smallest() -> None:
