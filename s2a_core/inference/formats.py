@@ -13,7 +13,6 @@ from typing import Any
 
 import timm
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from s2a_core.adapters import merged_state_dict
@@ -22,6 +21,7 @@ from s2a_core.inference.onnx_file import onnx_logits, write_onnx
 from s2a_core.inference.predict import logits
 from s2a_core.models import data_config, plain_timm_arguments
 from s2a_core.outputs.atomic import plain
+from s2a_core.outputs.tensors import save_tensors
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
 
 
@@ -40,7 +40,7 @@ class Format:
 def _write_checkpoint(run: LoadedRun, path: Path) -> None:
     tensors = _full_precision(_merged(run))
     if path.suffix == ".safetensors":
-        save_file(tensors, str(path), metadata={"format": "pt", **_facts(run)})
+        save_tensors(tensors, path, {"format": "pt", **_facts(run)})
     else:
         torch.save(tensors, path)
 
@@ -76,7 +76,7 @@ def _write_package(run: LoadedRun, path: Path) -> None:
     with tempfile.TemporaryDirectory() as work:
         whole = Path(work) / ADAPTER
         tensors = _full_precision(run.model.state_dict())
-        save_file(tensors, str(whole), metadata={"format": "pt", "model": str(run.report["model"])})
+        save_tensors(tensors, whole, {"format": "pt", "model": str(run.report["model"])})
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as package:
             package.write(whole, ADAPTER)
             package.writestr(REPORT, json.dumps(report, indent=2))

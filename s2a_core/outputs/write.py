@@ -11,6 +11,7 @@ from s2a_core.outputs.card import model_card
 from s2a_core.outputs.metrics import metrics_csv
 from s2a_core.outputs.page import render_page
 from s2a_core.outputs.record import report_document
+from s2a_core.outputs.tensors import save_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -50,16 +51,10 @@ def write_documents(
     output: Path, report: dict[str, Any], plan: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, Any]:
     """The same from documents that exist. Returns the report as it stands in the file, without pictures."""
-    from safetensors.torch import save_file
-
     output.mkdir(parents=True, exist_ok=True)
     (output / REPORT).unlink(missing_ok=True)
     with replacing(output / ADAPTER) as part:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            str(part),
-            metadata={"format": "pt", "model": str(report.get("model"))},
-        )
+        save_tensors(tensors, part, {"format": "pt", "model": str(report.get("model"))})
     write_json(output / PLAN, plan)
     write_text(output / METRICS, metrics_csv(report.get("history") or []))
     write_text(output / CARD, model_card(report, plan))

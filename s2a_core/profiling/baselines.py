@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters.backbone import Backbone
@@ -14,6 +15,7 @@ from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.lora import lora_layers, without_lora
 from s2a_core.batches import Samples, sample_bytes
 from s2a_core.compression.frozen import widen_weights
+from s2a_core.operators.narrow import NarrowWeight
 from s2a_core.profiling.estimate import estimated_peak, shapes_of
 from s2a_core.profiling.progress import stage
 from s2a_core.profiling.runs import run_step
@@ -36,11 +38,13 @@ def measure_baselines(
     y: Tensor | Samples,
     precision: str,
     on_event: OnEvent = lambda event: None,
+    dtypes: Sequence[torch.dtype] | None = None,
 ) -> tuple[BaselineCost, ...]:
     """full, lora, bias, bias + checkpointing, each with stock operators; those a model cannot take are left out.
 
-    model: LoRA of its own is not part of the others. On CUDA nothing is run: these are there to compare with, and would
-    take more of the device than what is planned.
+    model: LoRA of its own is not part of the others. dtypes: of its parameters, before steps of a plan narrowed those
+    that are frozen. On CUDA nothing is run: these are there to compare with, and would take more of the device than
+    what is planned.
     """
     costs = []
     if x.device.type == "cuda" and not isinstance(x, Tensor):
@@ -51,7 +55,7 @@ def measure_baselines(
             if isinstance(x, Tensor) and x.is_cuda:
                 cost = _estimated(name, build, model, x, precision)
             else:
-                cost = _measured(name, build, model, x, y, precision)
+                cost = _measured(name, build, model, x, y, precision, dtypes)
         except Exception as error:  # what is shown beside a plan never stops the plan
             LOG.warning("%s is not compared with: %s: %s", name, type(error).__name__, error)
             continue
@@ -60,10 +64,14 @@ def measure_baselines(
 
 
 def _measured(
-    name: str, build: Builder, model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str
-) -> BaselineCost | None:
-    batches = two_batches(len(x))
-    other = build(widen_weights(without_lora(copy.deepcopy(model))), x[:1])  # stock knows no codes
+    name: str, build: Builder, model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str,
+    dtypes: Sequence[torch.dtype] | None,
+) -> BaselineCost | None:  # fmt: skip
+    batches, copied = two_batches(len(x)), copy.deepcopy(model)
+    for parameter, dtype in zip(copied.parameters(), dtypes or (), strict=dtypes is not None):
+        if not isinstance(parameter, NarrowWeight):
+            parameter.data = parameter.data.to(dtype)
+    other = build(widen_weights(without_lora(copied)), x[:1])  # stock knows no codes
     if other is None:
         return None
     other.train()

@@ -93,6 +93,7 @@ def profile(
     coded = sum(p.codes.num_bytes for p in model.parameters() if isinstance(p, NarrowWeight))
     frozen = sum(p.numel() for p in model.parameters() if _is_frozen_number(p))
     num_trained = sum(p.numel() for p in trained)
+    dtypes = [p.dtype for p in model.parameters()]
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
     release_cached(device)
     with _out_of_memory_reported(image_size, device), unchanged(model):
@@ -153,7 +154,7 @@ def profile(
             if not is_wanted(of_bytes):
                 return of_bytes
         measuring.sites(sensitivity_s, refine_s)
-        return made(measure_baselines(model, x, y, precision, on_event) if has_baselines else ())
+        return made(measure_baselines(model, x, y, precision, on_event, dtypes) if has_baselines else ())
 
 
 def profile_within(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
-from s2a_core.profiling import baselines
+from s2a_core.profiling import baselines, profile
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.runs import run_step
 from s2a_core.storage import StoragePolicy
@@ -28,6 +28,17 @@ def test_lora_of_the_model_is_no_part_of_the_baselines() -> None:
     x, y = torch.randn(4, 3, 32, 32), torch.zeros(4).long()
     expected = measure_baselines(model, x, y, "fp32")
     assert measure_baselines(add_adapters(model, AdapterSpec.parse("lora-lite"), 32), x, y, "fp32") == expected
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_profiling_does_to_the_weights_changes_no_baseline(precision: str) -> None:
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=4, img_size=32, depth=2)
+    x, y = torch.randn(4, 3, 32, 32), torch.zeros(4).long()
+    add_adapters(model, AdapterSpec.parse("lora-lite"), 32)
+    expected = measure_baselines(model, x, y, precision)
+    measured = profile(model, 32, 4, precision, (x, y), sensitivity_s=0.0)  # narrows the frozen weights
+    assert [cost.name for cost in measured.baselines] == ["full", "lora", "bias", "bias + checkpointing"]
+    assert measured.baselines == expected
 
 
 def test_a_baseline_is_predicted_at_batches_where_another_moment_is_the_worst() -> None:
