@@ -136,7 +136,7 @@ class PeakMeter:
 
 def mark_phase(label: str) -> None:
     """Begin one of PHASES in the timeline of the PeakMeter that runs on CPU; costs a look at a flag where none does."""
-    if torch.autograd._profiler_enabled():
+    if torch._C._autograd._profiler_enabled():
         with torch.profiler.record_function(label):
             pass
 

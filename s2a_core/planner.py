@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from s2a_core.errors import InvalidInput, StaleProfile
+from s2a_core.errors import InfeasibleBudget, InvalidInput, StaleProfile
 from s2a_core.planning.choice import Candidate, candidates, plan_over, smallest_over
 from s2a_core.planning.overhead import Overhead, overhead_of, run_parts
 from s2a_core.planning.pairs import recorded
@@ -177,7 +177,7 @@ class Planner:
 
     def _is_of(self, plan: Plan, candidate: Candidate) -> bool:
         """Whether a plan is of this candidate, or of another one that comes to the same model and precision."""
-        profile = self._profiles.get(candidate)
+        profile = self._profiles.known(candidate)
         return candidate == self.candidate_of(plan) or (profile is not None and profile.fingerprint == plan.fingerprint)
 
     def _verified(self, plan: Plan) -> VerifiedPlan:

@@ -52,7 +52,7 @@ def usage(session: Session, team_ids: list[str], now: float) -> dict[str, Usage]
         .where(Job.team_id.in_(team_ids), is_recent)
     )
     for team_id, is_live, num_bytes, started_at, ended_at in session.execute(reservations):
-        team, end = used[team_id], now if is_live else ended_at
+        team, end = used[team_id], now if is_live or ended_at is None else ended_at
         team.byte_seconds_today += num_bytes * max(0.0, end - max(started_at, now - DAY_S))
         if is_live:
             team.running_jobs += 1

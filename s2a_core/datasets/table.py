@@ -193,7 +193,7 @@ def _columns(table: Path, rows: Sequence[Row]) -> _Columns:
         raise BadDataset(
             str(table), [f"no column of labels: call it {' or '.join(LABEL_COLUMNS[:2])}; {_there(names)}"]
         )
-    cells = {name: [row[name].strip() for row in rows] for name in others}
+    cells: dict[str, Sequence[str]] = {name: [row[name].strip() for row in rows] for name in others}
     return _Columns(path, split, cells, _first(others, LABEL_COLUMNS))
 
 
