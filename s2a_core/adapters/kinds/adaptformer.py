@@ -70,6 +70,6 @@ class _Parallel:
 
 
 KIND = Kind(
-    "adaptformer", "bottlenecks parallel to the MLPs", Rates(tokens=3e-3, maps=3e-3), attach, rank=16,
+    "adaptformer", "bottlenecks parallel to the MLPs", Rates(tokens=8e-3, maps=3e-3), attach, rank=16,
     no_merge="the bottlenecks have a ReLU between their layers, so no weights of the plain model do the same",
 )  # fmt: skip
