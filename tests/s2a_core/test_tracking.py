@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,23 @@ def wandb_records(log: bytes) -> Iterator[bytes]:
             parts = []
 
 
+def whole_wandb_run(path: Path, seconds: float = 60.0) -> list[Any]:
+    """The records up to the run's exit: a process of wandb's writes them, and may do so after `finish` has returned."""
+    from wandb.proto import wandb_internal_pb2
+
+    deadline = time.monotonic() + seconds
+    while True:
+        records = [wandb_internal_pb2.Record.FromString(data) for data in wandb_records(path.read_bytes())]
+        if records and records[-1].WhichOneof("record_type") == "exit":
+            return records
+        assert time.monotonic() < deadline, f"{path} has {len(records)} records and no end"
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="s2a[wandb]")
-    from wandb.proto import wandb_internal_pb2
 
     settings = {"MODE": "offline", "SILENT": "true", "CONFIG_DIR": str(tmp_path), "CACHE_DIR": str(tmp_path)}
     for name, value in settings.items():
@@ -87,9 +100,7 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     follow("wandb", tmp_path / "run-1")
     (path,) = tmp_path.glob("run-1/wandb/offline-run-*/*.wandb")
     rows: dict[str, list[str]] = {}
-    for data in wandb_records(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
+    for record in whole_wandb_run(path):
         for item in record.history.item:
             rows.setdefault(item.key or "/".join(item.nested_key), []).append(item.value_json)
     assert [float(value) for value in rows["step/loss"]] == [2.0, 1.0]
