@@ -146,7 +146,8 @@ def table(rows: Iterable[Run]) -> str:
     """The rows as Markdown."""
     lines = [
         f"Made by `python -m benchmarks.plannable`: batch {BATCH}, random weights, CPU; MiB of tensors alive.",
-        "s: processor seconds from nothing to a plan for that budget, or its refusal.",
+        "s: processor seconds from nothing to a plan for that budget, or its refusal, beside other work. A run of one",
+        "epoch never holds the copy of its best weights beside a step, which is planned for: measured is less by that.",
         "",
         "| family | model | px | s | full | budget | adapter | planned | measured | result |",
         "|---|---|--:|--:|--:|--:|---|--:|--:|---|",
