@@ -27,19 +27,19 @@ S2A = [sys.executable, "-c", "import sys; from app.cli.main import app; sys.argv
 # The first steps of its profile take as long as those of a large model. Nothing is imported before its time.
 SLOW = textwrap.dedent(
     """
-    import sys, time
+    import itertools, sys, time
     from app.cli.main import app
     from s2a_core.planner import Planner
-    profile = Planner.profile
-    def slow_profile(self, *given):
+    measure = Planner._measure
+    def slow_measure(self, *given):
         import s2a_core.profiling.measuring as measuring
-        step, waits = measuring.run_step, iter([8.0, 6.0])
+        step, waits = measuring.run_step, itertools.chain([8.0, 6.0], itertools.repeat(0.1))
         def slow(*given, **named):
-            time.sleep(next(waits, 0.0))
+            time.sleep(next(waits))
             return step(*given, **named)
         measuring.run_step = slow
-        return profile(self, *given)
-    Planner.profile = slow_profile
+        return measure(self, *given)
+    Planner._measure = slow_measure
     sys.argv[0] = 's2a'
     app()
     """

@@ -17,6 +17,6 @@ def test_live_attempts_and_waiting_jobs(filled: Database) -> None:
         session.flush()
         assert [attempt.epoch for attempt, _ in devices.live(session, ["dev_1"])] == [1]
         assert [job.id for job in devices.queue(session, 9)] == ["job_2", "job_1"]
-        assert devices.statuses(session) == {"queued": 2}
+        assert devices.statuses(session, None) == {"queued": 2}
         assert devices.find(session, "dev_2") is None
         assert len(devices.listed(session, 9, None)[0]) == 1
