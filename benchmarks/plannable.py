@@ -14,7 +14,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +142,14 @@ def write_photos(folder: Path, size: int) -> None:
             Image.fromarray(pixels).save(directory / f"{number}.jpg")
 
 
-def table(rows: Iterable[Run]) -> str:
+def table(rows: Sequence[Run]) -> str:
     """The rows as Markdown."""
     lines = [
+        "# Plans for timm families",
+        "",
+        f"{len(rows)} of {len(SMALLEST)} families: a plan for a third of what full fine-tuning takes, verified, and",
+        "one epoch, at 96 pixels where timm builds the model for them (`--image-size 96`).",
+        "",
         f"Made by `python -m benchmarks.plannable`: batch {BATCH}, random weights, CPU; MiB of tensors alive.",
         "s: processor seconds from nothing to a plan for that budget, or its refusal, beside other work. A run of one",
         "epoch never holds the copy of its best weights beside a step, which is planned for: measured is less by that.",
