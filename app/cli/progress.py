@@ -18,6 +18,7 @@ from s2a_core.sizes import format_bytes
 from s2a_core.tasks import METRICS
 
 Event = Mapping[str, Any]
+EVERY_S = 5.0  # between plain lines of one phase
 WIDE = 110  # columns from which every measure has room beside a long bar
 
 
@@ -98,10 +99,10 @@ def _plan(plan: Event) -> str:
 
 
 class Lines:
-    """Plain lines: every phase, epoch and remark; steps at most every five seconds."""
+    """Plain lines: every phase, epoch and remark; steps at most every EVERY_S seconds."""
 
-    def __init__(self, terminal: Terminal, budget_bytes: int | None, every_s: float = 5.0) -> None:
-        self._terminal, self._budget_bytes, self._every_s = terminal, budget_bytes, every_s
+    def __init__(self, terminal: Terminal, budget_bytes: int | None) -> None:
+        self._terminal, self._budget_bytes = terminal, budget_bytes
         self._last = float("-inf")
 
     def __enter__(self) -> Lines:
@@ -113,7 +114,7 @@ class Lines:
     def __call__(self, event: Any) -> None:
         document = as_event(event)
         if document.get("type") in ("step", "progress", "stage"):
-            if time.monotonic() - self._last < self._every_s:
+            if time.monotonic() - self._last < EVERY_S:
                 return
             self._last = time.monotonic()
         if line := describe(document, self._budget_bytes):

@@ -48,6 +48,7 @@ def test_phases_and_progress_go_to_stderr_and_stdout_is_one_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("app.cli.progress.EVERY_S", 0.0)  # or else a quick machine is done before a second line
     words = ["s2a_tiny", "--weights", "none", "--image-size", "32", "--budget", "1GiB", "--adapter", "bias", "--json"]
     result = CliRunner().invoke(app, ["plan", *words, "--batch-size", "2"])
     assert result.exit_code == 0, result.stderr
