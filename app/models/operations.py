@@ -42,6 +42,11 @@ class Device(Base):
     reason: Mapped[dict[str, Any] | None]
     seen_at: Mapped[float] = mapped_column(default=time.time)
 
+    def free_bytes(self, reserved_bytes: int) -> int:
+        """What reservations of so many bytes leave, beside what is not ours and what is kept free."""
+        used = self.reserve_bytes + self.baseline_bytes + self.used_by_others_bytes
+        return max(0, self.capacity_bytes - used - reserved_bytes)
+
 
 class LeaderLease(Base):
     """Who may act under a name. token: grows with every new holder, so that an old one's writes are refused."""

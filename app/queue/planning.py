@@ -80,6 +80,4 @@ def planning_bytes(session: Session, now: float) -> dict[str, int]:
 
 def _free_bytes(session: Session, row: Device) -> int:
     reserved = sum(attempt.reserved_bytes for attempt, _ in attempts.live(session, row.id))
-    reserved += planning_bytes(session, time.time()).get(row.id, 0)
-    used = row.reserve_bytes + row.baseline_bytes + row.used_by_others_bytes
-    return max(0, row.capacity_bytes - used - reserved)
+    return row.free_bytes(reserved + planning_bytes(session, time.time()).get(row.id, 0))

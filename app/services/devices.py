@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.models import Attempt, Device, Job
@@ -19,7 +21,6 @@ def document(
 ) -> dict[str, Any]:
     """A device as the API shows it. Another team's jobs are shown by their bytes only. planned: by planning."""
     reserved = sum(attempt.reserved_bytes for attempt, _ in held) + planned.get(device.id, 0)
-    used = device.reserve_bytes + device.baseline_bytes + device.used_by_others_bytes
     return {
         "id": device.id,
         "worker": device.worker,
@@ -33,10 +34,20 @@ def document(
         "baseline_bytes": device.baseline_bytes,
         "used_by_others_bytes": device.used_by_others_bytes,
         "reserved_bytes": reserved,
-        "free_bytes": max(0, device.capacity_bytes - used - reserved),
+        "free_bytes": device.free_bytes(reserved),
         "seen_at": device.seen_at,
         "jobs": [_held(attempt, job, caller) for attempt, job in held],
     }
+
+
+def _documents(
+    session: Session, shown: Sequence[Device], held: Sequence[tuple[Attempt, Job]], caller: Caller
+) -> list[dict[str, Any]]:
+    """Each of these devices with those of the live attempts that are on it."""
+    planned = planning_bytes(session, time.time())
+    return [
+        document(device, [pair for pair in held if pair[0].device_id == device.id], caller, planned) for device in shown
+    ]
 
 
 def _held(attempt: Attempt, job: Job, caller: Caller) -> dict[str, Any]:
@@ -78,12 +89,8 @@ class DeviceService:
         """A page of devices."""
         with self.database.reading() as session:
             found, following = devices.listed(session, limit, after)
-            held, planned = devices.live(session, [device.id for device in found]), planning_bytes(session, time.time())
-            items = [
-                document(device, [pair for pair in held if pair[0].device_id == device.id], caller, planned)
-                for device in found
-            ]
-            return {"items": items, "next": following}
+            held = devices.live(session, [device.id for device in found])
+            return {"items": _documents(session, found, held, caller), "next": following}
 
     def get(self, caller: Caller, device_id: str) -> dict[str, Any]:
         """One device."""
@@ -91,20 +98,16 @@ class DeviceService:
             device = devices.find(session, device_id)
             if device is None:
                 raise NotFound(f"no device {device_id}")
-            held = [pair for pair in devices.live(session, [device_id]) if pair[0].device_id == device_id]
-            return document(device, held, caller, planning_bytes(session, time.time()))
+            return _documents(session, [device], devices.live(session, [device_id]), caller)[0]
 
     def queue(self, caller: Caller, limit: int) -> dict[str, Any]:
         """Every device with its jobs, the waiting jobs in order, and how many of the caller's jobs have each status."""
         with self.database.reading() as session:
             found, _ = devices.listed(session, 200, None)
-            held, planned = devices.live(session, [device.id for device in found]), planning_bytes(session, time.time())
+            held = devices.live(session, [device.id for device in found])
             queue = devices.queue(session, limit)
             return {
-                "devices": [
-                    document(device, [pair for pair in held if pair[0].device_id == device.id], caller, planned)
-                    for device in found
-                ],
+                "devices": _documents(session, found, held, caller),
                 "elsewhere": [_held(attempt, job, caller) for attempt, job in held if attempt.device_id is None],
                 "waiting": [waiting(job, place, caller) for place, job in enumerate(queue, 1)],
                 "statuses": devices.statuses(session, caller.visible_team),
