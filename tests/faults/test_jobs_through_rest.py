@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,6 @@ REQUEST: dict[str, Any] = {
 }
 BUDGET = "16MiB"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[RunningService]:
-    running = RunningService(tmp_path / "s2a", poll_s=0.1).start()
-    yield running
-    running.stop()
 
 
 def trained_by_hand(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -17,13 +17,6 @@ from tests.s2a_core.tasks.shapes import multilabel, regression
 
 BUDGET = 22 * 2**20
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[RunningService]:
-    running = RunningService(tmp_path / "s2a", poll_s=0.1).start()
-    yield running
-    running.stop()
 
 
 @pytest.mark.parametrize(
