@@ -58,7 +58,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         output.mkdir(parents=True, exist_ok=True)
     with clock.phase("profiling"):
         if request.plan is None:
-            planner.profile()
+            planner.measure()
     with clock.phase("planning"):
         plan = request.plan or planner.plan()
         prepared = _model_of(planner, plan, is_stored=plan is stored)

@@ -105,6 +105,14 @@ class Planner:
         candidate = candidate or self.candidates[0]
         return self._of_data(self._profiles.whole(candidate), candidate)
 
+    def measure(self) -> None:
+        """Profiles the first candidate, as far as a plan for the request's budget needs it."""
+        self._profile_within(self.candidates[0], self.request.budget_bytes)
+
+    def _profile_within(self, candidate: Candidate, budget_bytes: int) -> Profile:
+        """Of bytes alone where not even the candidate's smallest plan is inside the budget."""
+        return self._profiles.within(candidate, lambda of_bytes: self._smallest_of(of_bytes) <= budget_bytes)
+
     def plan(self, budget_bytes: int | None = None, among: Sequence[Candidate] = ()) -> Plan:
         """The best plan of any candidate, not verified. budget_bytes: another one than the request's; among: only
         these candidates.
@@ -117,8 +125,7 @@ class Planner:
         objective = cast(Objective, self.request.objective)
 
         def profile_of(candidate: Candidate) -> Profile:
-            profile = self._profiles.within(candidate, lambda of_bytes: self._smallest_of(of_bytes) <= budget_bytes)
-            return self._of_data(profile, candidate)
+            return self._of_data(self._profile_within(candidate, budget_bytes), candidate)
 
         chosen, source = plan_over(
             among or self.candidates, profile_of, budget_bytes, self._batch_size, objective, self.overhead

@@ -44,17 +44,19 @@ class Profiles:
 
     def whole(self, candidate: Candidate) -> Profile:
         """With errors and times."""
-        return self.within(candidate, lambda profile: True)
+        return self.within(candidate, None)
 
-    def within(self, candidate: Candidate, fits: Fits) -> Profile:
-        """Whole where `fits` says so of its bytes, else of its bytes alone."""
+    def within(self, candidate: Candidate, fits: Fits | None) -> Profile:
+        """Whole where `fits` says so of its bytes, else of its bytes alone. None: whole in any case."""
         if candidate in self._whole:
             return self._whole[candidate]
         whole = self._recalled(candidate, self._key_of(candidate))
         if whole is None:
-            of_bytes = self._of_bytes.get(candidate) or self._recalled(candidate, self._key_of(candidate) + BYTES_ONLY)
-            if of_bytes is not None and not fits(of_bytes):
-                return of_bytes
+            if fits is not None:
+                key = self._key_of(candidate) + BYTES_ONLY
+                of_bytes = self._of_bytes.get(candidate) or self._recalled(candidate, key)
+                if of_bytes is not None and not fits(of_bytes):
+                    return of_bytes
             self.has_measured = True
             return self._measured(candidate, fits)
         self._whole[candidate] = whole
@@ -79,15 +81,15 @@ class Profiles:
         key = self._key_of(candidate)
         return recall(self._cache, key) or recall(self._cache, key + BYTES_ONLY)
 
-    def _measured(self, candidate: Candidate, fits: Fits) -> Profile:
+    def _measured(self, candidate: Candidate, fits: Fits | None) -> Profile:
         is_whole = True
 
         def is_wanted(profile: Profile) -> bool:
             nonlocal is_whole
-            is_whole = fits(profile)
+            is_whole = fits is None or fits(profile)
             return is_whole
 
-        profile = self._measure(candidate, is_wanted)
+        profile = self._measure(candidate, None if fits is None else is_wanted)
         (self._whole if is_whole else self._of_bytes)[candidate] = profile
         if self._cache is not None:
             remember(self._cache, self._key_of(candidate) + ("" if is_whole else BYTES_ONLY), profile)

@@ -50,7 +50,7 @@ def plan(
     with follower(terminal, request.budget_bytes or None) as follow:
         planner, clock = Planner(request, on_event=follow), Clock(follow)
         with clock.phase("profiling"):
-            planner.profile()
+            planner.measure()
         with clock.phase("planning"):
             made = planner.with_smallest(planner.plan())
         if verify:

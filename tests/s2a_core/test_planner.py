@@ -90,8 +90,11 @@ def test_a_run_measures_nothing_to_name_the_smallest_budget_but_knows_what_was_m
 def test_what_does_not_fit_is_measured_no_further_than_its_bytes(tmp_path: Path) -> None:
     smallest = planner().with_smallest(planner().plan()).min_feasible_budget_bytes
     assert smallest is not None
-    tight = planner(tmp_path)
-    chosen = tight.plan(smallest)
+    tight = planner(tmp_path, budget_bytes=smallest)
+    tight.measure()  # as the doors do, to tell the phases apart
+    assert tight.measured == [(tight.candidates[0], True)]
+    chosen = tight.plan()
+    assert len({candidate for candidate, _ in tight.measured}) == len(tight.measured)
     refused = [candidate for candidate, is_bytes_only in tight.measured if is_bytes_only]
     assert refused
     assert [candidate for candidate, is_only in tight.measured if not is_only] == [tight.candidate_of(chosen)]
