@@ -1,7 +1,7 @@
 """Sees every torch call of a model and routes those that an operator is declared for, under the name of their site.
 
-A table look-up per torch call is all that a call without an operator pays, and all that one pays whose site is stored
-as stock does: nobody asks for its name.
+The first forward pass of a kind is intercepted as a whole. The later ones are in watched modules alone (see
+`compression/watched.py`): the calls of all others do not come here.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.checkpoints import refuse_checkpoint
-from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moves_tokens_only, value_of
+from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moved, value_of
 from s2a_core.compression.record import Recorder
-from s2a_core.compression.replay import with_matched_operands
+from s2a_core.compression.watched import MOST_PASSES, PassKey, WatchedModules, pass_key
 from s2a_core.operators import ROUTES, Call, Intent, Operator, Site
-from s2a_core.operators.norms import Norm, NormCall, evaluate_norm
+from s2a_core.operators.dtypes import matched_call
+from s2a_core.operators.norms import Norm, NormCall, evaluate_norm, runs_as_stock
 from s2a_core.operators.writes import may_write
-from s2a_core.storage import Storage, StoragePolicy
+from s2a_core.storage import WHOLE, Storage, StoragePolicy
+
+_autograd: Any = torch._C._autograd  # type: ignore[attr-defined]
 
 
 class Interceptor(TorchFunctionMode):
@@ -29,6 +33,8 @@ class Interceptor(TorchFunctionMode):
 
     changes: whether anything is stored otherwise than stock does.
     paused: above 0 nothing is intercepted, as inside a region; batch: samples of the model's input.
+    watched: the modules to intercept calls of, None while all are; num_calls: calls that came here.
+    hooks: of saved tensors, in place wherever calls are intercepted.
     """
 
     def __init__(self, policy: StoragePolicy, recorders: Sequence[Recorder], defers_norms: bool, changes: bool) -> None:
@@ -45,27 +51,100 @@ class Interceptor(TorchFunctionMode):
         self._counts: dict[tuple[str, str], int] = {}
         self._names: dict[tuple[str, str, int], tuple[str, Storage]] = {}  # resolved in the first forward pass
         self._pending: weakref.WeakSet[PendingNorm] = weakref.WeakSet()
+        self.watched: WatchedModules | None = None
+        self.is_on = True  # inside a session: whether calls come here
+        self.hooks: saved_tensors_hooks | None = None
+        self.num_calls = 0
+        self._learned: dict[PassKey, WatchedModules] = {}
+        self._learning: tuple[PassKey, WatchedModules] | None = None
+        self._born: dict[str, int] = {}  # site of a pending norm -> calls before it was deferred, while learning
 
-    def begin(self, args: Sequence[Any]) -> None:
-        """A forward pass of the model begins. args: its inputs."""
+    def begin(self, args: Sequence[Any], names: Sequence[str], is_training: bool) -> None:
+        """A forward pass of the model begins. args: its inputs; names: of those that are passed by name."""
+        self.watched = self._learning = None
+        self.count_from_start(args)
+        key = None if self._routes_all else pass_key((*args, *names), is_training)
+        if key is not None:
+            self.watched = self._learned.get(key)
+            if self.watched is None:
+                paths = {path for path, operator in self._decided if operator not in WHOLE}
+                self._learning = key, WatchedModules(paths)
+                self._born.clear()
+
+    def count_from_start(self, args: Sequence[Any]) -> None:
+        """Sites are counted again, for a pass with these inputs."""
         self.path = ""
         self._counts.clear()
         first = next((a for a in args if isinstance(a, Tensor)), None)
         self.batch = first.shape[0] if first is not None and first.dim() else 0
 
+    def finish(self) -> None:
+        """A forward pass has returned: what it showed holds for the next ones like it."""
+        if self._learning is not None:
+            if len(self._learned) >= MOST_PASSES:
+                self._learned.clear()
+            key, watched = self._learning
+            self._learned[key] = watched
+            self._learning = None
+
     def end(self) -> None:
         """The session is left: nothing of its last forward pass stays alive through it."""
         self._pending.clear()
-        self.func = None
+        self.func = self._learning = None
+
+    def enter_module(self, name: str) -> tuple[str, bool]:
+        """A module begins; returns what `leave_module` needs."""
+        before, self.path = self.path, name
+        if self.watched is not None:
+            return before, self.switch(name in self.watched.paths)
+        if self._learning is not None:
+            self._learning[1].callers.setdefault(name, set()).add(before)
+        return before, self.is_on
+
+    def leave_module(self, before: tuple[str, bool]) -> None:
+        """The module that `before` tells of goes on."""
+        self.path, is_on = before
+        if is_on is not self.is_on:
+            self.switch(is_on)
+
+    def switch(self, is_on: bool) -> bool:
+        """Lets calls come here from now on, or no longer; returns what was before.
+
+        Nothing changes where another mode or other hooks were put on top: they would be removed in their place.
+        """
+        before = self.is_on
+        if is_on is before:
+            return before
+        if is_on:
+            if self.hooks is not None:
+                self.hooks.__enter__()
+            self.__enter__()
+        else:
+            if not self._is_on_top():
+                return before
+            self.__exit__(None, None, None)
+            if self.hooks is not None:
+                self.hooks.__exit__()
+        self.is_on = is_on
+        return before
+
+    def _is_on_top(self) -> bool:
+        depth = torch._C._len_torch_function_stack()
+        if depth == 0 or torch._C._get_function_stack_at(depth - 1) is not self:
+            return False
+        top = None if self.hooks is None else _autograd._top_saved_tensors_default_hooks(True)
+        return self.hooks is None or (top is not None and top[0] == self.hooks.pack_hook)
 
     # ---------------------------------------------------------------- calls
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self.paused:
             return func(*args, **kwargs) if kwargs else func(*args)
+        self.num_calls += 1
         if types and any(issubclass(t, PendingNorm) for t in types):
             return self._call_with_pending(func, args, kwargs or {})
         if self._pending and may_write(func, args, kwargs or {}):
+            self._watch()
             self._evaluate_pending()
         operator = ROUTES.get(func)
         if operator is None:
@@ -78,7 +157,16 @@ class Interceptor(TorchFunctionMode):
         ):
             return self._route(operator, func, args, kwargs or {})
         self.func = func
-        return with_matched_operands(func, args, kwargs)
+        instead = matched_call(func, args, kwargs or {})
+        if instead is not None:
+            self._watch()
+            func, args, kwargs = instead
+        return func(*args, **kwargs) if kwargs else func(*args)
+
+    def _watch(self) -> None:
+        """A call of the module that runs must not run as it is written."""
+        if self._learning is not None:
+            self._learning[1].paths.add(self.path)
 
     def _route(self, operator: Operator, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = operator.bind(func, args, kwargs)
@@ -126,27 +214,44 @@ class Interceptor(TorchFunctionMode):
         if operator.saves(given):
             for recorder in self.recorders:
                 recorder.called(call, operator)
-        if self.defers_norms:
+        if self.defers_norms and (self.watched is None or site.name in self.watched.deferred):
+            if self._learning is not None:
+                self._born[site.name] = self.num_calls
             return self.defer(given["input"], operator.norm_call(given, site.name))
         return self.attributed(site, operator.run, call)
 
     def defer(self, raw: Tensor, norm: NormCall) -> PendingNorm:
         """A pending norm that this session evaluates, at the latest when the model returns."""
-        pending = PendingNorm.of(raw, norm, self._evaluate)
+        pending = PendingNorm.of(raw, norm, self)
         self._pending.add(pending)
         return pending
+
+    def takes_pending(self, pending: PendingNorm) -> None:
+        """Something other than an evaluation becomes of a pending norm."""
+        if self._learning is not None:
+            self._learning[1].norm_waited(pending.call.site)
 
     def _call_with_pending(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         first = args[0] if args else None
         if isinstance(first, PendingNorm) and first.value is None:
             if is_metadata(func):
+                self.num_calls -= 1  # nothing runs on the device
                 return func(first.raw, *args[1:], **kwargs)
-            if moves_tokens_only(func, first.raw, args[1:], kwargs):
-                return self.defer(func(first.raw, *args[1:], **kwargs), first.call)
+            result = moved(first, func, args[1:], kwargs)
+            if result is not None:
+                self.takes_pending(first)
+                return result
         args, kwargs = evaluated((args, kwargs))
+        self.num_calls -= 1  # counted once
         return self.__torch_function__(func, (), args, kwargs)
 
-    def _evaluate(self, raw: Tensor, norm: NormCall) -> Tensor:
+    def evaluate(self, raw: Tensor, norm: NormCall) -> Tensor:
+        """The norm of a pending one."""
+        if self._learning is not None:
+            if self.num_calls - self._born.get(norm.site, -1) > 1:
+                self._learning[1].norm_waited(norm.site)
+            elif not runs_as_stock(raw, norm):
+                self._learning[1].paths.add(norm.site.rpartition(":")[0])
         site = Site(norm.site, norm.kind, self.policy.storage(norm.site))
         with torch._C.DisableTorchFunction():
             value: Tensor = self.attributed(site, evaluate_norm, raw, norm, site, self.batch)

@@ -1,12 +1,14 @@
 """The `forward` methods that stand in for a model's own while a session is open: they say which module runs.
 
-Made once for a model and a plan; entering the session again only puts them in place.
+Made once for a model and a plan; entering the session again only puts them in place. In a forward pass whose watched
+modules are known, the others have their own again.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -15,60 +17,82 @@ from torch import nn
 from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.pending import evaluated
 from s2a_core.compression.regions import Region, run_region
+from s2a_core.compression.watched import WatchedModules
 
 Forward = Callable[..., Any]
+Around = Callable[[tuple[Any, ...], dict[str, Any]], AbstractContextManager[None]]
 
 
 class BoundModules:
-    """Every module of a model, with a forward that names it. begin, end: around each forward pass."""
+    """Every module of a model, with a forward that names it. around: entered with its inputs by each forward pass."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        interceptor: Interceptor,
-        regions: Mapping[str, Region],
-        begin: Callable[[tuple[Any, ...]], None],
-        end: Callable[[], None],
+        self, model: nn.Module, interceptor: Interceptor, regions: Mapping[str, Region], around: Around
     ) -> None:
-        self._bound: list[tuple[nn.Module, Any, Forward, Callable[[Forward], Forward]]] = []
-        self._replaced: list[tuple[dict[str, Any], Any]] = []
+        self._names: list[str] = []
+        self._regions = regions
+        self._bound: list[tuple[dict[str, Any], Any, Forward, Callable[[Forward], Forward], nn.Module]] = []
+        self._installed: list[tuple[dict[str, Any], Any, Forward]] = []
+        self._others: dict[WatchedModules, list[int]] = {}
         for name, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue
             if module is model:
-                make = functools.partial(_root, begin, end)
+                make = functools.partial(_root, around)
             else:
                 make = functools.partial(_named, interceptor, name, regions.get(name))
-            own = vars(module).get("forward")
-            self._bound.append((module, own, make(module.forward), make))
+            attributes = vars(module)
+            self._names.append(name)
+            self._bound.append((attributes, attributes.get("forward"), make(module.forward), make, module))
 
     def install(self) -> None:
         """Puts the forwards in place."""
-        for module, own, forward, make in self._bound:
-            attributes = vars(module)
+        for attributes, own, forward, make, module in self._bound:
             current = attributes.get("forward")
             if current is not own:  # replaced since
                 forward = make(module.forward)
-            self._replaced.append((attributes, current))
             attributes["forward"] = forward
+            self._installed.append((attributes, current, forward))
 
     def remove(self) -> None:
         """Every module's own forward again, or its class's where it had none of its own."""
-        for attributes, own in self._replaced:
-            if own is None:
-                del attributes["forward"]
-            else:
-                attributes["forward"] = own
-        self._replaced.clear()
+        for attributes, own, _ in self._installed:
+            _put_back(attributes, own)
+        self._installed.clear()
+
+    def leave_only(self, watched: WatchedModules) -> None:
+        """Takes the forwards away from modules that need none, until `complete`."""
+        for index in self._unwatched(watched):
+            attributes, own, _ = self._installed[index]
+            _put_back(attributes, own)
+
+    def complete(self, watched: WatchedModules) -> None:
+        """Puts the forwards in place that `leave_only` took away."""
+        for index in self._unwatched(watched):
+            attributes, _, forward = self._installed[index]
+            attributes["forward"] = forward
+
+    def _unwatched(self, watched: WatchedModules) -> list[int]:
+        """Positions of modules that need no forward of ours: no region, not watched, nor called by a watched one."""
+        others = self._others.get(watched)
+        if others is None:
+            needed = {"", *self._regions, *watched.paths}
+            needed |= {name for name, callers in watched.callers.items() if callers & watched.paths}
+            others = self._others[watched] = [i for i, name in enumerate(self._names) if name not in needed]
+        return others
 
 
-def _root(begin: Callable[[tuple[Any, ...]], None], end: Callable[[], None], own: Forward) -> Forward:
+def _put_back(attributes: dict[str, Any], own: Any) -> None:
+    if own is None:
+        del attributes["forward"]
+    else:
+        attributes["forward"] = own
+
+
+def _root(around: Around, own: Forward) -> Forward:
     def forward(*args: Any, **kwargs: Any) -> Any:
-        begin((*args, *kwargs.values()))
-        try:
+        with around(args, kwargs):
             return evaluated(own(*args, **kwargs))
-        finally:
-            end()
 
     forward.__wrapped__ = own  # type: ignore[attr-defined]  # its signature, for who asks
     return forward
@@ -78,11 +102,13 @@ def _named(interceptor: Interceptor, name: str, region: Region | None, own: Forw
     run = own if region is None else functools.partial(run_region, interceptor, region, own)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        before, interceptor.path = interceptor.path, name
+        if interceptor.paused:
+            return run(*args, **kwargs)
+        before = interceptor.enter_module(name)
         try:
             return run(*args, **kwargs)
         finally:
-            interceptor.path = before
+            interceptor.leave_module(before)
 
     forward.__wrapped__ = own  # type: ignore[attr-defined]
     return forward

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,21 +20,33 @@ from s2a_core.errors import UnsupportedSite
 from s2a_core.operators.norms import NormCall
 
 
+class Deferring(Protocol):
+    """The session that a pending norm belongs to. is_on: whether it sees the calls itself."""
+
+    is_on: bool
+
+    def defer(self, raw: Tensor, norm: NormCall) -> PendingNorm:
+        """A pending norm of this session."""
+
+    def evaluate(self, raw: Tensor, norm: NormCall) -> Tensor:
+        """norm(raw)."""
+
+
 class PendingNorm(Tensor):
     """Stands for norm(raw). Any function outside an active session evaluates it."""
 
     raw: Tensor
     call: NormCall
     raw_version: int
-    evaluate: Callable[[Tensor, NormCall], Tensor]
+    session: Deferring
     value: Tensor | None
 
     @classmethod
-    def of(cls, raw: Tensor, call: NormCall, evaluate: Callable[[Tensor, NormCall], Tensor]) -> PendingNorm:
+    def of(cls, raw: Tensor, call: NormCall, session: Deferring) -> PendingNorm:
         """Defers `call` on raw: [..., C]."""
         with torch._C.DisableTorchFunction():
             pending = raw.detach().as_subclass(cls)
-        pending.raw, pending.call, pending.evaluate = raw, call, evaluate
+        pending.raw, pending.call, pending.session = raw, call, session
         pending.raw_version, pending.value = raw._version, None
         return pending
 
@@ -43,6 +55,11 @@ class PendingNorm(Tensor):
         if func in _METADATA:
             with torch._C.DisableTorchFunction():
                 return func(args[0].__dict__["raw"], *args[1:], **(kwargs or {}))
+        first = args[0] if args else None
+        if isinstance(first, PendingNorm) and first.value is None and not first.session.is_on:
+            result = moved(first, func, args[1:], kwargs or {})
+            if result is not None:
+                return result
         args, kwargs = evaluated((args, kwargs or {}))
         return func(*args, **kwargs)
 
@@ -61,7 +78,7 @@ def value_of(pending: PendingNorm) -> Tensor:
                 "follow: change a copy instead",
                 details={"site": site},
             )
-        fields["value"] = fields["evaluate"](fields["raw"], fields["call"])
+        fields["value"] = fields["session"].evaluate(fields["raw"], fields["call"])
     value: Tensor = fields["value"]
     return value
 
@@ -86,7 +103,17 @@ def evaluated(tree: Any) -> Any:
     return tree
 
 
-def moves_tokens_only(func: Any, raw: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def moved(
+    pending: PendingNorm, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> PendingNorm | None:
+    """func(pending, *args) as a pending norm again, where func moves or picks whole tokens; else None."""
+    raw, call = pending.raw, pending.call
+    if not _moves_tokens_only(func, raw, args, kwargs):
+        return None
+    return pending.session.defer(func(raw, *args, **kwargs), call)
+
+
+def _moves_tokens_only(func: Any, raw: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether func(raw, *args) rearranges or picks whole tokens and leaves the last dimension alone."""
     rule = _COMMUTING.get(func)
     if rule is None or (kwargs and tuple(kwargs) not in _KEYWORDS_IN_ORDER):

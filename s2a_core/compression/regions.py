@@ -236,6 +236,8 @@ def run_region(interceptor: Interceptor, region: Region, forward: Callable[..., 
     if interceptor.paused or not (as_block or pending is not None):
         return forward(*args, **kwargs)
     refuse_checkpoint(region.site)
+    if pending is not None:
+        interceptor.takes_pending(pending)
     x: Tensor = evaluated(first) if pending is None else pending.raw
     rest, kwargs = evaluated((args[1:], kwargs))
     beside = list(_tensors((rest, kwargs)))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from s2a_core.operators.dtypes import MATCHED_CALLS, matched
+from s2a_core.operators.dtypes import linear_operands, matched, matched_call
 
 # Calls whose gradients do not read their operands' values, so that what feeds them may be left uncomputed.
 _VALUE_FREE = {
@@ -45,17 +45,15 @@ class WidthMode(TorchFunctionMode):
     """Operands in dtypes that stock takes together, and nothing else."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return with_matched_operands(func, args, kwargs)
+        return with_matched_operands(func, args, kwargs or {})
 
 
-def with_matched_operands(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+def with_matched_operands(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The call with its operands in dtypes that stock takes together."""
-    if func is F.linear:
-        return F.linear(*matched(*_linear_operands(*args, **(kwargs or {}))))
-    match = MATCHED_CALLS.get(func)
-    if match is not None:
-        return match(func, args, kwargs or {})
-    return func(*args, **kwargs) if kwargs else func(*args)
+    instead = matched_call(func, args, kwargs)
+    if instead is not None:
+        func, args, kwargs = instead
+    return func(*args, **kwargs)
 
 
 class ReplayMode(TorchFunctionMode):
@@ -73,15 +71,14 @@ class ReplayMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.linear:
-            return self._linear(*matched(*_linear_operands(*args, **kwargs)))
+            return self._linear(*matched(*linear_operands(*args, **kwargs)))
         if func is F.dropout and (kwargs.get("p", 0.5) == 0.0 or not kwargs.get("training", True)):
             return args[0]
         if func in _SCALING and sum(map(_varies, args)) == 1:
             return func(*args, **kwargs)
         if func not in _VALUE_FREE and func.__name__ not in _METADATA_NAMES:
             self.last_unread = -1
-        match = MATCHED_CALLS.get(func)
-        return func(*args, **kwargs) if match is None else match(func, args, kwargs)
+        return with_matched_operands(func, args, kwargs)
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         index = self.num_linears
@@ -93,10 +90,6 @@ class ReplayMode(TorchFunctionMode):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         return PhantomLinear.apply(x, weight, bias)
-
-
-def _linear_operands(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
-    return input, weight, bias
 
 
 def _varies(operand: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -47,18 +47,40 @@ class Session:
         self._saved = SavedTensors(self.interceptor, model) if recorders or _codes_by_hook(policy) else None
         self._modules = None
         if changes or recorders:
-            self._modules = BoundModules(model, self.interceptor, _regions(model, policy), self._begin, self._end)
+            self._modules = BoundModules(model, self.interceptor, _regions(model, policy), self._forward_pass)
         self._widths = WidthMode() if self._modules is None and needs_matching(model) else None
         self._stack = ExitStack()
+        self._is_running = False  # inside a forward pass of the model
 
-    def _begin(self, args: tuple[Any, ...]) -> None:
-        self.interceptor.begin(args)
+    @contextmanager
+    def _forward_pass(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+        """The model runs, with these inputs."""
+        seen, modules = self.interceptor, self._modules
+        assert modules is not None  # whose forward this is around
+        inputs = (*args, *kwargs.values())
+        if self._is_running:  # the model calls itself
+            seen.count_from_start(inputs)
+            yield
+            return
+        self._is_running = True
+        seen.begin(inputs, tuple(kwargs), self.model.training)
         if self._saved is not None:
-            self._saved.begin(args)
-
-    def _end(self) -> None:
-        if self._saved is not None:
-            self._saved.end()  # backward may run while the session stays open: codes go as it reads them
+            self._saved.begin(inputs)
+        watched, was_on = seen.watched, seen.is_on
+        if watched is not None:
+            modules.leave_only(watched)
+            seen.switch("" in watched.paths)
+        try:
+            yield
+            seen.finish()
+        finally:
+            self._is_running = False
+            if watched is not None:
+                seen.switch(was_on)
+                seen.watched = None
+                modules.complete(watched)
+            if self._saved is not None:
+                self._saved.end()  # backward may run while the session stays open: codes go as it reads them
 
     def __enter__(self) -> Session:
         enter = self._stack.enter_context
@@ -72,6 +94,7 @@ class Session:
             if self._saved is not None:
                 self._stack.callback(self._saved.end)
                 enter(self._saved.hooks)
+                self.interceptor.hooks = self._saved.hooks
             self._stack.callback(self.interceptor.end)
             enter(self.interceptor)
         return self

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from s2a_core.operators.call import autocast_enabled
 from s2a_core.operators.signature import bound
-from s2a_core.operators.stock import layer_norm
+from s2a_core.operators.stock import layer_norm, loses_bias_gradient
+
+StockCall = tuple[Any, tuple[Any, ...], dict[str, Any]]  # a function with its arguments
 
 
 def wide(scale: Tensor | None, statistics: Tensor | None = None) -> Tensor | None:
@@ -31,30 +33,51 @@ def matched(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Ten
     return x.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype)
 
 
-def _batch_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def matched_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StockCall | None:
+    """The call to make instead of this one, which stock does not take as it is; None where stock takes it."""
+    rule = _RULES.get(func)
+    return None if rule is None else rule(func, args, kwargs)
+
+
+def _linear(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StockCall | None:
+    operands = linear_operands(*args, **kwargs)
+    taken = matched(*operands)
+    return None if all(new is old for new, old in zip(taken, operands, strict=True)) else (func, taken, {})
+
+
+def linear_operands(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The arguments of F.linear, however they are passed."""
+    return input, weight, bias
+
+
+def _batch_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StockCall | None:
     """Scale and shift in a dtype that stock takes beside the statistics."""
     given = bound(func, args, kwargs)
     if given is None:
-        return func(*args, **kwargs)
-    mean = given["running_mean"]
-    given["weight"], given["bias"] = wide(given["weight"], mean), wide(given["bias"], mean)
-    return func(**given)
+        return None
+    mean, scale, shift = given["running_mean"], given["weight"], given["bias"]
+    given["weight"], given["bias"] = wide(scale, mean), wide(shift, mean)
+    return None if given["weight"] is scale and given["bias"] is shift else (func, (), given)
 
 
-def _like(position: int, is_norm: bool) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]:
+def _like(position: int, is_norm: bool) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], StockCall | None]:
     """A call whose floating operands take the dtype of the one at `position`, unless autocast casts them itself."""
 
-    def match(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def match(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StockCall | None:
         lead = args[position] if len(args) > position else args[0]
         if not isinstance(lead, Tensor):
-            return func(*args, **kwargs)
+            return None
         if autocast_enabled(lead) and not (is_norm and lead.device.type == "cpu"):  # on CPU it leaves norms alone
-            return func(*args, **kwargs)
+            return None
+        dtype = lead.dtype
 
-        def cast(value: Any) -> Any:
-            return value.to(lead.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+        def is_other(value: Any) -> bool:
+            return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != dtype
 
-        return func(*map(cast, args), **{name: cast(value) for name, value in kwargs.items()})
+        if not any(map(is_other, (*args, *kwargs.values()))):
+            return None
+        given = tuple(value.to(dtype) if is_other(value) else value for value in args)
+        return func, given, {name: v.to(dtype) if is_other(v) else v for name, v in kwargs.items()}
 
     return match
 
@@ -62,16 +85,19 @@ def _like(position: int, is_norm: bool) -> Callable[[Any, tuple[Any, ...], dict[
 _like_input = _like(0, is_norm=True)
 
 
-def _layer_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return _like_input(layer_norm, args, kwargs)
+def _layer_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StockCall | None:
+    changed = _like_input(func, args, kwargs)
+    _, args, kwargs = changed or (func, args, kwargs)
+    return (layer_norm, args, kwargs) if loses_bias_gradient(*args, **kwargs) else changed
 
 
 # Of norms and attention the first tensor's dtype, of convolutions the weight's; linear layers: `matched`.
-MATCHED_CALLS: dict[Any, Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
+_RULES: dict[Any, Callable[[Any, tuple[Any, ...], dict[str, Any]], StockCall | None]] = {
+    F.linear: _linear,
     F.batch_norm: _batch_norm,
     F.layer_norm: _layer_norm,
-    F.rms_norm: _like(0, is_norm=True),
-    F.group_norm: _like(0, is_norm=True),
+    F.rms_norm: _like_input,
+    F.group_norm: _like_input,
     F.scaled_dot_product_attention: _like(0, is_norm=False),
     F.conv1d: _like(1, is_norm=False),
     F.conv2d: _like(1, is_norm=False),

@@ -21,7 +21,7 @@ from s2a_core.operators.call import (
     saves_tensors,
 )
 from s2a_core.operators.operator import HOOKED_CODES, Operator
-from s2a_core.operators.stock import layer_norm
+from s2a_core.operators.stock import layer_norm, loses_bias_gradient
 from s2a_core.storage import Storage
 
 
@@ -131,8 +131,8 @@ class Norm(Operator):
 
 def evaluate_norm(raw: Tensor, norm: NormCall, site: Site, batch: int) -> Tensor:
     """The norm of raw [..., C] under its site's storage. batch: samples of the model's input."""
-    if raw._is_view() and 2 * raw.numel() * raw.element_size() < raw.untyped_storage().nbytes():
-        raw = raw.clone()  # a few picked tokens must not keep the whole map alive
+    if _keeps_much_more_alive(raw):
+        raw = raw.clone()
     if site.storage.bits is None or not saves_tensors(raw, norm.weight, norm.bias):
         weight, bias = _operands(raw, norm)
         if norm.kind == "rms_norm":
@@ -141,6 +141,18 @@ def evaluate_norm(raw: Tensor, norm: NormCall, site: Site, batch: int) -> Tensor
     check_packable(site.name, raw)
     site.intent = Intent.CODES
     return packed_norm(raw, norm, site.storage.bits, rows_per_sample(raw, batch))
+
+
+def runs_as_stock(raw: Tensor, norm: NormCall) -> bool:
+    """Whether `evaluate_norm` of an exact site is what the model wrote: no copy of raw, no cast, no detour."""
+    weight, bias = _operands(raw, norm)
+    is_detour = norm.kind == "layer_norm" and loses_bias_gradient(raw, raw.shape[-1:], weight, bias)
+    return weight is norm.weight and bias is norm.bias and not _keeps_much_more_alive(raw) and not is_detour
+
+
+def _keeps_much_more_alive(raw: Tensor) -> bool:
+    """Whether raw is a few tokens picked from a map, which must not keep the whole of it alive."""
+    return raw._is_view() and 2 * raw.numel() * raw.element_size() < raw.untyped_storage().nbytes()
 
 
 def _operands(raw: Tensor, norm: NormCall) -> tuple[Tensor | None, Tensor | None]:

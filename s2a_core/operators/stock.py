@@ -13,6 +13,19 @@ from torch import Tensor
 MOST_ROWS = 65536
 
 
+def loses_bias_gradient(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> bool:
+    """Whether the backward of F.layer_norm with these arguments would fail: see MOST_ROWS."""
+    if bias is None or not bias.requires_grad or (weight is not None and weight.requires_grad):
+        return False
+    return input.is_cuda and input.numel() > MOST_ROWS * bias.numel()
+
+
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -21,9 +34,7 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """F.layer_norm, its trained bias added afterwards where stock's backward would fail. Arguments as there."""
-    if bias is None or not bias.requires_grad or (weight is not None and weight.requires_grad):
-        return F.layer_norm(input, normalized_shape, weight, bias, eps)
-    if input.device.type != "cuda" or input.numel() <= MOST_ROWS * bias.numel():
+    if bias is None or not loses_bias_gradient(input, normalized_shape, weight, bias):
         return F.layer_norm(input, normalized_shape, weight, bias, eps)
     y = F.layer_norm(input, normalized_shape, weight, None, eps)
     return y.add_(bias)
