@@ -103,9 +103,7 @@ def evaluated(tree: Any) -> Any:
     return tree
 
 
-def moved(
-    pending: PendingNorm, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> PendingNorm | None:
+def moved(pending: PendingNorm, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> PendingNorm | None:
     """func(pending, *args) as a pending norm again, where func moves or picks whole tokens; else None."""
     raw, call = pending.raw, pending.call
     if not _moves_tokens_only(func, raw, args, kwargs):

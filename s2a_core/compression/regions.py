@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
 from s2a_core.compression.checkpoints import refuse_checkpoint
@@ -26,6 +25,7 @@ from s2a_core.compression.randomness import GeneratorState, generator_state, has
 from s2a_core.compression.replay import ReplayMode
 from s2a_core.operators import Intent, Site
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.norms import NormCall
 from s2a_core.operators.packed import PackedShape, decode, encode
 from s2a_core.storage import Storage
@@ -124,7 +124,7 @@ def _is_map(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) or x.shape[1] >= x.shape[3]
 
 
-class RegionFunction(torch.autograd.Function):
+class RegionFunction(StoringFunction):
     """y = module(norm(x)) or block(x). x: [rows, ...]. Saves codes of x̂ (or x) and 1/std, per chunk."""
 
     @staticmethod
@@ -157,7 +157,7 @@ class RegionFunction(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         call: RegionCall = ctx.call
         kept = list(ctx.saved_tensors)

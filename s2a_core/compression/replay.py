@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from s2a_core.operators.dtypes import linear_operands, matched, matched_call
+from s2a_core.operators.function import StoringFunction
 
 # Calls whose gradients do not read their operands' values, so that what feeds them may be left uncomputed.
 _VALUE_FREE = {
@@ -23,7 +24,7 @@ _METADATA_NAMES = frozenset(
 )
 
 
-class PhantomLinear(torch.autograd.Function):
+class PhantomLinear(StoringFunction):
     """A linear whose output no gradient reads: backward as usual, forward nothing. x: [..., K], weight: [M, K]."""
 
     @staticmethod

@@ -141,13 +141,19 @@ def _pick(name: str, x: Tensor, *, is_float: bool = True) -> Any:
     if kind == "cpu":
         return _unseen(getattr(_Native.module, name, None) or _REFERENCE[name])
     if kind == "cuda":
-        function = getattr(_triton()[0], name, None) or _REFERENCE[name]
+        function = _on_cuda(name)
         is_current = x.device.index == torch.cuda.current_device()
         return _unseen(function if is_current else _launched_on(x.device, function))
     raise UnsupportedSite(
         f"{name}: no kernel for device {kind!r}, there is one for cpu and cuda; keep this site exact or move the model",
         details={"operator": name, "device": kind},
     )
+
+
+@functools.cache
+def _on_cuda(name: str) -> Any:
+    """What runs for CUDA tensors."""
+    return getattr(_triton()[0], name, None) or _REFERENCE[name]
 
 
 def _unseen(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from s2a_core.kernels import SUPPORTED_DTYPES
 from s2a_core.operators.call import Call, Intent, autocast_enabled, check_packable
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.operators.packed import PackedShape, decode, encode
 from s2a_core.storage import Storage
@@ -28,7 +28,7 @@ from s2a_core.storage import Storage
 MOST_FINER_BITS = 6
 
 
-class AttentionFunction(torch.autograd.Function):
+class AttentionFunction(StoringFunction):
     """softmax(q k^T * scale + mask) v. q, k, v: [..., N, D]. Saves 3 * N * D * bits / 8 bytes a head, and the mask;
     with `finer_bits` f, 2 * N * D * f / 8 more.
 
@@ -62,7 +62,7 @@ class AttentionFunction(torch.autograd.Function):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         *payloads, mask = ctx.saved_tensors
         devices = [dy.device] if dy.is_cuda else []

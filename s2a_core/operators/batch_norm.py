@@ -11,10 +11,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from s2a_core.operators.call import Call, Intent
 from s2a_core.operators.dtypes import wide
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.storage import Storage
 
@@ -29,7 +29,7 @@ def uses_batch_statistics(norms: Iterable[nn.modules.batchnorm._BatchNorm]) -> b
     return any(norm.training or norm.running_mean is None for norm in norms)
 
 
-class FrozenBatchNormFunction(torch.autograd.Function):
+class FrozenBatchNormFunction(StoringFunction):
     """y = x * scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean * scale. Saves weight and var [C].
 
     x: [B, C, ...]. bias [C] may be trainable: its gradient is the sum of dy. The output has x's dtype. Backward is
@@ -45,7 +45,7 @@ class FrozenBatchNormFunction(torch.autograd.Function):
         return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         weight, mean, var = ctx.saved_tensors
         wanted = [ctx.needs_input_grad[0], False, ctx.needs_input_grad[4]]

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 
 from s2a_core.operators.call import Call, Intent
 from s2a_core.operators.dtypes import matched
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.storage import Storage
 
@@ -19,7 +19,7 @@ _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _INPUT_GRADIENTS: dict[int, Any] = {1: conv1d_input, 2: conv2d_input, 3: conv3d_input}
 
 
-class FrozenConvFunction(torch.autograd.Function):
+class FrozenConvFunction(StoringFunction):
     """conv(x, weight) + bias for a weight that is not trained. Saves no activation: the weight alone gives dx.
 
     x: [B, C, *spatial] (1 to 3 spatial dimensions); bias may be trainable, its gradient is the sum of dy.
@@ -41,7 +41,7 @@ class FrozenConvFunction(torch.autograd.Function):
         return _CONVOLUTIONS[len(stride)](x, weight, bias, stride, padding, dilation, groups)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         dx = None

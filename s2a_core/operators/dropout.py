@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
 from s2a_core.operators.call import Call, Intent, check_packable
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import Operator
 from s2a_core.storage import Storage
 
 
-class DropoutFunction(torch.autograd.Function):
+class DropoutFunction(StoringFunction):
     """y = x * keep / (1 - p) with keep ~ Bernoulli(1 - p) from the device's generator. Saves ceil(numel / 8) bytes."""
 
     @staticmethod
@@ -26,7 +25,7 @@ class DropoutFunction(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         (payload,) = ctx.saved_tensors
         return kernels.dropout_bwd(dy, payload, ctx.p), None

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input, conv2d_weight
 from torch.overrides import handle_torch_function, has_torch_function
 
 from s2a_core.operators.call import Call
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.storage import Storage
 
@@ -53,7 +53,7 @@ def _in_one_dtype(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tenso
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
-class LowRankLinearFunction(torch.autograd.Function):
+class LowRankLinearFunction(StoringFunction):
     """low_rank_linear with x, weight and bias of one dtype, y: [rows, M]. Saves x where down or up are trained."""
 
     @staticmethod
@@ -68,7 +68,7 @@ class LowRankLinearFunction(torch.autograd.Function):
         return y.addmm_(rows @ down.to(x.dtype).t(), up.to(x.dtype).t(), alpha=scale)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, down, up = ctx.saved_tensors
         needs = ctx.needs_input_grad
@@ -88,7 +88,7 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-class LowRankConvFunction(torch.autograd.Function):
+class LowRankConvFunction(StoringFunction):
     """low_rank_conv with x, weight and bias of one dtype. Saves x where down or up are trained.
 
     The products of low rank are added into y and dx, so that nothing as wide is made beside them.
@@ -113,7 +113,7 @@ class LowRankConvFunction(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, down, up = ctx.saved_tensors
         needs, stride = ctx.needs_input_grad, ctx.stride

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
 from s2a_core.errors import InvalidInput
@@ -26,6 +25,7 @@ from s2a_core.kernels.layout import nf4_bytes, payload_bytes
 from s2a_core.kernels.reference.nf4 import quantize_nf4
 from s2a_core.operators.call import autocast_enabled, saves_tensors
 from s2a_core.operators.convolution import FrozenConvFunction, per_dim
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.signature import bound
 from s2a_core.operators.writes import may_write
 from s2a_core.storage import WeightFormat
@@ -147,7 +147,7 @@ def _decoded(tree: Any) -> Any:
     return type(tree)(map(_decoded, tree)) if type(tree) in (tuple, list) else tree
 
 
-class NarrowLinearFunction(torch.autograd.Function):
+class NarrowLinearFunction(StoringFunction):
     """y = x·Wᵀ + b of codes of W. x: [..., K], W: [M, K], y: [..., M]. Saves the codes alone."""
 
     @staticmethod
@@ -156,7 +156,7 @@ class NarrowLinearFunction(torch.autograd.Function):
         return F.linear(x, weight.decoded(x.dtype), bias)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         dx = dy @ weight.decoded(dy.dtype) if ctx.needs_input_grad[0] else None  # [..., M] x [M, K]

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
 from s2a_core.operators.call import (
@@ -20,6 +19,7 @@ from s2a_core.operators.call import (
     rows_per_sample,
     saves_tensors,
 )
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.operators.stock import layer_norm, loses_bias_gradient
 from s2a_core.storage import Storage
@@ -62,7 +62,7 @@ class NormCall:
         return normalized
 
 
-class NormFunction(torch.autograd.Function):
+class NormFunction(StoringFunction):
     """y = norm(x) * weight + bias over the last dimension. Saves x̂ at b bits and rstd in fp32.
 
     x: [..., C]. Gradients of weight and bias come from the same x̂ (MS-LN, Yang et al. 2024, keeps it whole).
@@ -79,7 +79,7 @@ class NormFunction(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         payload, rstd, weight = ctx.saved_tensors
         if not (ctx.needs_input_grad[0] or ctx.needs_input_grad[1]):

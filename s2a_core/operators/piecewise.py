@@ -8,16 +8,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
 from s2a_core.operators.call import Call, Intent, check_packable
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import Operator
 from s2a_core.operators.writes import may_write
 from s2a_core.storage import Storage
 
 
-class MaskedFunction(torch.autograd.Function):
+class MaskedFunction(StoringFunction):
     """Piecewise linear f with an exact gradient. Saves 1 bit an element: the outer pieces share a slope.
 
     name: relu, relu6, hardtanh, leaky_relu, hardsigmoid; params: bounds or slope, as `kernels.mask_fwd` takes them.
@@ -34,7 +34,7 @@ class MaskedFunction(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None, None]:
         (payload,) = ctx.saved_tensors
         return kernels.mask_bwd(dy, payload, ctx.name, ctx.params), None, None, None

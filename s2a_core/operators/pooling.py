@@ -8,17 +8,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
 from s2a_core.kernels.layout import LARGEST_WINDOW
 from s2a_core.kernels.reference.pooling import pair
 from s2a_core.operators.call import Call, Intent, check_packable
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import Operator
 from s2a_core.storage import Storage
 
 
-class MaxPoolFunction(torch.autograd.Function):
+class MaxPoolFunction(StoringFunction):
     """max_pool2d. x: [B, C, H, W]. Saves the offset of the maximum in its window, 4 bits for windows up to 16."""
 
     @staticmethod
@@ -37,13 +37,13 @@ class MaxPoolFunction(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         (payload,) = ctx.saved_tensors
         return kernels.maxpool2d_bwd(dy, payload, ctx.shape, *ctx.options), None, None, None, None, None
 
 
-class AvgPoolFunction(torch.autograd.Function):
+class AvgPoolFunction(StoringFunction):
     """avg_pool2d. x: [B, C, H, W]. Saves nothing: the gradient depends on shapes alone."""
 
     @staticmethod
@@ -52,7 +52,7 @@ class AvgPoolFunction(torch.autograd.Function):
         return F.avg_pool2d(x, *options)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         kernel, stride, padding, ceil_mode, count_include_pad, divisor = ctx.options
         shape_only = dy.new_empty(1).expand(ctx.shape)
@@ -62,7 +62,7 @@ class AvgPoolFunction(torch.autograd.Function):
         return dx, None
 
 
-class AdaptiveAvgPoolFunction(torch.autograd.Function):
+class AdaptiveAvgPoolFunction(StoringFunction):
     """adaptive_avg_pool2d. x: [B, C, H, W]. Saves nothing: the gradient depends on shapes alone."""
 
     @staticmethod
@@ -71,7 +71,7 @@ class AdaptiveAvgPoolFunction(torch.autograd.Function):
         return F.adaptive_avg_pool2d(x, size)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         if dy.shape[-2:] == (1, 1):  # stock takes the mean, which rounds once in 16 bits
             return dy.expand(ctx.shape) / (ctx.shape[-2] * ctx.shape[-1]), None

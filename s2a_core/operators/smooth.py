@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from s2a_core import kernels
 from s2a_core.kernels import DerivativeTable, fit_table, known_table
 from s2a_core.kernels.curves import Curve
 from s2a_core.operators.call import Call, Intent, check_packable
+from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import Operator
 from s2a_core.operators.signature import defaults
 from s2a_core.operators.writes import may_write
@@ -30,7 +29,7 @@ FIRST_ROW_BITS = 8
 FIRST_ROW_TOKENS = 32  # in smaller maps the finer row would cost more than a quarter of a bit an element
 
 
-class ActivationFunction(torch.autograd.Function):
+class ActivationFunction(StoringFunction):
     """y = f(x), dx ~= dy * levels[code(x)]. x: any shape, floating. Saves ceil(numel * bits / 8) bytes.
 
     Of x [B, N, C] with N >= 32, B * C bytes more for row 0 of each sample.
@@ -49,7 +48,7 @@ class ActivationFunction(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
         codes, first = ctx.saved_tensors
         dx = kernels.act_bwd(dy, codes, ctx.table)

@@ -43,11 +43,11 @@ def launch(kernel: Any, grid: tuple[int, ...], tensors: Sequence[Tensor], *numbe
     if not _Direct.is_possible or not isinstance(kernel, JITFunction):
         kernel[grid](*tensors, *numbers, **options)
         return
-    device, pointers = tensors[0].get_device(), [t.data_ptr() for t in tensors]
-    key = (
-        kernel.fn, grid, numbers, device, *[t.dtype for t in tensors], *[p % 16 == 0 for p in pointers],
-        *options.items(),
-    )  # fmt: skip
+    device, pointers, joint = tensors[0].get_device(), [t.data_ptr() for t in tensors], 0
+    for pointer in pointers:
+        joint |= pointer
+    aligned = None if joint % 16 == 0 else tuple([p % 16 == 0 for p in pointers])
+    key = (kernel.fn, grid, numbers, device, aligned, *[t.dtype for t in tensors], *options.items())
     run = _Direct.known.get(key)
     if run is not None:
         run(torch._C._cuda_getCurrentRawStream(device), pointers, numbers)
@@ -64,9 +64,28 @@ def launch(kernel: Any, grid: tuple[int, ...], tensors: Sequence[Tensor], *numbe
 def _runner(compiled: Any, grid: tuple[int, ...]) -> Callable[..., Any]:
     """What launches a compiled kernel on a stream with these pointers and numbers."""
     start, function, metadata = compiled.run, compiled.function, compiled.packed_metadata
+    x, y, z = grid
 
     def run(stream: int, pointers: list[int], numbers: tuple[Any, ...]) -> None:
-        start(*grid, stream, function, metadata, None, None, None, *pointers, *numbers)
+        start(x, y, z, stream, function, metadata, None, None, None, *pointers, *numbers)
 
+    def run_without_scratch(stream: int, pointers: list[int], numbers: tuple[Any, ...]) -> None:
+        operands = (*pointers, *numbers)
+        direct(x, y, z, stream, function, *modes, metadata, None, None, None, None, None, *described, operands)
+
+    if _needs_no_scratch(start):
+        direct, modes = start.launch, (start.launch_cooperative_grid, start.launch_pdl)
+        described = start.arg_annotations, start.kernel_signature
+        run = run_without_scratch
     run.compiled = compiled  # type: ignore[attr-defined]  # its code is unloaded with it
     return run
+
+
+def _needs_no_scratch(launcher: Any) -> bool:
+    """Whether this is the launcher of Triton 3.8, for a kernel that it only hands on, as all of ours are."""
+    sizes = [getattr(launcher, f"{kind}_scratch_size", None) for kind in ("global", "profile")]
+    has_parts = all(
+        hasattr(launcher, name)
+        for name in ("launch", "launch_cooperative_grid", "launch_pdl", "arg_annotations", "kernel_signature")
+    )
+    return has_parts and sizes == [0, 0] and getattr(launcher, "gsan_enabled", None) is False
