@@ -92,11 +92,11 @@ class Interceptor(TorchFunctionMode):
         self._pending.clear()
         self.func = self._learning = None
 
-    def enter_module(self, name: str) -> tuple[str, bool]:
-        """A module begins; returns what `leave_module` needs."""
+    def enter_module(self, name: str, is_on: bool | None = None) -> tuple[str, bool]:
+        """A module begins; returns what `leave_module` needs. is_on: see `switch`; None where it is watched."""
         before, self.path = self.path, name
         if self.watched is not None:
-            return before, self.switch(name in self.watched.paths)
+            return before, self.switch(name in self.watched.paths if is_on is None else is_on)
         if self._learning is not None:
             self._learning[1].callers.setdefault(name, set()).add(before)
         return before, self.is_on
@@ -106,6 +106,18 @@ class Interceptor(TorchFunctionMode):
         self.path, is_on = before
         if is_on is not self.is_on:
             self.switch(is_on)
+
+    def call_of_module(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The one call that a module makes."""
+        assert self.watched is not None  # the forward of a module asks for no other
+        is_watched = name in self.watched.paths
+        before = self.enter_module(name, is_on=is_watched and self.hooks is not None)
+        try:
+            if not is_watched or self.is_on:
+                return func(*args, **kwargs)
+            return self.__torch_function__(func, (), args, kwargs)
+        finally:
+            self.leave_module(before)
 
     def switch(self, is_on: bool) -> bool:
         """Lets calls come here from now on, or no longer; returns what was before.

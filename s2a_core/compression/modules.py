@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from s2a_core.compression.direct import direct_call
 from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.pending import evaluated
 from s2a_core.compression.regions import Region, run_region
@@ -40,7 +41,7 @@ class BoundModules:
             if module is model:
                 make = functools.partial(_root, around)
             else:
-                make = functools.partial(_named, interceptor, name, regions.get(name))
+                make = functools.partial(_named, interceptor, name, module, regions.get(name))
             attributes = vars(module)
             self._names.append(name)
             self._bound.append((attributes, attributes.get("forward"), make(module.forward), make, module))
@@ -98,12 +99,17 @@ def _root(around: Around, own: Forward) -> Forward:
     return forward
 
 
-def _named(interceptor: Interceptor, name: str, region: Region | None, own: Forward) -> Forward:
+def _named(interceptor: Interceptor, name: str, module: nn.Module, region: Region | None, own: Forward) -> Forward:
     run = own if region is None else functools.partial(run_region, interceptor, region, own)
+    call_of = direct_call(module) if region is None else None
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         if interceptor.paused:
             return run(*args, **kwargs)
+        if call_of is not None and interceptor.watched is not None and len(args) == 1 and type(args[0]) is Tensor:
+            call = call_of(module, args[0])
+            if call is not None and not kwargs:
+                return interceptor.call_of_module(name, *call)
         before = interceptor.enter_module(name)
         try:
             return run(*args, **kwargs)

@@ -63,9 +63,10 @@ class Session:
             yield
             return
         self._is_running = True
-        seen.begin(inputs, tuple(kwargs), self.model.training)
-        if self._saved is not None:
-            self._saved.begin(inputs)
+        with torch._C.DisableTorchFunction():  # what is asked of the inputs is no call of the model's
+            seen.begin(inputs, tuple(kwargs), self.model.training)
+            if self._saved is not None:
+                self._saved.begin(inputs)
         watched, was_on = seen.watched, seen.is_on
         if watched is not None:
             modules.leave_only(watched)

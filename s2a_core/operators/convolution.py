@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 
-from s2a_core.operators.call import Call, Intent
+from s2a_core.operators.call import Call, Intent, autocast_enabled
 from s2a_core.operators.dtypes import matched
 from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import HOOKED_CODES, Operator
 from s2a_core.storage import Storage
 
+_autograd: Any = torch._C._autograd  # type: ignore[attr-defined]
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _INPUT_GRADIENTS: dict[int, Any] = {1: conv1d_input, 2: conv2d_input, 3: conv3d_input}
 
@@ -92,6 +93,8 @@ class Convolution(Operator):
         dims = given["weight"].dim() - 2
         stride, padding, dilation = (per_dim(given[name], dims) for name in ("stride", "padding", "dilation"))
         operands = (given["input"], given["weight"], given["bias"])
+        if _needs_input_shape_alone(*operands):
+            return _stock_without_input(call.func, tuple(given.values()))
         return FrozenConvFunction.apply(*operands, stride, padding, dilation, given["groups"])
 
 
@@ -100,6 +103,39 @@ def _is_frozen(given: dict[str, Any]) -> bool:
     weight = given["weight"]
     is_batch = given["input"].dim() == weight.dim()
     return is_batch and not weight.requires_grad and not isinstance(given["padding"], str)
+
+
+def _needs_input_shape_alone(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether stock's backward is what FrozenConvFunction's is, and nobody else watches what stock saves.
+
+    It reads no input where the weight is frozen. A bias's gradient it would round to x's dtype.
+    """
+    if type(weight) not in (Tensor, nn.Parameter) or (bias is not None and bias.requires_grad):
+        return False
+    if x.dtype != weight.dtype or (autocast_enabled(x) and x.dtype != torch.get_autocast_dtype(x.device.type)):
+        return False
+    return x.is_cuda and _autograd._top_saved_tensors_default_hooks(True) is None
+
+
+def _stock_without_input(func: Any, args: tuple[Any, ...]) -> Tensor:
+    """The stock call, of whose input autograd saves the shape. args: the input first."""
+    x: Tensor | None = args[0]
+    dtype, device = args[0].dtype, args[0].device
+
+    def pack(saved: Tensor) -> Any:
+        return saved.shape if saved is x else saved
+
+    def unpack(saved: Any) -> Tensor:
+        is_shape = type(saved) is torch.Size
+        return torch.empty(1, dtype=dtype, device=device).expand(saved) if is_shape else saved
+
+    _autograd._push_saved_tensors_default_hooks(pack, unpack)
+    try:
+        result: Tensor = func(*args)
+    finally:
+        _autograd._pop_saved_tensors_default_hooks()
+        x = None  # autograd keeps the hooks
+    return result
 
 
 def per_dim(value: Any, dims: int) -> tuple[int, ...]:
