@@ -118,6 +118,11 @@ def sample_bytes(inputs: Tensor | Samples) -> int:
     return inputs.nbytes // len(inputs) if isinstance(inputs, Samples) else inputs[0].numel() * 4
 
 
+def target_bytes(targets: Tensor | Samples) -> int:
+    """Bytes of what the loss compares one sample with; nothing to speak of where that is its class."""
+    return targets.nbytes // len(targets) if isinstance(targets, Samples) else 0
+
+
 def shapes(inputs: Tensor | Samples) -> str:
     """The shapes of what a model is given, for people."""
     return ", ".join(str(list(t.shape)) for t in _tensors(inputs.value if isinstance(inputs, Samples) else inputs))

@@ -19,6 +19,7 @@ from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
 from s2a_core.fields import nearest
 from s2a_core.image_sizes import own_size, size_arguments
 
+WHOLE = "squash"  # timm's word for an image that is resized without a crop
 TINY = "s2a_tiny"
 TINY_BASE = "vit_tiny_patch16_224"  # the model of timm that TINY_SHAPE turns into s2a_tiny
 # scripts/train_s2a_tiny.py made its weights; assets/s2a_tiny.json says how and how good they are.
@@ -192,15 +193,19 @@ def _start_small(model: nn.Module) -> None:
 
 
 def data_config(model: nn.Module, image_size: int | None = None) -> dict[str, Any]:
-    """How images reach this model: {"image_size", "mean", "std", "interpolation", "crop_pct"}."""
+    """How images reach this model: {"image_size", "mean", "std", "interpolation", "crop_pct"}; of one that answers for
+    every pixel also {"crop_mode": "squash"}, as timm calls an image that is resized whole, whatever its shape.
+    """
     config: Mapping[str, Any] = resolve_data_config({}, model=model)
     size = image_size or int(config["input_size"][-1])
+    is_whole = getattr(model, "gives_maps", False)
     return {
         "image_size": size,
         "mean": list(map(float, config["mean"])),
         "std": list(map(float, config["std"])),
         "interpolation": str(config["interpolation"]),
-        "crop_pct": 1.0 if size <= 64 else float(config["crop_pct"]),
+        "crop_pct": 1.0 if size <= 64 or is_whole else float(config["crop_pct"]),
+        **({"crop_mode": WHOLE} if is_whole else {}),
     }
 
 

@@ -56,7 +56,8 @@ class Prepared:
     def calibration(self) -> tuple[Tensor, Tensor | Samples]:
         """Training images as the network sees them, spread over the data, and their targets with the task's loss.
 
-        Images are [N, 3, H, W]; noise without data. Classes are a tensor [N], for steps take their loss by themselves.
+        Images are [N, 3, H, W], masks [N, H, W]; noise without data. Classes are a tensor [N], for steps take
+        their loss by themselves.
         """
         if self.dataset is None:
             size = self.image_size
@@ -68,7 +69,7 @@ class Prepared:
         last = len(split) - 1
         pairs = [split[round(i * last / max(1, CALIBRATION_IMAGES - 1))] for i in range(CALIBRATION_IMAGES)]
         images = torch.stack([image for image, _ in pairs])
-        targets = torch.tensor([label for _, label in pairs])
+        targets = torch.stack([torch.as_tensor(label) for _, label in pairs])
         if self.task.profiled_loss is None:
             return images, targets
         return images, Samples(targets, len(targets), self.task.profiled_loss)
@@ -96,11 +97,14 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
     start_native(torch.device(device).type)  # the compiler works while data and model are read
     if dataset is None and request.data:
         dataset = open_dataset(request.data, seed=request.seed, task=request.task)
-    _check_task(request, CLASSIFICATION if dataset is None else dataset.outputs.task)
+    task = CLASSIFICATION if dataset is None else dataset.outputs.task
+    _check_task(request, task)
     num_classes = len(dataset.classes) if dataset else (request.num_classes or NUM_CLASSES)
     torch.manual_seed(request.seed)
     model = load_model(request.model, request.weights, num_classes, request.image_size, drop_path=request.drop_path)
     image_size = request.image_size or int(data_config(model)["image_size"])
+    if task.network is not None:
+        model = task.network(model, num_classes, image_size)
     model = add_adapters(model, spec, image_size)
     precision = request.precision or ("bf16" if device.startswith("cuda") else "fp32")
     codes = WEIGHT_FORMATS[0] if request.weight_format == AS_NEEDED else cast(WeightFormat, request.weight_format)

@@ -45,8 +45,8 @@ class RunRequest:
     )  # fmt: skip
     data: str | None = asked(
         str, None,
-        "A directory of images (DIR/CLASS/IMAGE, DIR/{train,val}/CLASS/IMAGE, or labels.csv beside them), a zip or tar "
-        "of one, a table of paths and labels (CSV, Parquet), `digits`, "
+        "A directory of images (DIR/CLASS/IMAGE, DIR/{train,val}/CLASS/IMAGE, labels.csv beside them, or images/ with "
+        "masks/), a zip or tar of one, a table of paths and labels (CSV, Parquet), `digits`, "
         "`torchvision:NAME` or `hf:owner/name`.",
         minimum=1, maximum=1000, metavar="SOURCE", is_planned=True,
     )  # fmt: skip

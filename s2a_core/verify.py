@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters.apply import trained_state
-from s2a_core.batches import Samples, forward, loss_of, repeated, sample_bytes
+from s2a_core.batches import Samples, forward, loss_of, repeated, sample_bytes, target_bytes
 from s2a_core.compression import compress
 from s2a_core.device import MemoryAtFailure, device_memory, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
@@ -33,6 +33,7 @@ from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.train.optimizers import make_adamw, open_gradients
 
 MAX_ROUNDS = 3
+LOOP_BYTES = 6144  # of the training loop over a step: the generator's state, 5,056 bytes, and sums
 PROMISED_CODE_BYTES = 2 * 2**20  # kernels of the loop that two steps do not run: accuracies, mistakes, averages
 MARGIN, WORKING = "margin", "working"
 MOST_COMPARED = 8  # images of the exact step and of the plan's
@@ -154,7 +155,8 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor | Samples, labels
             t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())
         }
         copies = run_copies(model, plan)
-        base = sum(owned.values()) + sample_bytes(x) * len(x) + sum(tensor.nbytes for tensor in copies)
+        batch = (sample_bytes(x) + target_bytes(y)) * len(x)
+        base = sum(owned.values()) + batch + sum(tensor.nbytes for tensor in copies) + LOOP_BYTES
         with PeakMeter(x.device) as meter:
             for _ in range(2):
                 optimizer.zero_grad(set_to_none=True)

@@ -30,6 +30,12 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or directories of them.")],
     top: Annotated[int, typer.Option("--top", min=1, help="Classes per image.")] = 3,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")] = 32,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Directory for masks and their CSV, of segmentation; DIR/predictions."
+        ),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="FILE", help="The base weights, if they have moved.")
     ] = None,
@@ -47,6 +53,8 @@ def predict(
         from s2a_core.errors import InvalidInput
         from s2a_core.inference import find_images, load_run
         from s2a_core.inference import predict as predict_images
+        from s2a_core.inference.mask_files import MaskFiles
+        from s2a_core.outputs.atomic import write_text
 
     with follower(terminal, None) as follow:
         follow({"type": "phase", "name": "loading the model"})
@@ -54,10 +62,15 @@ def predict(
         run = load_run(directory, weights, device)
         follow({"type": "phase", "name": "predicting"})
         predictions = []
+        masks = MaskFiles(output or directory / "predictions", paths, len(run.classes))
         for prediction in predict_images(run, paths, top, batch_size):
-            predictions.append(prediction)
+            predictions.append(masks.written(prediction))
             follow({"type": "progress", "unit": "image", "done": len(predictions), "total": len(paths)})
     answers = run.outputs.task.answers
+    table = _csv(predictions, answers, answers.columns(run.outputs, top))
+    if masks.num:
+        write_text(masks.directory / "predictions.csv", table)
+        terminal.note(f"{masks.num} mask(s) and predictions.csv in {escape(str(masks.directory))}")
     document = {
         "model": run.report["model"],
         "classes": list(run.classes),
@@ -71,7 +84,7 @@ def predict(
     terminal.document(document)
     if not terminal.is_json:
         if output_format == "csv":
-            terminal.text(_csv(predictions, answers, answers.columns(run.outputs, top)))
+            terminal.text(table)
         else:
             terminal.say(_table(predictions, answers))
     if broken:

@@ -12,7 +12,7 @@ Objective = Literal["accuracy", "speed", "balanced"]
 Precision = Literal["fp32", "bf16"]
 WeightFormat = Literal["auto", "float", "int8", "nf4"]
 Optimizer = Literal["adamw", "adamw8bit"]
-Task = Literal["classification", "multilabel", "regression"]
+Task = Literal["classification", "multilabel", "regression", "segmentation"]
 Device = Literal["cpu", "cuda"]
 
 

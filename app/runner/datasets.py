@@ -14,6 +14,7 @@ from s2a_core.datasets import open_dataset
 from s2a_core.datasets.access import DataAccess, limited_to
 from s2a_core.datasets.archive import unpack
 from s2a_core.datasets.folder import IMAGE_SUFFIXES
+from s2a_core.datasets.mask_folder import CLASS_NAMES
 from s2a_core.datasets.table import TABLE_NAME, TABLE_SUFFIXES
 from s2a_core.errors import BadDataset
 
@@ -23,7 +24,7 @@ _SUFFIXES = (
     ".pkl .pickle .pt .pth .ckpt .joblib .npy .npz .bin .h5 .py .pyc .so .dll .dylib .exe .sh .bat .jar .class .php "
     ".js .html .htm .svg .zip .tar .gz .bz2 .xz .7z .rar"
 )
-TABLES = frozenset(TABLE_NAME + suffix for suffix in TABLE_SUFFIXES)
+TEXTS = frozenset((CLASS_NAMES, *(TABLE_NAME + suffix for suffix in TABLE_SUFFIXES)))
 DANGEROUS = frozenset(_SUFFIXES.split())
 MAGIC = (
     (0, b"PK\x03\x04", ".zip"),
@@ -63,7 +64,7 @@ def work(order: dict[str, Any]) -> Answer:
 
 
 def _images_of(archive: Path, folder: Path, wanted: str | None) -> tuple[Path, str | None]:
-    """(folder/images with the archive's images and the table of their labels, the archive's SHA-256).
+    """(folder/images with the archive's images and what names their labels, the archive's SHA-256).
 
     Every other file is dropped, dangerous ones refuse the whole. Goes on where a child that was killed stopped; when
     that was after the archive was done with, its SHA-256 is no longer known.
@@ -91,7 +92,7 @@ def _images_of(archive: Path, folder: Path, wanted: str | None) -> tuple[Path, s
                 problems.append(
                     f"{path.relative_to(unpacked).as_posix()}: files of this kind are refused; send images only"
                 )
-            elif path.suffix.lower() not in IMAGE_SUFFIXES and name not in TABLES:
+            elif path.suffix.lower() not in IMAGE_SUFFIXES and name not in TEXTS:
                 path.unlink()
     if problems:
         raise BadDataset("archive", problems)

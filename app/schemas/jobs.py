@@ -21,7 +21,7 @@ class PlannedFields(Request):
 
     data: str | None = declared("data", "Also a dataset's id; a directory is an absolute path on the service's disk.")
     weights: str | None = declared("weights", "Left out: pretrained. A file is one of the service's machine.")
-    task: Literal["classification", "multilabel", "regression"] | None = declared("task")
+    task: Literal["classification", "multilabel", "regression", "segmentation"] | None = declared("task")
     adapter: str | None = declared("adapter")
     objective: Objective | None = declared("objective")
     batch_size: int | None = declared("batch_size")

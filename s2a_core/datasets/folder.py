@@ -226,6 +226,11 @@ def descend(directory: Path) -> Path:
         directory = only
 
 
+def subdirectories(directory: Path) -> dict[str, Path]:
+    """Visible directories in a directory by their name in lower case, sorted."""
+    return {entry.name.lower(): Path(entry.path) for entry in _entries(directory) if is_directory(entry)}
+
+
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
     """Visible entries sorted by name. Raises BadDataset for links out of what this process may read."""
     with os.scandir(directory) as found:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import io
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,18 +54,14 @@ class ImageFacts:
 
 def read_image(source: Path | bytes, ranges: Ranges | None = None) -> Image.Image:
     """The image as 8-bit RGB, upright. ranges: of its dataset; the image's own without. Raises UnreadableImage."""
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            if is_wide(image) and (values := _wide_values(image, source)) is not None:
-                narrow = Image.fromarray(_to_8_bits(values, ranges or {}))
-                narrow.getexif().update(image.getexif())
-                return _rgb(ImageOps.exif_transpose(narrow))
-            if min(image.size) > LARGE_SIDE:
-                image.draft("RGB", (LARGE_SIDE, LARGE_SIDE))
-            upright = ImageOps.exif_transpose(image)
-            return _rgb(upright)
-    except Exception as error:  # Pillow's decoders raise almost any type on damaged input
-        raise UnreadableImage(_reason(error, source)) from error
+    with image_errors(source), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        if is_wide(image) and (values := _wide_values(image, source)) is not None:
+            narrow = Image.fromarray(_to_8_bits(values, ranges or {}))
+            narrow.getexif().update(image.getexif())
+            return _rgb(ImageOps.exif_transpose(narrow))
+        if min(image.size) > LARGE_SIDE:
+            image.draft("RGB", (LARGE_SIDE, LARGE_SIDE))
+        return _rgb(ImageOps.exif_transpose(image))
 
 
 def check_image(source: Path | bytes, *, decode: bool = True) -> ImageFacts:
@@ -75,20 +72,26 @@ def check_image(source: Path | bytes, *, decode: bool = True) -> ImageFacts:
     raw = source if isinstance(source, bytes) else None
     if raw is not None and not raw:
         raise UnreadableImage("is empty (0 bytes)")
+    with image_errors(source), Image.open(io.BytesIO(raw) if raw is not None else source) as image:
+        facts = ImageFacts(image.width, image.height, image.mode, getattr(image, "n_frames", 1))
+        if image.width * image.height > MAX_PIXELS:
+            raise UnreadableImage(_too_large(image.width, image.height))
+        if is_wide(image):  # whatever the size of the dataset: its range needs every value
+            values = _wide_values(image, source)
+            if values is not None:
+                return replace(facts, values=_extremes(values))
+            facts = replace(facts, is_cut=True)
+        if decode:
+            image.draft("RGB", (32, 32))
+            image.load()
+        return facts
+
+
+@contextmanager
+def image_errors(source: Path | bytes) -> Iterator[None]:
+    """Raises UnreadableImage, with a short reason, for whatever Pillow raises in the block."""
     try:
-        with Image.open(io.BytesIO(raw) if raw is not None else source) as image:
-            facts = ImageFacts(image.width, image.height, image.mode, getattr(image, "n_frames", 1))
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage(_too_large(image.width, image.height))
-            if is_wide(image):  # whatever the size of the dataset: its range needs every value
-                values = _wide_values(image, source)
-                if values is not None:
-                    return replace(facts, values=_extremes(values))
-                facts = replace(facts, is_cut=True)
-            if decode:
-                image.draft("RGB", (32, 32))
-                image.load()
-            return facts
+        yield
     except UnreadableImage:
         raise
     except Exception as error:  # Pillow's decoders raise almost any type on damaged input

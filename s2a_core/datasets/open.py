@@ -36,8 +36,8 @@ def open_dataset(
     """Open and check a dataset: every image is looked at, and every problem is in the one BadDataset it raises.
 
     source: an ImageFolder directory (CLASS/IMAGE or {train,val}/CLASS/IMAGE), one of images with labels.csv
-    (.tsv, .parquet) beside them, a zip or tar of either, such a table under another name, `digits`, `hf:owner/name` or
-    `owner/name` on Hugging Face, `torchvision:NAME` or a well-known torchvision name.
+    (.tsv, .parquet) beside them, one of images/ and masks/, a zip or tar of these, such a table under another name,
+    `digits`, `hf:owner/name` or `owner/name` on Hugging Face, `torchvision:NAME` or a well-known torchvision name.
     val_fraction, seed: the stratified split made where the source has none; recorded in the report.
     cache: where archives and downloads are unpacked, `~/.cache/s2a/datasets` by default.
     task: the name of the one whose labels these are, guessed from them where not given.
@@ -142,10 +142,8 @@ def _listed(folder: Path) -> Listing:
 
 
 def _no_labels_for(task: str) -> str:
-    return (
-        f"it has no labels for {task} ({TASKS[task].label}), only one class an image: put labels.csv, with a column of "
-        "paths and those of labels, beside the images, or leave --task out"
-    )
+    asked = TASKS[task]
+    return f"it has no labels for {task} ({asked.label}), only one class an image: {asked.needs}, or leave --task out"
 
 
 def _outputs(source: str, listing: Listing, train: Sequence[Sample]) -> Outputs:

@@ -10,18 +10,20 @@ from pathlib import Path
 
 from s2a_core.datasets.access import data_access
 from s2a_core.datasets.folder import Listing, descend, image_files, list_folder
+from s2a_core.datasets.mask_folder import GUESSED, list_masks
 from s2a_core.datasets.split_names import split_role
 from s2a_core.datasets.types import Sample
 from s2a_core.errors import BadDataset
 from s2a_core.names import printable
-from s2a_core.tasks import TASKS
-from s2a_core.tasks.task import Cells, Task
+from s2a_core.tasks import SEGMENTATION, TASKS
+from s2a_core.tasks.task import Cells, Reader, Task
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 TABLE_NAME = "labels"  # labels.csv in a directory of images; others are named by --data
 PATH_COLUMNS = ("path", "file_name", "filename", "file", "image", "image_path", "image_id", "id")
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "target", "labels", "tags")
 SPLIT_COLUMNS = ("split", "subset", "fold", "part")
+AS_ASKED = "as asked"
 INDEX_COLUMNS = ("", "Unnamed: 0", "index")  # what pandas calls the numbers of rows
 Row = Mapping[str, str]
 
@@ -69,12 +71,19 @@ class _Images:
 
 
 def list_labelled(directory: Path, task: str | None = None) -> Listing:
-    """By its folders; where those are no classes and labels.csv (.tsv, .parquet) lies beside them, as that says.
+    """By its folders; where those are no classes and labels.csv (.tsv, .parquet) lies beside them, as that says; where
+    they are images/ and masks/, as masks.
 
     task: the name of one whose targets folders cannot give is read from the table in any case.
     """
-    listing, root = list_folder(directory), descend(directory)
+    root = descend(directory)
     tables = [path for suffix in TABLE_SUFFIXES if (path := root / f"{TABLE_NAME}{suffix}").is_file()]
+    if task in (None, SEGMENTATION.name):
+        masks = list_masks(root, GUESSED if task is None else AS_ASKED)
+        if masks is not None:
+            masks.warnings += [f"{table.name} is not used: --data DIR/{table.name} reads it" for table in tables]
+            return masks
+    listing = list_folder(directory)
     is_of_table = task is not None and not TASKS[task].has_one_class
     if tables and (is_of_table or listing.problems or len(listing.classes) < 2):
         return list_table(tables[0], task)
@@ -94,8 +103,7 @@ def list_table(table: Path, task: str | None = None) -> Listing:
     """
     rows = _rows(table)
     columns = _columns(table, rows)
-    chosen, reason, names = _task(table, columns, task)
-    reader = chosen.columns.reader({name: columns.labels[name] for name in names})
+    chosen, reader, reason, names = _task(table, columns, task)
     listing, images = Listing(table.parent, task=chosen, task_reason=reason), _Images.below(table.parent)
     named: dict[Path, tuple[int, Cells, str]] = {}  # image -> (row, cells of its labels, split)
     for number, row in enumerate(rows, start=2):  # as an editor counts them: the first line names the columns
@@ -197,21 +205,29 @@ def _columns(table: Path, rows: Sequence[Row]) -> _Columns:
     return _Columns(path, split, cells, _first(others, LABEL_COLUMNS))
 
 
-def _task(table: Path, columns: _Columns, asked: str | None) -> tuple[Task, str, list[str]]:
-    """(task, how it was known, columns of its targets). Raises BadDataset where that is not clear."""
-    if asked is not None:
-        names = TASKS[asked].columns.choose(columns.labels, columns.named)
-        if names:
-            return TASKS[asked], "as asked", names
-    else:
-        names = [columns.named] if columns.named else list(columns.labels)
-        held = {name: columns.labels[name] for name in names}
-        for task in reversed(TASKS.values()):  # the first one takes any column
-            if reason := task.columns.guess(held):
-                return task, f"guessed: {reason}", names
+def _task(table: Path, columns: _Columns, asked: str | None) -> tuple[Task, Reader, str, list[str]]:
+    """(task, its reader, how it was known, columns of its targets). Raises BadDataset where that is not clear."""
+    for task, reason, names in _choices(table, columns, asked):
+        if task.columns is not None and reason and names:
+            return task, task.columns.reader({name: columns.labels[name] for name in names}), reason, names
     words = f"no column that {asked} can be trained on" if asked else "several columns may be the label"
     advice = f"call it {' or '.join(LABEL_COLUMNS[:2])}, or say --task"
     raise BadDataset(str(table), [f"{words}: {advice}; {_there([columns.path, *columns.labels])}"])
+
+
+def _choices(table: Path, columns: _Columns, asked: str | None) -> Iterator[tuple[Task, str, list[str]]]:
+    """(task, why it may be this one, columns of its targets). Raises BadDataset for one that no table is of."""
+    if asked is not None:
+        task = TASKS[asked]
+        if task.columns is None:
+            raise BadDataset(str(table), [f"no table has what {asked} learns ({task.label}): {task.needs}"])
+        yield task, AS_ASKED, task.columns.choose(columns.labels, columns.named)
+        return
+    names = [columns.named] if columns.named else list(columns.labels)
+    held = {name: columns.labels[name] for name in names}
+    for task in reversed(TASKS.values()):  # the first one takes any column
+        if task.columns is not None and (reason := task.columns.guess(held)):
+            yield task, f"guessed: {reason}", names
 
 
 def _there(names: Sequence[str]) -> str:

@@ -7,17 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
-from PIL import Image
-
 from s2a_core.datasets.images import Ranges, read_image
+from s2a_core.datasets.masks import read_mask
 from s2a_core.tasks import task_of
-from s2a_core.tasks.task import Outputs, Target
+from s2a_core.tasks.task import Mask, Outputs, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled image. name: path relative to the dataset; source: a file, or the encoded image itself; label: the
-    index of its class, or a number for each output of its task.
+    index of its class, a number for each output of its task, or its mask.
     """
 
     name: str
@@ -26,28 +25,32 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class ImageSplit(Sequence[tuple[Any, Target]]):
+class ImageSplit(Sequence[tuple[Any, Any]]):
     """A map-style dataset: `split[i]` is (RGB image after `transform`, label). Can be pickled.
 
+    A label that is a mask is read as uint8 [H, W], and `transform` is given both.
     ranges: how values of more than 8 bits become 8, the same for every image of a dataset.
     """
 
     samples: tuple[Sample, ...]
-    transform: Callable[[Image.Image], Any] | None = None
+    transform: Callable[..., Any] | None = None
     ranges: Ranges | None = field(default=None, hash=False)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     @overload
-    def __getitem__(self, index: int) -> tuple[Any, Target]: ...
+    def __getitem__(self, index: int) -> tuple[Any, Any]: ...
     @overload
     def __getitem__(self, index: slice) -> ImageSplit: ...
-    def __getitem__(self, index: int | slice) -> tuple[Any, Target] | ImageSplit:
+    def __getitem__(self, index: int | slice) -> tuple[Any, Any] | ImageSplit:
         if isinstance(index, slice):
             return replace(self, samples=self.samples[index])
         sample = self.samples[index]
         image = read_image(sample.source, self.ranges)
+        if isinstance(sample.label, Mask):
+            mask = read_mask(sample.label.source, image.size)
+            return self.transform(image, mask) if self.transform else (image, mask)
         return (self.transform(image) if self.transform else image), sample.label
 
     @property
@@ -55,8 +58,8 @@ class ImageSplit(Sequence[tuple[Any, Target]]):
         """The label of every sample, without reading an image."""
         return [sample.label for sample in self.samples]
 
-    def with_transform(self, transform: Callable[[Image.Image], Any] | None) -> ImageSplit:
-        """The same samples, with another function applied to each RGB image."""
+    def with_transform(self, transform: Callable[..., Any] | None) -> ImageSplit:
+        """The same samples, with another function applied to each RGB image, and its mask."""
         return replace(self, transform=transform)
 
 

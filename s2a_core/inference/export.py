@@ -11,10 +11,9 @@ import torch
 from s2a_core.adapters import merged_state_dict
 from s2a_core.adapters.spec import merge_refusals
 from s2a_core.errors import InternalError, InvalidInput
-from s2a_core.inference.formats import CHECKPOINT, FORMATS, PACKAGE
+from s2a_core.inference.formats import CHECKPOINT, FORMATS, PACKAGE, image_size
 from s2a_core.inference.load import LoadedRun
 from s2a_core.inference.predict import logits
-from s2a_core.models import data_config
 from s2a_core.outputs.atomic import replacing
 
 TOLERANCE = 1e-4  # of the largest logit: kernels of another library, and merged weights, round differently
@@ -73,5 +72,5 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
 
 def sample_images(run: LoadedRun) -> torch.Tensor:
     """Noise as this run's model takes it: [2, 3, H, W]."""
-    size = int(run.report.get("image_size") or data_config(run.model)["image_size"])
+    size = image_size(run)
     return torch.randn(CHECKED_IMAGES, 3, size, size, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from s2a_core.adapters import merged_state_dict
 from s2a_core.inference.load import LoadedRun, load_run
@@ -23,6 +23,7 @@ from s2a_core.models import data_config, plain_timm_arguments
 from s2a_core.outputs.atomic import plain
 from s2a_core.outputs.tensors import save_tensors
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
+from s2a_core.segmenter import load_segmenter
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,20 @@ def _write_checkpoint(run: LoadedRun, path: Path) -> None:
 
 
 def _read_checkpoint(run: LoadedRun, path: Path, images: Tensor) -> Tensor:
-    name, arguments = _timm_arguments(run)
-    model = timm.create_model(name, **arguments, checkpoint_path=str(path)).eval()
+    if run.outputs.task.network is not None:
+        model = load_segmenter(path, *_segmenter_arguments(run))
+    else:
+        name, arguments = _timm_arguments(run)
+        model = timm.create_model(name, **arguments, checkpoint_path=str(path)).eval()
     with torch.inference_mode():
         logits: Tensor = model(images).float()
     return logits
 
 
 def _checkpoint_line(run: LoadedRun, path: Path) -> str:
+    if run.outputs.task.network is not None:
+        words = ", ".join(map(repr, (str(path), *_segmenter_arguments(run))))
+        return f"s2a_core.segmenter.load_segmenter({words})"
     name, arguments = _timm_arguments(run)
     words = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     return f"timm.create_model({name!r}, {words}, checkpoint_path={str(path)!r})"
@@ -63,10 +70,9 @@ def _write_onnx(run: LoadedRun, path: Path) -> None:
     """The merged model where the adapter merges, so that the graph has no more operators than timm's model."""
     state, model = merged_state_dict(run.model), run.model
     if state is not None:
-        name, arguments = _timm_arguments(run)
-        model = timm.create_model(name, **arguments)
+        model = plain_network(run)
         model.load_state_dict(_full_precision(state))
-    write_onnx(model.eval().cpu(), _image_size(run), path, _facts(run))
+    write_onnx(model.eval().cpu(), image_size(run), path, _facts(run))
 
 
 def _write_package(run: LoadedRun, path: Path) -> None:
@@ -102,6 +108,18 @@ def _onnx_line(run: LoadedRun, path: Path) -> str:
     return f"onnxruntime.InferenceSession({str(path)!r}).run(None, {{'images': images}})"
 
 
+def plain_network(run: LoadedRun) -> nn.Module:
+    """The run's network without adapters, with other weights."""
+    name, arguments = _timm_arguments(run)
+    model, task = timm.create_model(name, **arguments), run.outputs.task
+    return model if task.network is None else task.network(model, len(run.classes), image_size(run))
+
+
+def _segmenter_arguments(run: LoadedRun) -> tuple[str, int, int]:
+    """Of load_segmenter, behind the file."""
+    return str(run.report["model"]), len(run.classes), image_size(run)
+
+
 def _merged(run: LoadedRun) -> dict[str, Tensor]:
     state = merged_state_dict(run.model)
     assert state is not None  # export_run refuses what does not merge
@@ -120,7 +138,8 @@ def _timm_arguments(run: LoadedRun) -> tuple[str, dict[str, Any]]:
     return plain_timm_arguments(str(run.report["model"]), len(run.classes), run.report.get("image_size"))
 
 
-def _image_size(run: LoadedRun) -> int:
+def image_size(run: LoadedRun) -> int:
+    """Pixels a side of the images that a run takes."""
     return int(run.report.get("image_size") or data_config(run.model)["image_size"])
 
 
@@ -130,6 +149,7 @@ def _facts(run: LoadedRun) -> dict[str, str]:
     return {
         "architecture": str(run.report["model"]),
         "task": run.outputs.task.name,
+        "image_size": str(image_size(run)),
         "num_classes": str(len(run.classes)),
         "classes": json.dumps(run.classes),
         "data_config": json.dumps(plain(run.report.get("data_config") or {})),
@@ -140,7 +160,7 @@ def _facts(run: LoadedRun) -> dict[str, str]:
 CHECKPOINT = Format(
     "timm",
     (".safetensors", ".pt", ".pth"),
-    "a checkpoint of plain timm",
+    "a checkpoint of plain timm; of segmentation one that s2a_core.segmenter loads",
     _write_checkpoint,
     _read_checkpoint,
     _checkpoint_line,

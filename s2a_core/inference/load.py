@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression.frozen import prepare_frozen_weights, widen_weights
 from s2a_core.errors import InvalidInput, WeightsMismatch
-from s2a_core.models import is_random, load_model
+from s2a_core.models import data_config, is_random, load_model
 from s2a_core.outputs.read import read_document
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
 from s2a_core.tasks import outputs_of
@@ -61,6 +61,8 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     is_complete = is_random(str(report["model"]), source)
     size = report.get("image_size")
     model = load_model(str(report["model"]), "none" if is_complete else source, len(report["classes"]), size)
+    if (network := outputs_of(report).task.network) is not None:
+        model = network(model, len(report["classes"]), size or int(data_config(model)["image_size"]))
     model = add_adapters(model, AdapterSpec.from_json(report.get("adapter") or plan.get("adapter")), size)
     known = model.state_dict()
     unexpected = [name for name, t in tensors.items() if name not in known or known[name].shape != t.shape]

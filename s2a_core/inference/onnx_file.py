@@ -18,7 +18,9 @@ _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 def write_onnx(model: nn.Module, image_size: int, path: Path, facts: Mapping[str, str]) -> None:
-    """`images` [N, 3, H, W], normalised, to `logits` [N, classes], for any N; facts go to the file's metadata.
+    """`images` [N, 3, H, W], normalised, to `logits` [N, classes], of segmentation [N, classes, H, W], for any N.
+
+    facts go to the file's metadata.
 
     Raises InvalidInput where the packages are missing, the model is too large for one file, or has no ONNX form.
     """

@@ -41,15 +41,17 @@ def predict(run: LoadedRun, paths: Sequence[Path], top: int = 5, batch_size: int
     for start in range(0, len(paths), batch_size):
         chunk = paths[start : start + batch_size]
         results: dict[int, Prediction] = {}
-        tensors, places = [], []
+        tensors, places, sizes = [], [], []
         for place, path in enumerate(chunk):
             try:
-                tensors.append(prepare(read_image(path, ranges)))
+                image = read_image(path, ranges)
+                tensors.append(prepare(image))
                 places.append(place)
+                sizes.append(image.size)
             except UnreadableImage as error:
                 results[place] = Prediction(str(path), error=str(error))
         if tensors:
-            answers = run.outputs.task.answers.of(logits(run, torch.stack(tensors)), run.outputs, top)
+            answers = run.outputs.task.answers.of(logits(run, torch.stack(tensors)), run.outputs, top, sizes)
             for place, answer in zip(places, answers, strict=True):
                 results[place] = replace(answer, path=str(chunk[place]))
         yield from (results[place] for place in range(len(chunk)))
@@ -57,5 +59,5 @@ def predict(run: LoadedRun, paths: Sequence[Path], top: int = 5, batch_size: int
 
 @torch.inference_mode()
 def logits(run: LoadedRun, images: torch.Tensor) -> torch.Tensor:
-    """Logits in fp32. images: [B, 3, H, W], normalised; returns [B, classes] on the CPU."""
+    """Logits in fp32. images: [B, 3, H, W], normalised; returns [B, classes], or [B, classes, H, W], on the CPU."""
     return run.model(images.to(run.device)).float().cpu()

@@ -60,7 +60,7 @@ def push_run(run: LoadedRun, repository: str, *, is_private: bool = False, token
 
 def write_repository(run: LoadedRun, folder: Path, repository: str) -> list[str]:
     """The files of the repository: timm's own where the adapter merges into the weights, s2a's package else."""
-    state = merged_state_dict(run.model)
+    state = merged_state_dict(run.model) if run.outputs.task.network is None else None  # what timm loads by name
     if state is None:
         export_run(run, folder / f"model{PACKAGE.suffixes[0]}")
     else:

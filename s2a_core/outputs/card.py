@@ -114,4 +114,6 @@ def _files(report: Document) -> str:
 
 def _export_words(report: Document) -> str:
     refusals = merge_refusals(report.get("adapter"))
-    return f"a package that s2a_core loads; {'; '.join(refusals)}" if refusals else "a checkpoint of plain timm"
+    if refusals:
+        return f"a package that s2a_core loads; {'; '.join(refusals)}"
+    return "a checkpoint of plain timm" if task_of(report).network is None else "a checkpoint that s2a_core loads"

@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from PIL import Image
+
 from s2a_core import __version__
 from s2a_core.datasets import ImageDataset
 from s2a_core.datasets.images import UnreadableImage
 from s2a_core.outputs.atomic import plain
-from s2a_core.outputs.thumbnails import thumbnail
+from s2a_core.outputs.palette import beside, overlay
+from s2a_core.outputs.thumbnails import SIDE, thumbnail
 from s2a_core.requests import FIELDS, option_of
 
 VERSION = 1
@@ -121,15 +124,23 @@ def command_line(request: Any) -> str | None:
 
 def _examples(rows: Iterable[Any], dataset: ImageDataset) -> list[dict[str, Any]]:
     """The most certain answers, with the name and a small picture of each image."""
-    rows = sorted((dict(plain(r)) for r in rows), key=lambda row: -float(row.get("probability") or 0))[:_MAX_EXAMPLES]
+    rows = sorted(map(dict, rows), key=lambda row: -float(row.get("probability") or 0))[:_MAX_EXAMPLES]
     bare = dataset.val.with_transform(None)
     for row in rows:
-        index = row.get("index")
+        index, answer = row.get("index"), row.pop("mask", None)
         if isinstance(index, int) and 0 <= index < len(bare):
             row["name"] = bare.samples[index].name
             with contextlib.suppress(UnreadableImage, OSError):  # a file that went away since costs its picture only
-                row["thumbnail"] = thumbnail(bare[index][0])
-    return rows
+                image, truth = bare[index]
+                row["thumbnail"] = thumbnail(image) if answer is None else _masked(image, truth, answer)
+    return [dict(plain(row)) for row in rows]
+
+
+def _masked(image: Image.Image, truth: Any, answer: Any) -> str:
+    """An image under its mask, and under the model's answer beside it."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
+    return thumbnail(beside(overlay(small, truth), overlay(small, answer)), 2 * SIDE)
 
 
 def _versions() -> dict[str, str]:

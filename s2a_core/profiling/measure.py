@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.adapters.apply import trained_state
-from s2a_core.batches import Loss, Samples, repeated, sample_bytes, samples_of_pair, shapes
+from s2a_core.batches import Loss, Samples, repeated, sample_bytes, samples_of_pair, shapes, target_bytes
 from s2a_core.compression import SiteSpec, discover
 from s2a_core.compression.frozen import weight_format_of
 from s2a_core.device import device_memory, is_device_failure, is_out_of_memory, memory_at_failure, release_cached
@@ -123,7 +123,7 @@ def profile(
                 trainable_params=num_trained,
                 state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
                 buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
-                input_bytes_per_sample=input_copies * sample_bytes(x),
+                input_bytes_per_sample=input_copies * (sample_bytes(x) + target_bytes(y)),
                 optimizer_bytes=_optimizer_bytes(trained),
                 start=measuring.work.get(START, {}),
                 evaluation=evaluation,

@@ -12,11 +12,11 @@ from typing import Any
 from s2a_core.tasks.task import Metric, Outputs, Task
 
 # In the order in which help and forms name them.
-FILES = ("classification", "multilabel", "regression")
+FILES = ("classification", "multilabel", "regression", "segmentation")
 
 TASKS: dict[str, Task] = {task.name: task for task in (import_module(f"s2a_core.tasks.{file}").TASK for file in FILES)}
 METRICS: dict[str, Metric] = {metric.name: metric for task in TASKS.values() for metric in task.shown}
-CLASSIFICATION = TASKS["classification"]
+CLASSIFICATION, SEGMENTATION = TASKS["classification"], TASKS["segmentation"]
 
 
 def classes(names: Sequence[str] | int) -> Outputs:

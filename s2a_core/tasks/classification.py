@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from s2a_core.names import distinct, printable
 from s2a_core.tasks.cells import has_fraction, number
-from s2a_core.tasks.task import Answers, Cells, Columns, Evaluation, Metric, Outputs, Prediction, Reading, Target, Task
+from s2a_core.tasks.task import (
+    Answers,
+    Cells,
+    Columns,
+    Evaluation,
+    Metric,
+    Outputs,
+    Prediction,
+    Reading,
+    Sizes,
+    Target,
+    Task,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +83,7 @@ class ClassJudge:
         )
 
 
-def predictions(outputs: Tensor, meaning: Outputs, top: int) -> list[Prediction]:
+def predictions(outputs: Tensor, meaning: Outputs, top: int, sizes: Sizes = ()) -> list[Prediction]:
     """The `top` most likely classes, at most all of them."""
     likely = outputs.softmax(-1).topk(min(top, len(meaning)))  # [B, top]
     pairs = zip(likely.values.tolist(), likely.indices.tolist(), strict=True)

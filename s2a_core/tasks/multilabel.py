@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Any
 from s2a_core.errors import InternalError
 from s2a_core.names import distinct, printable
 from s2a_core.tasks.cells import ALL_SEPARATORS, are_flags, flag, separator
-from s2a_core.tasks.task import Answers, Cells, Columns, Evaluation, Metric, Outputs, Prediction, Reading, Target, Task
+from s2a_core.tasks.task import (
+    Answers,
+    Cells,
+    Columns,
+    Evaluation,
+    Metric,
+    Outputs,
+    Prediction,
+    Reading,
+    Sizes,
+    Target,
+    Task,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +138,7 @@ class LabelJudge:
         return ", ".join(names) or "none of the labels"
 
 
-def predictions(outputs: Tensor, meaning: Outputs, top: int) -> list[Prediction]:
+def predictions(outputs: Tensor, meaning: Outputs, top: int, sizes: Sizes = ()) -> list[Prediction]:
     """Every label with its probability, in the order of the run."""
     return [Prediction("", meaning.names, tuple(row)) for row in outputs.sigmoid().tolist()]
 
@@ -223,7 +235,7 @@ def label_counts(names: Sequence[str], targets: Sequence[Target]) -> list[int]:
     """Samples that have each label."""
     totals = [0] * len(names)
     for target in targets:
-        if isinstance(target, int):
+        if not isinstance(target, tuple):
             raise InternalError("a target of several labels is a tuple of 0 and 1")
         totals = [total + int(value) for total, value in zip(totals, target, strict=True)]
     return totals

@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING, Any
 from s2a_core.errors import InternalError
 from s2a_core.names import distinct, printable
 from s2a_core.tasks.cells import are_flags, are_numbers, has_fraction, number
-from s2a_core.tasks.task import Answers, Cells, Columns, Evaluation, Metric, Outputs, Prediction, Reading, Target, Task
+from s2a_core.tasks.task import (
+    Answers,
+    Cells,
+    Columns,
+    Evaluation,
+    Metric,
+    Outputs,
+    Prediction,
+    Reading,
+    Sizes,
+    Target,
+    Task,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +107,7 @@ def words_of(values: Mapping[str, float]) -> str:
     return ", ".join(shown)
 
 
-def predictions(outputs: Tensor, meaning: Outputs, top: int) -> list[Prediction]:
+def predictions(outputs: Tensor, meaning: Outputs, top: int, sizes: Sizes = ()) -> list[Prediction]:
     """The numbers of each column."""
     rows = in_units(outputs, meaning).tolist()
     return [Prediction("", values=dict(zip(meaning.names, row, strict=True))) for row in rows]
@@ -159,7 +171,7 @@ def choose(columns: Mapping[str, Cells], named: str | None) -> list[str]:
 
 def scale(targets: Sequence[Target]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, standard deviation) of each column."""
-    rows = [target for target in targets if not isinstance(target, int)]
+    rows = [target for target in targets if isinstance(target, tuple)]
     if len(rows) != len(targets):
         raise InternalError("a target of regression is a tuple of numbers")
     columns = list(zip(*rows, strict=True))

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-Target = int | tuple[float, ...]  # a class, or a number for each output
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """The file with the class of each pixel of an image. classes: those it holds; digest: of its pixels. Two masks are
+    equal where their pixels are.
+    """
+
+    source: Path = field(compare=False)
+    classes: tuple[int, ...]
+    digest: str
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+Target = int | tuple[float, ...] | Mask  # a class, a number for each output, or a class for each pixel
 Cells = Sequence[str]  # texts of a table: of one column, or of one row in the columns of its labels
 
 
@@ -54,7 +70,7 @@ class Outputs:
 
     def standardised(self, target: Target) -> Target:
         """A target as training compares with it."""
-        if not self.std or isinstance(target, int):
+        if not self.std or not isinstance(target, tuple):
             return target
         return tuple((t - m) / s for t, m, s in zip(target, self.mean, self.std, strict=True))
 
@@ -92,7 +108,9 @@ class Judge(Protocol):
     """Takes the answers of a split and says how good they are."""
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """The next samples. outputs: fp32 [B, outputs]; targets: [B] or [B, outputs]."""
+        """The next samples. outputs: fp32 [B, outputs], of masks [B, outputs, H, W]; targets: [B], [B, outputs] or
+        [B, H, W].
+        """
 
     def evaluation(self, loss: float) -> Evaluation:
         """Of all samples, with their mean loss."""
@@ -103,7 +121,7 @@ class Prediction:
     """What a run says of one image; `error` instead where the file cannot be read.
 
     classes, probabilities: the most likely classes, best first, or every label in the order of the run; values: numbers
-    by column.
+    by column, or pixels by class; mask: the class of each pixel of the image, uint8 [H, W]; file: where it was written.
     """
 
     path: str
@@ -111,19 +129,24 @@ class Prediction:
     probabilities: tuple[float, ...] = ()
     error: str | None = None
     values: Mapping[str, float] = field(default_factory=dict)
+    mask: Tensor | None = field(default=None, compare=False)
+    file: str = ""
+
+
+Sizes = Sequence[tuple[int, int]]  # (width, height) of images
 
 
 @dataclass(frozen=True)
 class Answers:
     """How predictions of a task are made and written.
 
-    summary: what they are; of(outputs [B, outputs], meaning, top): without paths; row: as a JSON object;
-    columns(meaning, top), cells: of CSV; headings, words: of a table for people.
+    summary: what they are; of(outputs [B, ...], meaning, top, sizes of the images): without paths; row: as a JSON
+    object; columns(meaning, top), cells: of CSV; headings, words: of a table for people.
     """
 
     summary: str
 
-    of: Callable[[Tensor, Outputs, int], list[Prediction]]
+    of: Callable[[Tensor, Outputs, int, Sizes], list[Prediction]]
     row: Callable[[Prediction], dict[str, Any]]
     columns: Callable[[Outputs, int], list[str]]
     cells: Callable[[Prediction], list[str]]
@@ -179,6 +202,8 @@ class Task:
     counts(names, targets): samples of each output, empty where outputs are not counted.
     scale: (mean, std) of each column of training targets; None where targets stay as they are.
     has_one_class: targets are class indices, as folders give them, and mixup and cutmix can blend them.
+    columns: None where no table holds its targets; needs: what to do with data that has none; network(model,
+    outputs, image_size): makes the task's network of a timm model with its weights, None where that is the network.
     profiled_loss: of a profile's and a verification's steps; None for cross-entropy with classes, which is theirs.
     pipeline_tag: what model hubs call it.
     """
@@ -189,7 +214,7 @@ class Task:
     disagreement: str
     metrics: tuple[Metric, ...]
     running: Metric
-    columns: Columns
+    columns: Columns | None
     loss: Callable[..., Tensor]
     running_sum: Callable[[Tensor, Tensor, Outputs], Tensor]
     judge: Callable[[Outputs], Judge]
@@ -202,6 +227,8 @@ class Task:
     has_one_class: bool = False
     profiled_loss: Callable[[Any, Any], Tensor] | None = None
     pipeline_tag: str = "image-classification"
+    network: Callable[[nn.Module, int, int], nn.Module] | None = None
+    needs: str = "put labels.csv, with a column of paths and those of labels, beside the images"
 
     def sentence(self, reason: str) -> str:
         """`multilabel, any number of labels an image (guessed: 3 columns of 0 and 1)`."""

@@ -10,35 +10,47 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from s2a_core.errors import InvalidInput
+from s2a_core.models import WHOLE
 from s2a_core.requests import AUGMENTATIONS
 
-Transform = Callable[[Image.Image], Tensor]
+Transform = Callable[..., Any]  # of an image, or of an image and its mask [H, W]
 _MODES = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
 MILD, TIMM = AUGMENTATIONS[:2]
 _SMALL = 64  # below this, a random crop of a fraction of the image loses what is on it
 
 
 class _Pipeline:
-    """Geometry on the PIL image, then [3, H, W] fp32, normalised. Can be pickled."""
+    """Geometry on the PIL image, then [3, H, W] fp32, normalised; on its mask too, where it has one, which is then
+    [H, W] uint8. Can be pickled.
+    """
 
     def __init__(self, geometry: v2.Transform, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         self.geometry = geometry
         self.mean = torch.tensor(mean).view(3, 1, 1)
         self.std = torch.tensor(std).view(3, 1, 1)
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        pixels = torch.from_numpy(np.array(self.geometry(image), dtype=np.uint8))  # [H, W, 3]
+    def __call__(self, image: Image.Image, mask: Tensor | None = None) -> Any:
+        if mask is None:
+            return self._normalised(self.geometry(image))
+        image, moved = self.geometry(image, tv_tensors.Mask(mask))
+        return self._normalised(image), moved.as_subclass(Tensor)
+
+    def _normalised(self, image: Image.Image) -> Tensor:
+        pixels = torch.from_numpy(np.array(image, dtype=np.uint8))  # [H, W, 3]
         normalised: Tensor = (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
         return normalised
 
 
 def evaluation_transform(config: Mapping[str, Any]) -> Transform:
-    """Resize so that the crop is `crop_pct` of the shorter side, crop the centre."""
+    """Resize so that the crop is `crop_pct` of the shorter side, crop the centre; the whole image where it says so."""
     size = int(config["image_size"])
     mode = _MODES.get(str(config.get("interpolation")), v2.InterpolationMode.BICUBIC)
+    if config.get("crop_mode") == WHOLE:
+        return _Pipeline(v2.Resize((size, size), interpolation=mode), tuple(config["mean"]), tuple(config["std"]))
     resized = round(size / float(config.get("crop_pct") or 1.0))
     geometry = v2.Compose([v2.Resize(resized, interpolation=mode), v2.CenterCrop(size)])
     return _Pipeline(geometry, tuple(config["mean"]), tuple(config["std"]))
@@ -47,14 +59,20 @@ def evaluation_transform(config: Mapping[str, Any]) -> Transform:
 def training_transform(config: Mapping[str, Any], augmentation: str = MILD) -> Transform:
     """The transform of one of AUGMENTATIONS. Raises InvalidInput for another.
 
-    mild: random crop and mirror for photos; for images of at most 64 pixels a small shift, and no mirror (digits).
+    mild: random crop and mirror for photos, and whatever their size for images with masks; for others of at most 64
+    pixels a small shift, and no mirror (digits).
     timm: timm's RandAugment, random crop, mirror and erasing, as strong as in its own recipes. none: as in evaluation.
     """
     if augmentation not in AUGMENTATIONS:
         raise InvalidInput(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, not {augmentation!r}")
     if augmentation == "none":
         return evaluation_transform(config)
-    size = int(config["image_size"])
+    size, has_masks = int(config["image_size"]), config.get("crop_mode") == WHOLE
+    if augmentation == TIMM and has_masks:
+        raise InvalidInput(
+            f"augmentation {TIMM} turns and erases images without their masks: leave it at {MILD}, or say none",
+            details={"field": "augmentation"},
+        )
     if augmentation == TIMM:
         made: Transform = create_transform(
             size,
@@ -68,7 +86,7 @@ def training_transform(config: Mapping[str, Any], augmentation: str = MILD) -> T
         )
         return made
     mode = _MODES.get(str(config.get("interpolation")), v2.InterpolationMode.BICUBIC)
-    if size <= _SMALL:
+    if size <= _SMALL and not has_masks:
         steps = [
             v2.Resize((size, size), interpolation=mode),
             v2.RandomCrop(size, padding=size // 16, padding_mode="edge"),

@@ -67,7 +67,7 @@ def batches(
     device: torch.device,
     workers: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(images [B, 3, H, W], targets [B] or [B, outputs]) on the device for each list of indices.
+    """(images [B, 3, H, W], targets [B], [B, outputs] or [B, H, W]) on the device for each list of indices.
 
     CPU: read when asked for, for the cores are busy training. CUDA: read ahead by at most four processes, one image
     batch each, so that the machine's memory is not eaten; fewer where /dev/shm is small, as in a container.
@@ -106,8 +106,7 @@ def num_workers(
         return wanted
     if wanted == 0 or largest == 0:
         return 0
-    image, _ = split[parts[0][0]]
-    batch_bytes = largest * image.numel() * image.element_size()
+    batch_bytes = sum(part.nbytes for part in _collate([split[parts[0][0]]])) * largest
     free_bytes = place.f_bavail * place.f_frsize
     return min(wanted, int(USABLE * free_bytes) // ((PREFETCHED + 1) * max(batch_bytes, 1)))
 

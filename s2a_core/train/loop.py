@@ -236,14 +236,16 @@ class _Run:
             with precision(self.plan), self.session:
                 outputs = self.model(x)
             loss = self.task.loss(outputs.float(), y, self.config.label_smoothing)
+            answers = outputs.detach().float()
+            figure = self.task.running_sum(answers, y, self.meaning)
+            plain = loss.detach()
+            if self.config.label_smoothing and self.task.has_one_class:  # reported as in validation: without smoothing
+                plain = self.task.loss(answers, y)
+            sums.append(torch.stack([plain.double() * len(y), figure]))
+            del outputs, answers, plain, figure  # logits of masks are large: backward does not need them
             mark_phase("backward")
             (loss * (len(y) / size)).backward()
-            answers = outputs.detach().float()
-            if self.config.label_smoothing:  # reported as in validation: without smoothing
-                loss = self.task.loss(answers, y)
-            figure = self.task.running_sum(answers, y, self.meaning)
-            sums.append(torch.stack([loss.detach().double() * len(y), figure]))
-            del outputs, answers, loss, figure, x, y
+            del loss, x, y
         loss_sum, figure_sum = torch.stack(sums).sum(0).tolist()
         return loss_sum / size, figure_sum
 

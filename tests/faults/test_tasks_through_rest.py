@@ -1,4 +1,4 @@
-"""Several labels and numbers through the running service: an archive with its table, a job, its page and files."""
+"""Several labels, numbers and masks through the running service: an archive, a job, its page and files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,25 @@ import pytest
 from app.client import Client
 from s2a_core.tasks import TASKS
 from tests.faults.service import RunningService
-from tests.s2a_core.tasks.shapes import multilabel, regression
+from tests.s2a_core.tasks.shapes import multilabel, regression, segmentation
 
 BUDGET = 22 * 2**20
+CLASSES = ("ground", "square", "disk")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def masks(root: Path, num: int) -> Path:
+    """Images of the network's own size with their masks and the names of their classes."""
+    return segmentation(root, num, 32, CLASSES)
 
 
 @pytest.mark.parametrize(
     ("make", "task", "asked", "metric", "words"),
-    [(multilabel, "multilabel", None, "map", "mAP"), (regression, "regression", "regression", "r2", "R²")],
+    [
+        (multilabel, "multilabel", None, "map", "mAP"),
+        (regression, "regression", "regression", "r2", "R²"),
+        (masks, "segmentation", None, "miou", "mean IoU"),
+    ],
 )
 def test_a_task_is_trained_inside_a_third_of_full_fine_tuning(
     make: Callable[[Path, int], Path], task: str, asked: str | None, metric: str, words: str,
@@ -31,6 +41,8 @@ def test_a_task_is_trained_inside_a_third_of_full_fine_tuning(
     with Client(service.url, service.key) as client:
         dataset = client.wait_dataset(client.upload(Path(archive), "shapes")["id"])
         assert (dataset["status"], dataset["summary"]["task"]) == ("ready", task)
+        if make is masks:
+            assert dataset["summary"]["classes"] == list(CLASSES)
         job = client.submit(
             model="s2a_tiny", data=dataset["id"], budget=BUDGET, task=asked, adapter="head", batch_size=32, epochs=2,
             device="cpu",
@@ -49,3 +61,18 @@ def test_a_task_is_trained_inside_a_third_of_full_fine_tuning(
         page = browser.get(f"/jobs/{job}").text
     assert f"validation {words}" in page
     assert f"<h3>{words}</h3>" in page
+
+
+def test_masks_with_faults_are_refused_as_they_arrive(service: RunningService, tmp_path: Path) -> None:
+    root = masks(tmp_path / "shapes", 4)
+    (root / "masks/000.png").unlink()
+    (root / "classes.txt").write_text("ground\nsquare\n")
+    archive = shutil.make_archive(str(tmp_path / "shapes"), "zip", root)
+    with Client(service.url, service.key) as client:
+        dataset = client.wait_dataset(client.upload(Path(archive), "shapes")["id"])
+    assert dataset["status"] == "refused"
+    words = "holds the value 2, and classes.txt names 2 classes, 0 to 1; 255 is ignored"
+    assert dataset["reason"]["details"]["problems"] == [
+        "images/000.png: has no mask in masks/",
+        *(f"masks/00{number}.png: {words}" for number in (1, 2, 3)),
+    ]

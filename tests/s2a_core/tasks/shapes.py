@@ -47,6 +47,32 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[obje
     return path
 
 
+def segmentation(root: Path, num: int = 40, side: int = 64, names: Sequence[str] = ()) -> Path:
+    """A data set of masks: red squares of class 1 and, over them, blue disks of class 2 on grey noise of class 0.
+
+    Images are JPEG or PNG in turns, masks grey or indexed. names: of classes.txt, which is not written without.
+    """
+    draw, noise = random.Random(0), np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for number in range(num):
+        image = Image.fromarray((120 + noise.integers(0, 80, (side, side, 3))).astype(np.uint8))
+        mask = Image.new("L", (side, side))
+        pens = ImageDraw.Draw(image), ImageDraw.Draw(mask)
+        for shape, fills in (("rectangle", ((210, 30, 30), 1)), ("ellipse", ((30, 30, 210), 2))):
+            size = draw.randint(side // 4, side // 2)
+            x, y = draw.randint(0, side - size), draw.randint(0, side - size)
+            for pen, fill in zip(pens, fills, strict=True):
+                getattr(pen, shape)((x, y, x + size, y + size), fill=fill)
+        image.save(root / "images" / f"{number:03d}.{('png', 'jpg')[number % 2]}", quality=95)
+        if number % 2:
+            mask.putpalette([0, 0, 0, 210, 30, 30, 30, 30, 210])
+        mask.save(root / "masks" / f"{number:03d}.png")
+    if names:
+        (root / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    return root
+
+
 def multilabel(root: Path, num: int = 120) -> Path:
     """A data set of three labels, in columns of 0 and 1."""
     rows = write_shapes(root, num)

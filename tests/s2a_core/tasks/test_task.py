@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s2a_core.requests import FIELDS
-from s2a_core.tasks import CLASSIFICATION, FILES, METRICS, TASKS, classes, metrics_of, outputs_of, task_of
+from s2a_core.tasks import CLASSIFICATION, FILES, METRICS, SEGMENTATION, TASKS, classes, metrics_of, outputs_of, task_of
 
 ROOT = Path(__file__).resolve().parents[3]
 LITERALS = (
@@ -67,6 +67,9 @@ def test_losses_of_parts_add_up_to_that_of_the_whole(name: str) -> None:
     torch.manual_seed(0)
     outputs = torch.randn(6, 3)
     targets = torch.randint(3, (6,)) if TASKS[name].has_one_class else (torch.rand(6, 3) > 0.5).float()
+    if TASKS[name] is SEGMENTATION:
+        outputs, targets = torch.randn(6, 3, 4, 5), torch.randint(3, (6, 4, 5)).byte()
+        targets[1, 2:], targets[3] = 255, 255  # pixels that are ignored, and a whole image of them
     whole = TASKS[name].loss(outputs, targets)
     parts = [TASKS[name].loss(outputs[s], targets[s], reduction="sum") for s in (slice(0, 2), slice(2, 6))]
     assert float(sum(parts)) / 6 == pytest.approx(float(whole))

@@ -45,3 +45,32 @@ def test_images_become_normalised_tensors(size: int) -> None:
         tensor = transform(image)
         assert tensor.shape == (3, size, size)
         assert tensor.min() == tensor.max() == 1
+
+
+def pair(size: tuple[int, int] = (90, 80)) -> tuple[Image.Image, torch.Tensor]:
+    """An image whose red channel is 100 times the class of its mask, in squares of 10 pixels."""
+    classes = np.random.default_rng(0).integers(0, 3, (size[1] // 10, size[0] // 10)).astype(np.uint8)
+    mask = classes.repeat(10, 0).repeat(10, 1)
+    return Image.fromarray(np.stack([100 * mask] * 3, -1)), torch.from_numpy(mask)
+
+
+@pytest.mark.parametrize("size", [48, 72])
+@pytest.mark.parametrize("augmentation", ["mild", "none"])
+def test_masks_move_with_their_images(augmentation: str, size: int) -> None:
+    config = {**CONFIG, "image_size": size, "interpolation": "bilinear", "crop_mode": "squash"}
+    transform, (image, mask) = training_transform(config, augmentation), pair()
+    seen = set()
+    for seed in range(4):
+        torch.manual_seed(seed)
+        pixels, moved = transform(image, mask)
+        assert (pixels.shape, moved.shape, moved.dtype) == ((3, size, size), (size, size), torch.uint8)
+        assert type(moved) is torch.Tensor
+        guessed = ((pixels[0] * 0.5 + 0.5) * 255 / 100).round()
+        assert float((guessed == moved).float().mean()) > 0.8  # edges of the squares are blurred
+        seen.add(tuple(moved.flatten().tolist()))
+    assert len(seen) == (1 if augmentation == "none" else 4)
+
+
+def test_an_augmentation_that_would_leave_masks_behind_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="timm turns and erases images without their masks"):
+        training_transform({**CONFIG, "crop_mode": "squash"}, "timm")
