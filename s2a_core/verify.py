@@ -33,7 +33,7 @@ from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.train.optimizers import make_adamw, open_gradients
 
 MAX_ROUNDS = 3
-LOOP_BYTES = 6144  # of the training loop over a step: the generator's state, 5,056 bytes, and sums
+LOOP_BYTES = 256  # of the training loop over a step: losses and sums, single numbers
 PROMISED_CODE_BYTES = 2 * 2**20  # kernels of the loop that two steps do not run: accuracies, mistakes, averages
 MARGIN, WORKING = "margin", "working"
 MOST_COMPARED = 8  # images of the exact step and of the plan's
