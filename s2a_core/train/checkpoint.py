@@ -33,7 +33,7 @@ def generator_states(device: torch.device | str = "cpu") -> dict[str, Any]:
     """States of torch's, Python's and numpy's generators, as tensors and plain values, with that of a CUDA device."""
     kind, keys, position, has_gauss, cached = np.random.get_state()
     states = {
-        "torch": torch.from_numpy(torch.get_rng_state().numpy().copy()),  # kept over a step: not of the budget's tensors
+        "torch": torch.from_numpy(torch.get_rng_state().numpy().copy()),  # is kept over a step
         "python": repr(random.getstate()),
         "numpy": [
             kind,
