@@ -53,7 +53,7 @@ def measure_baselines(
         stage(on_event, f"measuring what other methods need: {name}")
         try:
             if isinstance(x, Tensor) and x.is_cuda:
-                cost = _estimated(name, build, model, x, precision)
+                cost = _estimated(name, build, model, x, y, precision)
             else:
                 cost = _measured(name, build, model, x, y, precision, dtypes)
         except Exception as error:  # what is shown beside a plan never stops the plan
@@ -79,7 +79,9 @@ def _measured(
     return _cost(name, other, x, upper_lines(batches, turns))
 
 
-def _estimated(name: str, build: Builder, model: nn.Module, x: Tensor, precision: str) -> BaselineCost | None:
+def _estimated(
+    name: str, build: Builder, model: nn.Module, x: Tensor, y: Tensor | Samples, precision: str
+) -> BaselineCost | None:
     """The same from shapes alone."""
     sample = x[:1].to("meta")
 
@@ -90,7 +92,7 @@ def _estimated(name: str, build: Builder, model: nn.Module, x: Tensor, precision
     if other is None:
         return None
     other.train()
-    peaks = [estimated_peak(mode, other, n, x, precision) for n in ESTIMATED_BATCHES]
+    peaks = [estimated_peak(mode, other, n, x, precision, y) for n in ESTIMATED_BATCHES]
     return _cost(name, other, x, [line(ESTIMATED_BATCHES, peaks)])
 
 

@@ -17,6 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from s2a_core.batches import Loss, Samples
+
 ROUNDING = 512  # of PyTorch's CUDA allocator
 
 
@@ -68,16 +70,30 @@ def shapes_of(model: nn.Module, build: Callable[[nn.Module], nn.Module | None]) 
     return mode, other
 
 
-def estimated_peak(mode: FakeTensorMode, model: nn.Module, samples: int, x: Tensor, precision: str) -> int:
-    """Bytes above weights and input of a forward and backward pass of `samples` images like x [B, 3, H, W]."""
+def estimated_peak(
+    mode: FakeTensorMode, model: nn.Module, samples: int, x: Tensor, precision: str, y: Tensor | Samples | None = None
+) -> int:
+    """Bytes above weights and input of a forward and backward pass of `samples` images like x [B, 3, H, W].
+
+    y: targets like theirs, with their loss; classes with cross-entropy where they bring none.
+    """
+    loss_of: Loss = _cross_entropy
+    known = y
+    if isinstance(y, Samples):
+        known, loss_of = y.value, y.loss or loss_of
+    shape, dtype = (known.shape[1:], known.dtype) if isinstance(known, Tensor) else ((), torch.long)
     with mode:
         images = torch.empty(samples, *x.shape[1:], device=x.device)
-        labels = torch.zeros(samples, dtype=torch.long, device=x.device)
+        labels = torch.zeros(samples, *shape, dtype=dtype, device=x.device)
         for parameter in model.parameters():
             parameter.grad = None
         with LivePeak((*model.parameters(), *model.buffers(), images, labels)) as live:
             with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                loss = nn.functional.cross_entropy(model(images).float(), labels)
+                loss = loss_of(model(images), labels)
             loss.backward()
             del loss
     return live.peak_bytes
+
+
+def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(outputs.float(), labels)

@@ -11,10 +11,15 @@ from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.adapters.head import head_parameters
+from s2a_core.batches import samples_of_pair
 from s2a_core.errors import InvalidInput
 from s2a_core.models import data_config, load_model
 from s2a_core.outputs.tensors import save_tensors
+from s2a_core.planning import plan
+from s2a_core.profiling import profile
 from s2a_core.segmenter import Segmenter, chosen_levels, load_segmenter
+from s2a_core.tasks import segmentation
+from s2a_core.verify import measured_peak
 
 FAMILIES = {
     "vit_tiny_patch16_224": [2, 5, 8, 11],
@@ -90,3 +95,22 @@ def test_a_file_of_its_weights_is_loaded_again(tmp_path: Path) -> None:
 def test_a_network_without_maps_is_refused() -> None:
     with pytest.raises(InvalidInput, match="Linear gives no maps of an image"):
         Segmenter(nn.Linear(3, 3), 3, 32)
+
+
+def test_masks_count_where_a_plan_is_made_and_where_it_is_verified() -> None:
+    """Four bytes a pixel more of targets are so many bytes more of the peak."""
+    model = add_adapters(Segmenter(load_model("s2a_tiny", "none"), 3, 32), AdapterSpec.parse("head"), 32)
+    images, masks = torch.randn(4, 3, 32, 32), torch.zeros(4, 32, 32, dtype=torch.uint8)
+    wide = torch.zeros(4, 32, 32, 5, dtype=torch.uint8)  # of which the loss reads one in five
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return segmentation.loss(outputs, targets[..., 0] if targets.dim() == 4 else targets)
+
+    profiles = [
+        profile(model, example=(images, targets), loss=loss, sensitivity_s=0, has_baselines=False)
+        for targets in (masks, wide)
+    ]
+    assert profiles[1].input_bytes_per_sample - profiles[0].input_bytes_per_sample == 4 * 32 * 32
+    made = plan(profiles[0], 64 * 2**20, batch_size=4)
+    peaks = [measured_peak(model, made, *samples_of_pair((images, targets), loss)) for targets in (masks, wide)]
+    assert peaks[1] - peaks[0] == 4 * 32 * 32 * made.micro_batch

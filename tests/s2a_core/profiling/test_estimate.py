@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from s2a_core.batches import Samples
 from s2a_core.models import load_model
 from s2a_core.profiling.estimate import estimated_peak, shapes_of
 from s2a_core.profiling.runs import run_step
+from s2a_core.segmenter import Segmenter
 from s2a_core.storage import StoragePolicy
+from s2a_core.tasks import SEGMENTATION
 
 
 @pytest.mark.parametrize("samples", [2, 6])
@@ -20,6 +23,16 @@ def test_the_peak_of_full_fine_tuning_is_right_to_five_percent(samples: int) -> 
     estimated = estimated_peak(mode, shapes.train(), samples, x, "fp32")
     labels = torch.zeros(samples, dtype=torch.long)
     measured = run_step(model, x[:samples], labels, StoragePolicy(), "fp32", True)
+    assert estimated == pytest.approx(measured.peak_bytes, rel=0.05)
+
+
+def test_masks_and_their_loss_count() -> None:
+    model = Segmenter(load_model("s2a_tiny", "none"), 9, 32).train()
+    x, masks = torch.randn(4, 3, 32, 32), torch.zeros(4, 32, 32, dtype=torch.uint8)
+    targets = Samples(masks, 4, SEGMENTATION.profiled_loss)
+    mode, shapes = shapes_of(model, lambda copied: copied.requires_grad_(True))
+    estimated = estimated_peak(mode, shapes.train(), 4, x, "fp32", targets)
+    measured = run_step(model, x, targets, StoragePolicy(), "fp32", True)
     assert estimated == pytest.approx(measured.peak_bytes, rel=0.05)
 
 
