@@ -22,7 +22,7 @@ from s2a_core.compression.checkpoints import refuse_checkpoint
 from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.randomness import GeneratorState, generator_state, has_drawn_since, replayed
-from s2a_core.compression.replay import ReplayMode
+from s2a_core.compression.replay import ReplayMode, without_output_of
 from s2a_core.operators import Intent, Site
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.operators.function import StoringFunction, differentiable_once
@@ -42,6 +42,7 @@ class Region:
         self.site = f"{name}{BLOCK if is_block else REGION}"
         self.parameters = list(module.parameters())
         self.batch_norms = batch_norms(module)
+        self.linears = {id(m.weight): m for m in module.modules() if type(m) is nn.Linear}
 
 
 @dataclass
@@ -59,6 +60,8 @@ class RegionCall:
     autocast: tuple[str, torch.dtype, bool]
     generator_states: list[GeneratorState | None] = field(default_factory=list)
     phantom: int = -1
+    needs_mode: bool = True  # in backward: whether the calls of the module must be watched again
+    unread: nn.Linear | None = None  # in backward, without a mode: the layer whose output nobody reads
 
     @property
     def bits(self) -> int:
@@ -66,16 +69,30 @@ class RegionCall:
         return self.region.storage.bits or 8
 
     @contextmanager
-    def running(self, phantom: int = -1) -> Iterator[ReplayMode]:
+    def running(self, mode: ReplayMode | None, unread: nn.Linear | None = None) -> Iterator[None]:
         """The module runs as in the forward pass: its autocast, nothing intercepted, nothing coded."""
         device, dtype, enabled = self.autocast
         self.interceptor.paused += 1
         try:
             with ExitStack() as stack:
-                stack.enter_context(torch.autocast(device, dtype, enabled=enabled))
-                yield stack.enter_context(ReplayMode(phantom))
+                if (dtype, enabled) != (torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)):
+                    stack.enter_context(torch.autocast(device, dtype, enabled=enabled))
+                if mode is not None:
+                    stack.enter_context(mode)
+                if unread is not None:
+                    stack.enter_context(without_output_of(unread))
+                yield
         finally:
             self.interceptor.paused -= 1
+
+    def learn(self, mode: ReplayMode) -> None:
+        """What backward needs of the calls that the module made in forward."""
+        self.phantom = mode.last_unread
+        weight = mode.weights[self.phantom] if self.phantom >= 0 else None
+        layer = self.region.linears.get(id(weight))
+        is_once = layer is not None and layer.weight is weight and sum(w is weight for w in mode.weights) == 1
+        self.unread = layer if is_once else None
+        self.needs_mode = mode.has_matched or (weight is not None and self.unread is None)
 
     def chunks(self, num_rows: int) -> Iterator[slice]:
         """Row ranges of the chunks."""
@@ -133,16 +150,17 @@ class RegionFunction(StoringFunction):
         ctx.packed, ctx.call, ctx.shape, ctx.dtype = [], call, tuple(x.shape), x.dtype
         out: Tensor | None = None
         chunks = list(call.chunks(x.shape[0]))
-        with call.running() as mode:
+        mode = ReplayMode()
+        with call.running(mode):
             for rows in chunks:
                 h, coded = call.enter(x[rows], is_training)
                 if coded is not None:
                     kept += coded[0]
                     ctx.packed.append(coded[1])
                 call.generator_states.append(generator_state(x) if is_training else None)
-                mode.num_linears = 0
+                mode.begin()
                 y = call.run(h)
-                call.phantom = mode.last_unread
+                call.learn(mode)
                 if not has_drawn_since(call.generator_states[-1], x):
                     call.generator_states[-1] = None
                 if len(chunks) == 1:
@@ -165,11 +183,13 @@ class RegionFunction(StoringFunction):
         totals: list[Tensor | None] = [None] * (len(inner) + len(of_norm))
         dx = dy.new_empty(ctx.shape, dtype=ctx.dtype) if ctx.needs_input_grad[0] else None
         needs_input, per_chunk = dx is not None or bool(of_norm), 1 if call.norm is None else 2
-        with call.running(call.phantom) as mode:
+        mode = ReplayMode(call.phantom) if call.needs_mode else None
+        with call.running(mode, None if call.needs_mode else call.unread):
             for i, rows in enumerate(call.chunks(ctx.shape[0])):
                 h = call.reenter(kept[i * per_chunk], ctx.packed[i], ctx.shape, ctx.dtype)
                 h.requires_grad_(needs_input)
-                mode.num_linears = 0
+                if mode is not None:
+                    mode.begin()
                 with torch.enable_grad(), replayed(call.generator_states[i], dy):
                     y = call.run(h)
                 inputs = [*([h] if needs_input else []), *inner]

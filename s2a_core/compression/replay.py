@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
 from typing import Any
 
 import torch
@@ -57,40 +61,90 @@ def with_matched_operands(func: Any, args: tuple[Any, ...], kwargs: dict[str, An
     return func(*args, **kwargs)
 
 
-class ReplayMode(TorchFunctionMode):
-    """Counts linears, matches operand dtypes and, given `phantom`, leaves that linear's output uncomputed.
+class _Kind(Enum):
+    """What a call means to a replay."""
 
-    After a run, `last_unread` is the index of a linear whose output no gradient reads, -1 where there is none.
+    LINEAR = auto()
+    DROPOUT = auto()
+    SCALING = auto()
+    UNREADING = auto()  # no gradient reads its operands' values
+    OTHER = auto()
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind_of(func: Any) -> _Kind:
+    if func is F.linear:
+        return _Kind.LINEAR
+    if func is F.dropout:
+        return _Kind.DROPOUT
+    if func in _SCALING:
+        return _Kind.SCALING
+    return _Kind.UNREADING if func in _VALUE_FREE or func.__name__ in _METADATA_NAMES else _Kind.OTHER
+
+
+class ReplayMode(TorchFunctionMode):
+    """Follows linears, matches operand dtypes and, given `phantom`, leaves that linear's output uncomputed.
+
+    After a run, `last_unread` is the index of a linear whose output no gradient reads, -1 where there is none;
+    `weights` are those of its linears, and `has_matched` tells whether an operand's dtype was changed.
     """
 
     def __init__(self, phantom: int = -1) -> None:
         super().__init__()
-        self.phantom = phantom
-        self.num_linears = 0
-        self.last_unread = -1
+        self.phantom, self.last_unread, self.has_matched = phantom, -1, False
+        self.weights: list[Tensor] = []
+
+    def begin(self) -> None:
+        """The module runs again, from its first linear on."""
+        self.weights.clear()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is F.linear:
-            return self._linear(*matched(*linear_operands(*args, **kwargs)))
-        if func is F.dropout and (kwargs.get("p", 0.5) == 0.0 or not kwargs.get("training", True)):
+        kind, kwargs = _kind_of(func), kwargs or {}
+        if kind is _Kind.LINEAR:
+            return self._linear(*linear_operands(*args, **kwargs))
+        if kind is _Kind.DROPOUT and (kwargs.get("p", 0.5) == 0.0 or not kwargs.get("training", True)):
             return args[0]
-        if func in _SCALING and sum(map(_varies, args)) == 1:
-            return func(*args, **kwargs)
-        if func not in _VALUE_FREE and func.__name__ not in _METADATA_NAMES:
+        if kind is not _Kind.UNREADING and not (kind is _Kind.SCALING and sum(map(_varies, args)) == 1):
             self.last_unread = -1
-        return with_matched_operands(func, args, kwargs)
+            instead = matched_call(func, args, kwargs)
+            if instead is not None:
+                self.has_matched = True
+                func, args, kwargs = instead
+        return func(*args, **kwargs) if kwargs else func(*args)
 
-    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        index = self.num_linears
-        self.num_linears += 1
-        self.last_unread = index
-        if index != self.phantom:
-            return F.linear(x, weight, bias)
-        if torch.is_autocast_enabled(x.device.type):
-            dtype = torch.get_autocast_dtype(x.device.type)
-            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-        return PhantomLinear.apply(x, weight, bias)
+    def _linear(self, *operands: Any) -> Tensor:
+        x, weight, bias = matched(*operands)
+        self.has_matched |= x is not operands[0] or bias is not operands[2]
+        index = self.last_unread = len(self.weights)
+        self.weights.append(weight)
+        return phantom_linear(x, weight, bias) if index == self.phantom else F.linear(x, weight, bias)
+
+
+def phantom_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """PhantomLinear under autocast. Arguments as F.linear's."""
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    result: Tensor = PhantomLinear.apply(x, weight, bias)
+    return result
+
+
+@contextmanager
+def without_output_of(linear: nn.Linear | None) -> Iterator[None]:
+    """Inside, the output of this layer stays uncomputed."""
+    if linear is None:
+        yield
+        return
+    attributes = vars(linear)
+    own = attributes.get("forward")
+    attributes["forward"] = lambda input: phantom_linear(input, linear.weight, linear.bias)
+    try:
+        yield
+    finally:
+        if own is None:
+            del attributes["forward"]
+        else:
+            attributes["forward"] = own
 
 
 def _varies(operand: Any) -> bool:

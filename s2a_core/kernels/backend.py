@@ -28,6 +28,8 @@ from s2a_core.kernels.tables import Histogram as Histogram
 from s2a_core.kernels.tables import fit_table as fit_table
 from s2a_core.kernels.tables import known_table as known_table
 
+# torch.cuda.current_device without the look whether CUDA is initialised, for tensors that are there already
+_current_device: Callable[[], int] = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)
 SUPPORTED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 _REFERENCE: dict[str, Any] = {
@@ -137,13 +139,13 @@ def _pick(name: str, x: Tensor, *, is_float: bool = True) -> Any:
             "keep this site exact or convert the model",
             details={"operator": name, "dtype": str(x.dtype)},
         )
+    if x.is_cuda:
+        function = _on_cuda(name)
+        is_current = x.get_device() == _current_device()
+        return _unseen(function if is_current else _launched_on(x.device, function))
     kind = x.device.type
     if kind == "cpu":
         return _unseen(getattr(_Native.module, name, None) or _REFERENCE[name])
-    if kind == "cuda":
-        function = _on_cuda(name)
-        is_current = x.device.index == torch.cuda.current_device()
-        return _unseen(function if is_current else _launched_on(x.device, function))
     raise UnsupportedSite(
         f"{name}: no kernel for device {kind!r}, there is one for cpu and cuda; keep this site exact or move the model",
         details={"operator": name, "device": kind},

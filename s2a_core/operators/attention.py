@@ -71,7 +71,7 @@ class AttentionFunction(StoringFunction):
                 torch.cuda.set_rng_state(ctx.rng, dy.device) if dy.is_cuda else torch.set_rng_state(ctx.rng)
             if ctx.is_joint:
                 product = decode(payloads.pop(), ctx.parts[0][0]).unflatten(2, (3, ctx.heads, -1))
-                operands = [product[:, :, i].transpose(1, 2).detach().requires_grad_(True) for i in range(3)]
+                operands = [x.requires_grad_(True) for x in product.permute(2, 0, 3, 1, 4).unbind(0)]
             else:
                 operands = [_decode(payloads, parts).requires_grad_(True) for parts in ctx.parts]
             leaf_mask = mask
@@ -80,9 +80,25 @@ class AttentionFunction(StoringFunction):
                 operands.append(leaf_mask)
             q, k, v = operands[:3]
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=leaf_mask, **ctx.options)
-        grads = torch.autograd.grad(out, operands, dy)
+        grads = _gradients(out, operands, dy)
         dmask = grads[3] if len(grads) > 3 else None
         return grads[0], grads[1], grads[2], dmask, None, None
+
+
+def _gradients(out: Tensor, operands: list[Tensor], dy: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of out = attention(*operands), as `torch.autograd.grad` gives them.
+
+    A fused kernel is one node whose inputs are the operands: it is called as it is, for the engine inside of a backward
+    costs the host more than all the rest of this one.
+    """
+    node: Any = out.grad_fn
+    if type(node).__name__.startswith("ScaledDotProduct"):
+        sources = [getattr(source, "variable", None) for source, _ in node.next_functions]
+        if all(x is y for x, y in zip(sources, operands, strict=False)) and len(sources) >= len(operands):
+            grads = node(dy)
+            if all(grad is not None for grad in grads[: len(operands)]):
+                return tuple(grads[: len(operands)])
+    return torch.autograd.grad(out, operands, dy)
 
 
 def finer_bits(channels: int, scale: float | None) -> int:

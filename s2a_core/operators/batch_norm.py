@@ -5,6 +5,7 @@ And who normalises by the batch at hand instead: there a sample's output depends
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,12 @@ def uses_batch_statistics(norms: Iterable[nn.modules.batchnorm._BatchNorm]) -> b
     return any(norm.training or norm.running_mean is None for norm in norms)
 
 
+@functools.lru_cache(maxsize=64)
+def _nothing(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor without elements or memory."""
+    return torch.empty(0, dtype=dtype, device=device)
+
+
 class FrozenBatchNormFunction(StoringFunction):
     """y = x * scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean * scale. Saves weight and var [C].
 
@@ -49,8 +56,8 @@ class FrozenBatchNormFunction(StoringFunction):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         weight, mean, var = ctx.saved_tensors
         wanted = [ctx.needs_input_grad[0], False, ctx.needs_input_grad[4]]
-        of_batch = mean.new_empty(0)  # statistics that a frozen norm has not; CUDA insists on tensors
-        dx, _, db = torch.ops.aten.native_batch_norm_backward(
+        of_batch = _nothing(mean.dtype, mean.device)  # statistics that a frozen norm has not; CUDA insists on tensors
+        dx, _, db = torch.ops.aten.native_batch_norm_backward.default(
             dy, dy, weight, mean, var, of_batch, of_batch, False, ctx.eps, wanted
         )
         return dx, None, None, None, db, None

@@ -124,16 +124,15 @@ def act_bwd(dy: Tensor, payload: Tensor, table: DerivativeTable) -> Tensor:
 
 def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool = False) -> tuple[Tensor, Tensor]:
     """relu, relu6, hardtanh(low, high), leaky_relu(slope) or hardsigmoid of x, and one bit an element."""
-    low, high = bounds(name, params)
+    low, high, slope = _shape_of(name, params)
     source = in_memory_order(x)
     writes_x = inplace and source.data_ptr() == x.data_ptr()
     y = source if writes_x else torch.empty_like(source)
     payload = torch.empty(packed_bytes(x.numel(), 1), dtype=torch.uint8, device=x.device)
     if x.numel():
         launch(
-            _act_fwd_kernel, (cdiv(x.numel(), 8 * GROUPS),), (source, y, payload, payload), x.numel(),
-            float(low), NO_BOUND if high is None else float(high), float(slopes(name, params)[0]),
-            name, True, 1, GROUPS, is_wide(x.numel()),
+            _act_fwd_kernel, (cdiv(x.numel(), 8 * GROUPS),), (source, y, payload, payload),
+            x.numel(), low, high, slope, name, True, 1, GROUPS, is_wide(x.numel()),
         )  # fmt: skip
     shaped = y.permute(0, 3, 1, 2) if is_channels_last(x) else y
     if inplace:
@@ -144,6 +143,13 @@ def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool
 def mask_bwd(dy: Tensor, payload: Tensor, name: str, params: tuple[float, ...] = ()) -> Tensor:
     """dy times the exact slope, in dy's dtype."""
     return _scaled(dy, payload, 1, _slopes(name, params, dy.device))
+
+
+@functools.lru_cache(maxsize=256)
+def _shape_of(name: str, params: tuple[float, ...]) -> tuple[float, float, float]:
+    """Lower and upper bound of the elements that get bit 1, and the slope of the others."""
+    low, high = bounds(name, params)
+    return float(low), NO_BOUND if high is None else float(high), float(slopes(name, params)[0])
 
 
 @functools.lru_cache(maxsize=256)

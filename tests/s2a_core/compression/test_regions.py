@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
 from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
-from s2a_core.compression import compress, discover
+from s2a_core.compression import compress, discover, regions
 from s2a_core.storage import Storage, StoragePolicy
 from tests.assertions import assert_close
 from tests.s2a_core.compression.models import bias_only, gradients, small_vit
@@ -218,3 +220,36 @@ def test_an_output_that_is_a_view_may_be_changed_in_place(chunk: int, is_identit
         y = model(x)
     assert_close(y, model(x), rel=1e-5)
     assert_close(gradients(model, y), expected, rel=0.03)
+
+
+@pytest.mark.parametrize("op", ["region", "block"])
+@pytest.mark.parametrize("narrow", [False, True])
+def test_backward_watches_calls_only_where_operands_must_be_matched_and_gives_the_same_gradients(
+    op: str, narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+
+    class Counted(regions.ReplayMode):
+        def __init__(self, phantom: int = -1) -> None:
+            super().__init__(phantom)
+            modes.append(phantom)
+
+    monkeypatch.setattr(regions, "ReplayMode", Counted)
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    policy = replace(_policy(model, x, op), frozen_weights="bf16" if narrow else "keep")
+    session = compress(model, policy)
+    with session:
+        seen = gradients(model, model(x))
+        in_backward = [phantom for phantom in modes if phantom >= 0]
+        assert len(modes) > len(in_backward)
+        assert bool(in_backward) == narrow
+        learn = regions.RegionCall.learn
+
+        def watch_again(self: regions.RegionCall, mode: regions.ReplayMode) -> None:
+            learn(self, mode)
+            self.needs_mode = True
+
+        monkeypatch.setattr(regions.RegionCall, "learn", watch_again)
+        watched = gradients(model, model(x))
+    assert [phantom for phantom in modes if phantom >= 0] != in_backward
+    assert torch.equal(seen, watched)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from s2a_core.compression.replay import ReplayMode
+from s2a_core.compression.replay import ReplayMode, without_output_of
 from tests.assertions import assert_close
 
 
@@ -76,3 +76,34 @@ def test_batch_norm_takes_narrow_scales_beside_wide_statistics(
         y = F.batch_norm(x.to(dtype), mean, var, weight, bias, is_training)
     assert y.dtype == dtype
     assert_close(y.float(), expected, rel=1e-2)
+
+
+def test_a_layer_whose_output_nobody_reads_is_left_out_and_put_back() -> None:
+    linear, x = torch.nn.Linear(4, 5), torch.randn(2, 3, 4, requires_grad=True)
+    dy = torch.randn(2, 3, 5)
+    operands = (x, linear.weight, linear.bias)
+    expected = torch.autograd.grad(linear(x), operands, dy)
+    with without_output_of(linear):
+        y = linear(x)
+        assert y.untyped_storage().nbytes() == 4
+    assert "forward" not in vars(linear)
+    for got, want in zip(torch.autograd.grad(y, operands, dy), expected, strict=True):
+        assert_close(got, want, rel=1e-6)
+    own = linear.forward = lambda input: input  # type: ignore[method-assign,assignment]
+    with without_output_of(linear), without_output_of(None):
+        assert linear.forward is not own
+    assert linear.forward is own
+
+
+def test_a_mode_tells_whether_it_changed_an_operand() -> None:
+    x, weight = torch.randn(2, 4), torch.randn(3, 4)
+    with ReplayMode() as mode:
+        F.linear(x, weight, torch.randn(3))
+        F.layer_norm(x, (4,), torch.randn(4))
+        assert not mode.has_matched
+        F.layer_norm(x, (4,), torch.randn(4).bfloat16())
+        assert mode.has_matched
+    with ReplayMode() as mode:
+        F.linear(x, weight, torch.randn(3).bfloat16())
+    assert mode.has_matched
+    assert mode.weights == [weight]
