@@ -73,6 +73,7 @@ class RegionCall:
         """The module runs as in the forward pass: its autocast, nothing intercepted, nothing coded."""
         device, dtype, enabled = self.autocast
         self.interceptor.paused += 1
+        was_on = self.interceptor.switch(False)  # nothing to do there: calls need not go by it
         try:
             with ExitStack() as stack:
                 if (dtype, enabled) != (torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)):
@@ -83,6 +84,7 @@ class RegionCall:
                     stack.enter_context(without_output_of(unread))
                 yield
         finally:
+            self.interceptor.switch(was_on)
             self.interceptor.paused -= 1
 
     def learn(self, mode: ReplayMode) -> None:
