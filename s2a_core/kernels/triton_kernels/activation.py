@@ -119,7 +119,7 @@ def act_fwd(x: Tensor, curve: Curve, table: DerivativeTable) -> tuple[Tensor, Te
 
 def act_bwd(dy: Tensor, payload: Tensor, table: DerivativeTable) -> Tensor:
     """dy * levels[code] in dy's dtype."""
-    return _scaled(dy, payload, table.bits, table.on(dy.device)[1])
+    return scaled_by_codes(dy, payload, table.bits, table.on(dy.device)[1])
 
 
 def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool = False) -> tuple[Tensor, Tensor]:
@@ -142,7 +142,7 @@ def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool
 
 def mask_bwd(dy: Tensor, payload: Tensor, name: str, params: tuple[float, ...] = ()) -> Tensor:
     """dy times the exact slope, in dy's dtype."""
-    return _scaled(dy, payload, 1, _slopes(name, params, dy.device))
+    return scaled_by_codes(dy, payload, 1, _slopes(name, params, dy.device))
 
 
 @functools.lru_cache(maxsize=256)
@@ -158,7 +158,8 @@ def _slopes(name: str, params: tuple[float, ...], device: torch.device) -> Tenso
     return torch.tensor(slopes(name, params), device=device)
 
 
-def _scaled(dy: Tensor, payload: Tensor, bits: int, levels: Tensor) -> Tensor:
+def scaled_by_codes(dy: Tensor, payload: Tensor, bits: int, levels: Tensor) -> Tensor:
+    """dy * levels[code] in dy's dtype: one kernel reads dy and the codes."""
     source = in_payload_order(dy, payload)
     dx = torch.empty_like(source)
     if dy.numel():
