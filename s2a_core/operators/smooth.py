@@ -43,7 +43,7 @@ class ActivationFunction(StoringFunction):
         ctx.table, ctx.finer, first = table, None, None
         if x.dim() == 3 and x.shape[1] >= FIRST_ROW_TOKENS and table.bits < FIRST_ROW_BITS:
             ctx.finer = fit_table(curve, FIRST_ROW_BITS)
-            first = kernels.act_fwd(x[:, 0], curve, ctx.finer)[1]
+            first = kernels.act_fwd(x.select(1, 0), curve, ctx.finer)[1]
         ctx.save_for_backward(codes, first)
         return y
 
@@ -53,7 +53,7 @@ class ActivationFunction(StoringFunction):
         codes, first = ctx.saved_tensors
         dx = kernels.act_bwd(dy, codes, ctx.table)
         if first is not None:
-            dx[:, 0] = kernels.act_bwd(dy[:, 0], first, ctx.finer)
+            dx.select(1, 0).copy_(kernels.act_bwd(dy.select(1, 0), first, ctx.finer))
         return dx, None, None
 
 
@@ -78,7 +78,8 @@ class Smooth(Operator):
         super().__init__(name, *functions)
         self.curve = Curve(name, function, derivative)
         self.variants = dict(variants or {})
-        self.knows = self.knows | {argument for argument, _ in self.variants}
+        self._shaping = frozenset(argument for argument, _ in self.variants)
+        self.knows = self.knows | self._shaping
 
     @property
     def storages(self) -> tuple[Storage, ...]:
@@ -96,7 +97,7 @@ class Smooth(Operator):
         if given is None:
             return None
         given["curve"] = self.curve
-        for argument in {argument for argument, _ in self.variants}:
+        for argument in self._shaping:
             value = given.get(argument)
             if value != (defaults(func) or {}).get(argument):
                 if (argument, value) not in self.variants:
