@@ -32,7 +32,7 @@ from tests.fakegpu.double import own_use
 
 log = logging.getLogger("benchmarks.host")
 MODELS = ("vit_base_patch16_224", "swin_tiny_patch4_window7_224", "convnext_tiny", "resnet50")
-BATCH, CLASSES, SIZE, REPEATS, WARM_UP = 64, 100, 224, 5, 3
+BATCH, CLASSES, SIZE, REPEATS, WARM_UP = 64, 100, 224, 15, 3
 # At 64 images stock's backward fails (see s2a_core/operators/stock.py); the host's time does not depend on the batch.
 SMALLER = {"swin_tiny_patch4_window7_224": 16, "convnext_tiny": 16}
 BITS = 4
