@@ -18,7 +18,7 @@ from s2a_core.planning.replan import Replanner
 from s2a_core.planning.search import Objective, smallest_budget
 from s2a_core.planning.search import plan as plan_one
 from s2a_core.planning.types import Plan
-from s2a_core.profiles import Profiles
+from s2a_core.profiles import Fits, Profiles
 from s2a_core.profiling.types import Profile
 from s2a_core.requests import BATCH_SIZE, RunRequest, as_planned, pairs_of, request_mark_of
 from s2a_core.sizes import format_bytes
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from s2a_core.verify import VerifiedPlan
 
 PROFILE_SAMPLES = 4
-# Above this many parameters a profile measures fewer samples, which shows the same bytes in less time. Two are enough
-# where nothing but a stem convolves: a convolution of one sample works unlike those of more, so lines start at two.
+# Fewer samples show the same bytes in less time. Two are enough where nothing but a stem convolves: a convolution of
+# one sample works unlike those of more, so lines start at two, and above so many parameters three are measured.
 LARGE_MODEL = 30_000_000
 STEM_CONVOLUTIONS = 4
 
@@ -110,8 +110,11 @@ class Planner:
         self._profile_within(self.candidates[0], self.request.budget_bytes)
 
     def _profile_within(self, candidate: Candidate, budget_bytes: int) -> Profile:
-        """Of bytes alone where not even the candidate's smallest plan is inside the budget."""
-        return self._profiles.within(candidate, lambda of_bytes: self._smallest_of(of_bytes) <= budget_bytes)
+        """Of bytes alone where not even the candidate's smallest plan is inside the budget; of weights alone where
+        these are not, unless the smallest budget of all may be this candidate's.
+        """
+        needs_least = candidate.adapter == self.candidates[-1].adapter
+        return self._profiles.within(candidate, lambda part: self._smallest_of(part) <= budget_bytes, needs_least)
 
     def plan(self, budget_bytes: int | None = None, among: Sequence[Candidate] = ()) -> Plan:
         """The best plan of any candidate, not verified. budget_bytes: another one than the request's; among: only
@@ -254,7 +257,7 @@ class Planner:
         dataset = self.prepared(candidate).dataset if self.request.data is not None else None
         return profile if dataset is None else replace(profile, task_reason=dataset.report.task_reason)
 
-    def _measure(self, candidate: Candidate, is_wanted: Callable[[Profile], bool] | None = None) -> Profile:
+    def _measure(self, candidate: Candidate, is_possible: Fits | None = None, is_wanted: Fits | None = None) -> Profile:
         from s2a_core.profiling import profile_within
 
         prepared = self.prepared(candidate)
@@ -269,6 +272,7 @@ class Planner:
             has_weights=prepared.has_weights,
             task=prepared.task.name,
             progress=self.on_event,
+            is_possible=is_possible,
             is_wanted=is_wanted,
         )
 
@@ -277,7 +281,6 @@ def profile_samples(model: Any) -> int:
     """Samples of the larger of a profile's two batches."""
     from torch import nn
 
-    if sum(p.numel() for p in model.parameters()) <= LARGE_MODEL:
-        return PROFILE_SAMPLES
-    convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
-    return 2 if convolutions <= STEM_CONVOLUTIONS else 3
+    if sum(isinstance(module, nn.Conv2d) for module in model.modules()) <= STEM_CONVOLUTIONS:
+        return 2
+    return PROFILE_SAMPLES if sum(p.numel() for p in model.parameters()) <= LARGE_MODEL else 3

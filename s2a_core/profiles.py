@@ -1,4 +1,4 @@
-"""The profiles of what a request leaves open: from memory, from the cache, or measured, whole or of bytes alone."""
+"""The profiles of what a request leaves open: from memory, from the cache, or measured, as far as they are needed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from s2a_core.planning.choice import Candidate
 from s2a_core.profiling.cache import recall, remember
 from s2a_core.profiling.types import Profile
 
-BYTES_ONLY = "-bytes"  # ends the key of a profile without errors and times
+# Ends of keys: of a profile with errors and times, of one without them, and of one without sites.
+WHOLE, BYTES_ONLY, WEIGHTS_ONLY = "", "-bytes", "-weights"
 Fits = Callable[[Profile], bool]
 
 
 class Measure(Protocol):
-    """Measures a candidate's profile. is_wanted: as `s2a_core.profiling.profile` asks it."""
+    """Measures a candidate's profile. is_possible, is_wanted: as `s2a_core.profiling.profile` asks them."""
 
-    def __call__(self, candidate: Candidate, is_wanted: Fits | None = None) -> Profile: ...
+    def __call__(
+        self, candidate: Candidate, is_possible: Fits | None = None, is_wanted: Fits | None = None
+    ) -> Profile: ...
 
 
 class Profiles:
@@ -38,68 +41,71 @@ class Profiles:
     ) -> None:
         self._cache, self._key_of, self._fingerprint_of, self._measure = cache, key_of, fingerprint_of, measure
         self._may_change = may_change
-        self._whole: dict[Candidate, Profile] = {}
-        self._of_bytes: dict[Candidate, Profile] = {}
+        self._known: dict[str, dict[Candidate, Profile]] = {WHOLE: {}, BYTES_ONLY: {}, WEIGHTS_ONLY: {}}
         self.has_measured = False
 
     def whole(self, candidate: Candidate) -> Profile:
         """With errors and times."""
         return self.within(candidate, None)
 
-    def within(self, candidate: Candidate, fits: Fits | None) -> Profile:
-        """Whole where `fits` says so of its bytes, else of its bytes alone. None: whole in any case."""
-        if candidate in self._whole:
-            return self._whole[candidate]
-        whole = self._recalled(candidate, self._key_of(candidate))
-        if whole is None:
-            if fits is not None:
-                key = self._key_of(candidate) + BYTES_ONLY
-                of_bytes = self._of_bytes.get(candidate) or self._recalled(candidate, key)
-                if of_bytes is not None and not fits(of_bytes):
-                    return of_bytes
-            self.has_measured = True
-            return self._measured(candidate, fits)
-        self._whole[candidate] = whole
-        return whole
+    def within(self, candidate: Candidate, fits: Fits | None, needs_bytes: bool = False) -> Profile:
+        """Whole where `fits` says so of its bytes; else of its bytes alone, or of those of its weights and optimizer
+        where they say so already. None: whole in any case; needs_bytes: not of weights alone.
+        """
+        if candidate in self._known[WHOLE]:
+            return self._known[WHOLE][candidate]
+        whole = self._recalled(candidate, WHOLE)
+        if whole is not None:
+            self._known[WHOLE][candidate] = whole
+            return whole
+        if fits is not None:
+            for extent in (BYTES_ONLY,) if needs_bytes else (BYTES_ONLY, WEIGHTS_ONLY):
+                partial = self._known[extent].get(candidate) or self._recalled(candidate, extent)
+                if partial is not None and not fits(partial):
+                    return partial
+        self.has_measured = True
+        return self._measured(candidate, None if needs_bytes else fits, fits)
 
     def of_bytes(self, candidate: Candidate) -> Profile | None:
         """Whole or of bytes alone, measured where it must be; None where the budget takes no measurement."""
         known = self.known(candidate)
         if known is None:
-            key = self._key_of(candidate)
-            known = self._recalled(candidate, key) or self._recalled(candidate, key + BYTES_ONLY)
+            known = self._recalled(candidate, WHOLE) or self._recalled(candidate, BYTES_ONLY)
         try:
-            return known or self._measured(candidate, lambda profile: False)
+            return known or self._measured(candidate, None, lambda profile: False)
         except InfeasibleBudget:
             return None
 
     def known(self, candidate: Candidate) -> Profile | None:
         """Whole or of bytes alone, without loading or measuring anything."""
-        known = self._whole.get(candidate) or self._of_bytes.get(candidate)
+        known = self._known[WHOLE].get(candidate) or self._known[BYTES_ONLY].get(candidate)
         if known is not None or self._cache is None or self.has_measured:  # then data may be other than a kept one's
             return known
         key = self._key_of(candidate)
         return recall(self._cache, key) or recall(self._cache, key + BYTES_ONLY)
 
-    def _measured(self, candidate: Candidate, fits: Fits | None) -> Profile:
-        is_whole = True
+    def _measured(self, candidate: Candidate, is_possible: Fits | None, is_wanted: Fits | None) -> Profile:
+        extent = WHOLE
 
-        def is_wanted(profile: Profile) -> bool:
-            nonlocal is_whole
-            is_whole = fits is None or fits(profile)
-            return is_whole
+        def asked(fits: Fits | None, else_of: str) -> Fits | None:
+            def ask(profile: Profile) -> bool:
+                nonlocal extent
+                extent = WHOLE if fits is None or fits(profile) else else_of
+                return extent == WHOLE
 
-        profile = self._measure(candidate, None if fits is None else is_wanted)
-        (self._whole if is_whole else self._of_bytes)[candidate] = profile
+            return None if fits is None else ask
+
+        profile = self._measure(candidate, asked(is_possible, WEIGHTS_ONLY), asked(is_wanted, BYTES_ONLY))
+        self._known[extent][candidate] = profile
         if self._cache is not None:
-            remember(self._cache, self._key_of(candidate) + ("" if is_whole else BYTES_ONLY), profile)
+            remember(self._cache, self._key_of(candidate) + extent, profile)
         return profile
 
-    def _recalled(self, candidate: Candidate, key: str) -> Profile | None:
-        """What is kept under this key, or a whole profile of the same model and data; None where there is neither."""
-        kept = recall(self._cache, key) if self._cache is not None else None
+    def _recalled(self, candidate: Candidate, extent: str) -> Profile | None:
+        """What is kept to this extent, or a whole profile of the same model and data; None where there is neither."""
+        kept = recall(self._cache, self._key_of(candidate) + extent) if self._cache is not None else None
         if kept is not None and not self._may_change:
             return kept
         fingerprint = self._fingerprint_of(candidate)  # a precision left open is the same as the one it becomes
-        alike = [profile for profile in (kept, *self._whole.values()) if profile is not None]
+        alike = [profile for profile in (kept, *self._known[WHOLE].values()) if profile is not None]
         return next((profile for profile in alike if profile.fingerprint == fingerprint), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from s2a_core.profiling.measuring import Measuring
 from s2a_core.profiling.progress import await_kernels, listener, stage
 from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
-from s2a_core.profiling.types import BaselineCost, Profile
+from s2a_core.profiling.types import BaselineCost, Profile, WorkingSet
 from s2a_core.storage import FrozenWeights
 from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.train.optimizers import coded_cost
@@ -54,6 +54,7 @@ def profile(
     has_weights: bool = True,
     task: str = "classification",
     progress: bool | OnEvent = False,
+    is_possible: Callable[[Profile], bool] | None = None,
     is_wanted: Callable[[Profile], bool] | None = None,
 ) -> Profile:
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
@@ -70,6 +71,8 @@ def profile(
     profile is of these only. task: what the targets are of, where one model may be trained for several.
     progress: True writes lines to stderr; a callback takes {"type": "stage", "phase": "profiling", "message"} as each
     stage begins, and {"type": "progress", "phase": "profiling", "done", "total", "eta_s"} after each group of sites.
+    is_possible: is shown a profile without sites before anything runs, whose bytes are of weights and optimizer alone;
+    where it says no, that is what is returned.
     is_wanted: is shown the profile of bytes alone, without errors, times and baselines, which take most of the time;
     where it says no, that is what is returned.
     Raises InvalidInput for a precision or batch it cannot use, and for an image size the model refuses; OutOfMemory.
@@ -97,21 +100,11 @@ def profile(
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
     release_cached(device)
     with _out_of_memory_reported(image_size, device), unchanged(model):
-        training_mode(model, resting_modules(model, adapter))
-        stage(on_event, "finding what the model keeps for backward")
-        specs = _sites(model, x, precision, image_size)
-        if is_calibrated:
-            stage(on_event, "fitting code tables to your images")
-        tables = fitted_tables(model, x, precision) if is_calibrated else ()
-        measuring = Measuring(model, x, y, precision, specs, narrow, tables, on_event)
-        measuring.ways()
-        stage(on_event, "measuring an evaluation step")
-        evaluation = measuring.evaluation()
         memory, profiling_bytes = device_memory(device), 0
-        if memory is not None:
-            profiling_bytes = alive_while_profiling(measuring, _fewest_samples(model), memory)
 
-        def made(baselines: Sequence[BaselineCost] = ()) -> Profile:
+        def made(
+            measuring: Measuring, evaluation: Mapping[str, WorkingSet], baselines: Sequence[BaselineCost] = ()
+        ) -> Profile:
             return Profile(
                 model=name,
                 adapter=adapter,
@@ -139,7 +132,7 @@ def profile(
                 chunk_launches=measuring.times.chunk_launches,
                 step_overhead_ms=measuring.times.overhead_s * 1e3,
                 launches=measuring.times.launches,
-                tables=tables,
+                tables=measuring.tables,
                 device_parts={} if memory is None else memory.parts(),
                 weight_format=weight_format_of(model),
                 workspaces=() if memory is None else memory.workspaces_by_budget(),
@@ -148,13 +141,30 @@ def profile(
                 task=task,
             )
 
+        if is_possible is not None:
+            without_sites = made(Measuring(model, x, y, precision, (), narrow), {"exact": WorkingSet(0, 0)})
+            if not is_possible(without_sites):
+                return without_sites
+        training_mode(model, resting_modules(model, adapter))
+        stage(on_event, "finding what the model keeps for backward")
+        specs = _sites(model, x, precision, image_size)
+        if is_calibrated:
+            stage(on_event, "fitting code tables to your images")
+        tables = fitted_tables(model, x, precision) if is_calibrated else ()
+        measuring = Measuring(model, x, y, precision, specs, narrow, tables, on_event)
+        measuring.ways()
+        stage(on_event, "measuring an evaluation step")
+        evaluation = measuring.evaluation()
+        if memory is not None:
+            profiling_bytes = alive_while_profiling(measuring, _fewest_samples(model), memory)
         if is_wanted is not None:
             with measuring.nominal():
-                of_bytes = made()
+                of_bytes = made(measuring, evaluation)
             if not is_wanted(of_bytes):
                 return of_bytes
         measuring.sites(sensitivity_s, refine_s)
-        return made(measure_baselines(model, x, y, precision, on_event, dtypes) if has_baselines else ())
+        baselines = measure_baselines(model, x, y, precision, on_event, dtypes) if has_baselines else ()
+        return made(measuring, evaluation, baselines)
 
 
 def profile_within(

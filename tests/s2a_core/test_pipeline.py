@@ -36,12 +36,14 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("name", "samples"), [("s2a_tiny", 2), ("convnext_atto", 3), ("resnet10t", 3)])
-def test_large_models_are_profiled_with_fewer_samples(name: str, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "small", "large"), [("s2a_tiny", 2, 2), ("convnext_atto", 4, 3), ("resnet10t", 4, 3)])
+def test_convolutions_and_small_models_are_profiled_with_more_samples(
+    name: str, small: int, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = load_model(name, "none", 10)
-    assert planner.profile_samples(model) == planner.PROFILE_SAMPLES
+    assert planner.profile_samples(model) == small
     monkeypatch.setattr(planner, "LARGE_MODEL", 1000)
-    assert planner.profile_samples(model) == samples
+    assert planner.profile_samples(model) == large
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from s2a_core.errors import InfeasibleBudget
 from s2a_core.planner import Planner
 from s2a_core.planning.choice import Candidate
 from s2a_core.planning.types import Plan
-from s2a_core.profiling.types import Profile
+from s2a_core.profiles import Fits
+from s2a_core.profiling.types import Profile, WorkingSet
 from s2a_core.requests import RunRequest
 from s2a_core.verify import VerifiedPlan
 from tests.s2a_core.planning.test_choice import Profiles
@@ -26,6 +27,7 @@ class Measured(Planner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.measured: list[tuple[Candidate, bool]] = []
+        self.of_weights: list[Candidate] = []  # those whose weights said enough
         self.verified: list[tuple[str, str]] = []
 
     def prepared(self, candidate: Candidate | None = None) -> Any:
@@ -40,8 +42,12 @@ class Measured(Planner):
             )
         return VerifiedPlan(plan, plan.predicted.peak_bytes, plan.predicted.peak_bytes, 1)
 
-    def _measure(self, candidate: Candidate, is_wanted: Callable[[Profile], bool] | None = None) -> Profile:
+    def _measure(self, candidate: Candidate, is_possible: Fits | None = None, is_wanted: Fits | None = None) -> Profile:
         made: Profile = self.prepared(candidate)
+        without_sites = replace(made, sites=(), shared=(), start={}, evaluation={"exact": WorkingSet(0, 0)})
+        if is_possible is not None and not is_possible(without_sites):
+            self.of_weights.append(candidate)
+            return without_sites
         self.measured.append((candidate, is_wanted is not None and not is_wanted(made)))
         return made
 
@@ -103,6 +109,27 @@ def test_what_does_not_fit_is_measured_no_further_than_its_bytes(tmp_path: Path)
     assert again.measured == []
     assert again.plan(ROOMY).predicted.gradient_error == 0.0
     assert again.measured == [(refused[0], False)]  # it fits a larger budget: errors and times are wanted now
+
+
+def test_where_weights_alone_are_beyond_the_budget_nothing_is_measured(tmp_path: Path) -> None:
+    open_adapter = planner(adapter="auto")
+    smallest = open_adapter.with_smallest(open_adapter.plan()).min_feasible_budget_bytes
+    assert smallest is not None
+    tight = planner(tmp_path, adapter="auto", budget_bytes=smallest)
+    chosen = tight.with_smallest(tight.plan())
+    assert tight.of_weights
+    assert not {candidate for candidate, _ in tight.measured} & set(tight.of_weights)
+    assert f"{tight.of_weights[0].precision or 'fp32'} needs at least" in chosen.adapter_reason
+    assert chosen.min_feasible_budget_bytes == smallest
+    again = planner(tmp_path, adapter="auto", budget_bytes=smallest)
+    assert again.plan().sites == chosen.sites
+    assert again.measured == again.of_weights == []
+    roomy = planner(tmp_path, adapter="auto")
+    assert roomy.plan().predicted.gradient_error == 0.0  # for a larger budget the same candidate is measured
+    assert tight.of_weights[0] in {candidate for candidate, _ in roomy.measured}
+    with pytest.raises(InfeasibleBudget) as refused:  # what a refusal names is measured, not the weights of another
+        planner(adapter="auto").plan(smallest * 98 // 100)
+    assert (refused.value.min_feasible_budget_bytes, refused.value.is_estimate) == (smallest, False)
 
 
 def test_one_candidate_is_its_own_smallest() -> None:

@@ -67,7 +67,7 @@ def test_planning_on_a_gpu_holds_no_more_than_is_reserved_for_it(
 
 
 def test_a_profile_of_other_versions_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Planner, "_measure", lambda self, candidate, is_wanted: transformer(1))
+    monkeypatch.setattr(Planner, "_measure", lambda self, candidate, *asked: transformer(1))
 
     def is_known(**changes: Any) -> bool:
         planner = Planner(RunRequest(**{**order(tmp_path, 2**26)["request"], **changes}), tmp_path)

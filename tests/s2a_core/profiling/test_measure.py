@@ -10,6 +10,7 @@ from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.errors import InvalidInput, OutOfMemory
 from s2a_core.models import load_model
 from s2a_core.planning.memory import held_bytes
+from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import Profile, profile
 from s2a_core.profiling.runs import run_step
 from s2a_core.storage import Storage, StoragePolicy
@@ -69,6 +70,15 @@ def test_out_of_memory_is_not_told_as_a_bad_image_size(vit: nn.Module, error: Ru
 
 def test_what_a_step_takes_whatever_its_samples_is_a_part_of_it(vit_profile: Profile) -> None:
     assert 0 <= vit_profile.step_overhead_ms <= 1.5 * vit_profile.step_ms_per_sample * vit_profile.chunk_samples
+
+
+def test_weights_and_optimizer_are_known_before_anything_runs(vit: nn.Module, vit_profile: Profile) -> None:
+    steps: list[str] = []
+    vit.register_forward_hook(lambda *call: steps.append("ran"))
+    alone = profile(vit, 32, 4, name="small", adapter="bias", is_possible=lambda of_weights: False)
+    assert (alone.sites, steps) == ((), [])
+    assert 0 < smallest_budget(alone, 8) < smallest_budget(vit_profile, 8)
+    assert (alone.params_bytes, alone.state_bytes) == (vit_profile.params_bytes, vit_profile.state_bytes)
 
 
 def test_baselines_are_in_the_profile(vit_profile: Profile) -> None:
