@@ -130,11 +130,11 @@ class Interceptor(TorchFunctionMode):
         if is_on:
             if self.hooks is not None:
                 self.hooks.__enter__()
-            self.__enter__()
+            self.__enter__()  # type: ignore[no-untyped-call]
         else:
             if not self._is_on_top():
                 return before
-            self.__exit__(None, None, None)
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             if self.hooks is not None:
                 self.hooks.__exit__()
         self.is_on = is_on

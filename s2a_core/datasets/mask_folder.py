@@ -48,9 +48,9 @@ def list_masks(root: Path, reason: str) -> Listing | None:
     for part in sorted(parts, key=lambda part: rank(part.name)):
         by_role[(split_role(part.name) or "train") if part.name else "train"].append(part)
     if len(by_role["train"]) != 1:
-        names = printable(", ".join(part.name for part in by_role["train"])) or "none"
+        there = printable(", ".join(part.name for part in by_role["train"])) or "none"
         listing.problems.append(
-            f"one training part is needed, such as train/{IMAGES} and train/{MASKS}: there is {names}"
+            f"one training part is needed, such as train/{IMAGES} and train/{MASKS}: there is {there}"
         )
     listing.warnings += [f"{printable(part.name)}/ is not used" for part in by_role["val"][1:]]
     names = _class_names(listing, root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -103,7 +103,7 @@ def profile(
         memory, profiling_bytes = device_memory(device), 0
 
         def made(
-            measuring: Measuring, evaluation: Mapping[str, WorkingSet], baselines: Sequence[BaselineCost] = ()
+            measuring: Measuring, evaluation: dict[str, WorkingSet], baselines: Sequence[BaselineCost] = ()
         ) -> Profile:
             return Profile(
                 model=name,
