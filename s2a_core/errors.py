@@ -23,11 +23,14 @@ A message carries its numbers and says what to do next. `code` is stable and mac
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from s2a_core.names import printable
 from s2a_core.sizes import format_apart, format_bytes
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 
 class S2AError(Exception):
@@ -217,3 +220,14 @@ class InternalError(S2AError):
     """A state that s2a's own code must never reach."""
 
     code = "internal_error"
+
+
+def without_frames(error: _Error) -> _Error:
+    """The error, after the variables of the frames that it came through were let go: models and batches on a device
+    stay alive for as long as somebody holds the error.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    return error

@@ -49,7 +49,7 @@ def run(request: RunRequest, on_event: OnEvent = lambda event: None) -> Report:
         on_event(event)
 
     with clock.phase("validating"):
-        dataset = planner.prepared().dataset
+        dataset = planner.validate()
         assert dataset is not None
         words = dataset.outputs.task.sentence(dataset.report.task_reason)
         on_event({"type": "note", "message": f"task: {words}"})

@@ -6,11 +6,13 @@ Torch is loaded only where something has to be measured: a plan from profiles th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from s2a_core.errors import InfeasibleBudget, InvalidInput, StaleProfile
+from s2a_core.errors import InfeasibleBudget, InvalidInput, StaleProfile, without_frames
 from s2a_core.planning.choice import Candidate, candidates, plan_over, smallest_over
 from s2a_core.planning.overhead import Overhead, overhead_of, run_parts
 from s2a_core.planning.pairs import recorded
@@ -25,6 +27,7 @@ from s2a_core.sizes import format_bytes
 from s2a_core.storage import OPTIMIZERS, Optimizer
 
 if TYPE_CHECKING:
+    from s2a_core.datasets import ImageDataset
     from s2a_core.prepare import Prepared
     from s2a_core.verify import VerifiedPlan
 
@@ -74,6 +77,24 @@ class Planner:
         """Whether no profile had to be measured for a plan."""
         return not self._profiles.has_measured
 
+    @cached_property
+    def dataset(self) -> ImageDataset | None:
+        """The request's data; None without. Raises for a request that cannot be met whatever the budget."""
+        from s2a_core.prepare import open_data
+
+        if self.request.data:
+            self.on_event({"type": "stage", "phase": "loading", "message": "loading data"})
+        return open_data(self._request_for(self.candidates[0]))
+
+    def validate(self) -> ImageDataset | None:
+        """The data, after the first candidate's model was loaded, unless that is too large for the budget: another
+        candidate's may not be.
+        """
+        dataset = self.dataset
+        with suppress(InfeasibleBudget):
+            self.prepared()
+        return dataset
+
     def prepared(self, candidate: Candidate | None = None) -> Prepared:
         """The model and data of a candidate, the first one's unless given. One is kept in memory."""
         from s2a_core.prepare import prepare
@@ -81,10 +102,9 @@ class Planner:
 
         candidate = candidate or self.candidates[0]
         if self._prepared is None or self._prepared[0] != candidate:
-            dataset = self._prepared[1].dataset if self._prepared else None
             self._prepared = None  # two models are not alive at once
-            words = "data and model" if dataset is None and self.request.data else "the model"
-            self.on_event({"type": "stage", "phase": "loading", "message": f"loading {words}"})
+            dataset = self.dataset
+            self.on_event({"type": "stage", "phase": "loading", "message": "loading the model"})
             self._prepared = candidate, (self._prepare or prepare)(self._request_for(candidate), dataset)
             await_kernels(self._prepared[1].device.partition(":")[0], self.on_event)
         return self._prepared[1]
@@ -103,11 +123,12 @@ class Planner:
     def profile(self, candidate: Candidate | None = None) -> Profile:
         """The profile of a candidate, the first one's unless given: from the cache where it is there, else measured."""
         candidate = candidate or self.candidates[0]
-        return self._of_data(self._profiles.whole(candidate), candidate)
+        return self._of_data(self._profiles.whole(candidate))
 
     def measure(self) -> None:
-        """Profiles the first candidate, as far as a plan for the request's budget needs it."""
-        self._profile_within(self.candidates[0], self.request.budget_bytes)
+        """Profiles the first candidate, as far as a plan for the request's budget needs it and that budget allows."""
+        with suppress(InfeasibleBudget):
+            self._profile_within(self.candidates[0], self.request.budget_bytes)
 
     def _profile_within(self, candidate: Candidate, budget_bytes: int) -> Profile:
         """Of bytes alone where not even the candidate's smallest plan is inside the budget; of weights alone where
@@ -128,7 +149,7 @@ class Planner:
         objective = cast(Objective, self.request.objective)
 
         def profile_of(candidate: Candidate) -> Profile:
-            return self._of_data(self._profile_within(candidate, budget_bytes), candidate)
+            return self._of_data(self._profile_within(candidate, budget_bytes))
 
         chosen, source = plan_over(
             among or self.candidates, profile_of, budget_bytes, self._batch_size, objective, self.overhead
@@ -179,7 +200,8 @@ class Planner:
         while True:
             try:
                 return self._verified(plan)
-            except InfeasibleBudget:
+            except InfeasibleBudget as error:
+                without_frames(error)  # which hold this candidate's model while the next one is loaded
                 others = [other for other in others if not self._is_of(plan, other)]
                 if not others or self.request.plan is not None:
                     raise
@@ -252,9 +274,9 @@ class Planner:
             )
         return replace(plan, predicted=replace(plan.predicted, peak_bytes=peak, breakdown=parts | missing))
 
-    def _of_data(self, profile: Profile, candidate: Candidate) -> Profile:
+    def _of_data(self, profile: Profile) -> Profile:
         """The profile with how the task of the request's data was known, for its plans to say."""
-        dataset = self.prepared(candidate).dataset if self.request.data is not None else None
+        dataset = self.dataset if self.request.data is not None else None
         return profile if dataset is None else replace(profile, task_reason=dataset.report.task_reason)
 
     def _measure(self, candidate: Candidate, is_possible: Fits | None = None, is_wanted: Fits | None = None) -> Profile:

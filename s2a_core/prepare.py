@@ -12,12 +12,14 @@ from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.batches import Samples
 from s2a_core.compression import prepare_frozen_weights
 from s2a_core.datasets import ImageDataset, open_dataset
-from s2a_core.device import open_device, release_cached
-from s2a_core.errors import InvalidInput
+from s2a_core.device import device_memory, is_out_of_memory, memory_at_failure, open_device, release_cached
+from s2a_core.device.memory import CODE_BYTES
+from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
 from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model, require_model
 from s2a_core.profiling.fingerprint import fingerprint, marked_name
 from s2a_core.requests import RunRequest
+from s2a_core.sizes import format_bytes
 from s2a_core.storage import AS_NEEDED, WEIGHT_FORMATS, Optimizer, WeightFormat
 from s2a_core.tasks import CLASSIFICATION
 from s2a_core.tasks.task import Task
@@ -86,19 +88,30 @@ def _check_task(request: RunRequest, task: Task) -> None:
         )
 
 
-def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepared:
-    """Load the data, unless it is there, and the model, and add the adapter. Raises before anything is measured."""
-    spec = AdapterSpec.parse(request.adapter)
+def open_data(request: RunRequest) -> ImageDataset | None:
+    """A request's data; None without. Raises for everything else in the request that cannot be, before data is read,
+    which may take minutes, and for a device that is not there or has no room.
+    """
+    AdapterSpec.parse(request.adapter)
     require_optimizer(cast("Optimizer | None", request.optimizer))
-    require_model(request.model, request.weights)  # before data is read, which may take minutes
-    device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    require_model(request.model, request.weights)
+    device = _device_of(request)
+    open_device(device, request.budget_bytes)
+    start_native(torch.device(device).type)  # the compiler works while data and model are read
+    dataset = open_dataset(request.data, seed=request.seed, task=request.task) if request.data else None
+    _check_task(request, CLASSIFICATION if dataset is None else dataset.outputs.task)
+    return dataset
+
+
+def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepared:
+    """Load the data, unless it is there, and the model, and add the adapter. Raises before anything is measured;
+    InfeasibleBudget where the device's cap is below the model's weights.
+    """
+    dataset = open_data(request) if dataset is None else dataset
+    spec, device = AdapterSpec.parse(request.adapter), _device_of(request)
     open_device(device, request.budget_bytes)
     release_cached(device)  # what a model before this one left
-    start_native(torch.device(device).type)  # the compiler works while data and model are read
-    if dataset is None and request.data:
-        dataset = open_dataset(request.data, seed=request.seed, task=request.task)
     task = CLASSIFICATION if dataset is None else dataset.outputs.task
-    _check_task(request, task)
     num_classes = len(dataset.classes) if dataset else (request.num_classes or NUM_CLASSES)
     torch.manual_seed(request.seed)
     model = load_model(request.model, request.weights, num_classes, request.image_size, drop_path=request.drop_path)
@@ -110,7 +123,7 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
     codes = WEIGHT_FORMATS[0] if request.weight_format == AS_NEEDED else cast(WeightFormat, request.weight_format)
     is_narrow = device.startswith("cuda") and precision == "bf16"
     prepare_frozen_weights(model, "bf16" if is_narrow else "keep", codes)  # here: no device sees the wide ones
-    model = model.to(device)
+    model = _on_device(model, device)
     return Prepared(
         model,
         request.model,
@@ -120,4 +133,35 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
         image_size=image_size,
         precision=precision,
         device=device,
+    )
+
+
+def _device_of(request: RunRequest) -> str:
+    return request.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _on_device(model: nn.Module, device: str) -> nn.Module:
+    """The model on its device. Raises InfeasibleBudget for a cap below its weights, OutOfMemory for a full device."""
+    sizes = (tensor.untyped_storage().nbytes() for tensor in (*model.parameters(), *model.buffers()))
+    weights_bytes = sum(sizes)
+    try:
+        return model.to(device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        reason, failure = str(error).splitlines()[0], memory_at_failure(error, device)
+    memory = device_memory(device)
+    if memory is None or failure.is_device_full or not failure.budget_bytes:
+        raise OutOfMemory(
+            f"the device has no room for {format_bytes(weights_bytes)} of weights ({reason}): free memory on it, or "
+            "use a smaller model",
+            details=failure.to_json(),
+        )
+    raise InfeasibleBudget(
+        budget_bytes=failure.budget_bytes,
+        min_feasible_budget_bytes=max(memory.least_budget_bytes + weights_bytes, failure.budget_bytes + CODE_BYTES),
+        binding="the model's weights",
+        binding_bytes=weights_bytes,
+        details=failure.to_json(),
+        is_estimate=True,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from s2a_core.errors import InfeasibleBudget
+from s2a_core.errors import InfeasibleBudget, without_frames
 from s2a_core.planning.choice import Candidate
 from s2a_core.profiling.cache import recall, remember
 from s2a_core.profiling.types import Profile
@@ -42,6 +42,7 @@ class Profiles:
         self._cache, self._key_of, self._fingerprint_of, self._measure = cache, key_of, fingerprint_of, measure
         self._may_change = may_change
         self._known: dict[str, dict[Candidate, Profile]] = {WHOLE: {}, BYTES_ONLY: {}, WEIGHTS_ONLY: {}}
+        self._refused: dict[Candidate, InfeasibleBudget] = {}  # the device's cap, which stands, takes no measurement
         self.has_measured = False
 
     def whole(self, candidate: Candidate) -> Profile:
@@ -51,9 +52,20 @@ class Profiles:
     def within(self, candidate: Candidate, fits: Fits | None, needs_bytes: bool = False) -> Profile:
         """Whole where `fits` says so of its bytes; else of its bytes alone, or of those of its weights and optimizer
         where they say so already. None: whole in any case; needs_bytes: not of weights alone.
+
+        Raises InfeasibleBudget where the model or its measurement does not fit the device's cap.
         """
         if candidate in self._known[WHOLE]:
             return self._known[WHOLE][candidate]
+        if candidate in self._refused:
+            raise self._refused[candidate]
+        try:
+            return self._sought(candidate, fits, needs_bytes)
+        except InfeasibleBudget as refusal:
+            self._refused[candidate] = without_frames(refusal)
+            raise
+
+    def _sought(self, candidate: Candidate, fits: Fits | None, needs_bytes: bool) -> Profile:
         whole = self._recalled(candidate, WHOLE)
         if whole is not None:
             self._known[WHOLE][candidate] = whole
@@ -69,9 +81,8 @@ class Profiles:
     def of_bytes(self, candidate: Candidate) -> Profile | None:
         """Whole or of bytes alone, measured where it must be; None where the budget takes no measurement."""
         known = self.known(candidate)
-        if known is None:
-            known = self._recalled(candidate, WHOLE) or self._recalled(candidate, BYTES_ONLY)
         try:
+            known = known or self._recalled(candidate, WHOLE) or self._recalled(candidate, BYTES_ONLY)
             return known or self._measured(candidate, None, lambda profile: False)
         except InfeasibleBudget:
             return None

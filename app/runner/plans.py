@@ -11,7 +11,7 @@ import psutil
 from app.runner.documents import Answer, reason_of, require_weights, serve
 from app.runner.reservation import limit_device
 from s2a_core.datasets.access import DataAccess, limited_to
-from s2a_core.errors import InfeasibleBudget
+from s2a_core.errors import InfeasibleBudget, without_frames
 from s2a_core.planner import Planner
 from s2a_core.planning import Plan
 from s2a_core.profiling.types import Profile
@@ -38,6 +38,7 @@ def _planned(planner: Planner, reserved_bytes: int) -> Answer:
     try:
         made = _checked(planner, reserved_bytes, planner.with_smallest(planner.plan()))
     except InfeasibleBudget as error:
+        without_frames(error)  # which hold the model that was refused while another one is loaded
         smallest = _smallest(planner, error)
         measured = planner.profile() if smallest is None else planner.profile_of(smallest)
         plan = smallest and smallest.to_json()

@@ -12,7 +12,7 @@ def judge(memory: MemoryAtFailure) -> dict[str, Any]:
     """The verdict as JSON: fault `memory` (its own; excess_bytes says by how much it passed its cap) or `neighbour`."""
     wanted = memory.held_bytes + memory.asked_bytes
     excess = wanted - memory.budget_bytes
-    is_neighbour = excess <= 0 and memory.free_bytes is not None and memory.free_bytes < max(memory.asked_bytes, 1)
+    is_neighbour = excess <= 0 and memory.is_device_full
     return {
         "fault": "neighbour" if is_neighbour else "memory",
         "code": "out_of_memory",

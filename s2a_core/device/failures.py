@@ -57,6 +57,11 @@ class MemoryAtFailure:
     total_bytes: int | None = None
     users: Mapping[int, int] = field(default_factory=dict)
 
+    @property
+    def is_device_full(self) -> bool:
+        """Whether the device itself, no cap, had less than what was asked for: neighbours hold the rest."""
+        return self.free_bytes is not None and self.free_bytes < max(self.asked_bytes, 1)
+
     def to_json(self) -> dict[str, Any]:
         """The fields, pids as text."""
         return {**asdict(self), "users": {str(pid): size for pid, size in self.users.items()}}

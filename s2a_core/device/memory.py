@@ -42,7 +42,8 @@ class DeviceMemory:
     budget_bytes: int = 0
     ceiling_bytes: int = 0
     _outside: int = 0
-    _peak_reserved: int = field(default=0, repr=False)
+    _reserved: int = field(default=0, repr=False)  # the most since `_outside` was last looked at
+    _peak: int = field(default=0, repr=False)
 
     def outside_bytes(self) -> int:
         """Bytes this process holds beside the allocator's segments; where NVML is silent, with CODE_BYTES for code."""
@@ -57,20 +58,29 @@ class DeviceMemory:
 
     def peak_bytes(self) -> int:
         """The most bytes this process has held of the device since it came to it."""
-        self.note_reserved(torch.cuda.max_memory_reserved(self.device))
-        return self.outside_bytes() + self._peak_reserved
+        self._settle()
+        return self._peak
 
     def note_reserved(self, reserved_bytes: int) -> None:
         """Remember a largest reservation of the allocator, whose statistics are about to begin anew."""
-        self._peak_reserved = max(self._peak_reserved, reserved_bytes)
+        self._reserved = max(self._reserved, reserved_bytes)
+
+    def _settle(self) -> None:
+        """Count what was reserved since the last look with what is outside by now: no more was at that moment.
+
+        Only of that time: code that loads later was not there beside an earlier reservation.
+        """
+        reserved = max(self._reserved, torch.cuda.max_memory_reserved(self.device))
+        self._peak, self._reserved = max(self._peak, self.outside_bytes() + reserved), 0
 
     def limit(self, budget_bytes: int | None = None) -> None:
         """Cap the allocator so that the process stays inside the budget; say it again when more code may be loaded."""
         if budget_bytes is not None:
             self.budget_bytes = min((size for size in (budget_bytes, self.ceiling_bytes) if size > 0), default=0)
+        self._settle()
         if self.budget_bytes <= 0:
             return
-        room = self.budget_bytes - self.outside_bytes() - CODE_BYTES
+        room = self.budget_bytes - self._outside - CODE_BYTES
         share = min(max(room, 0) / self.total_bytes, 1.0)
         torch.cuda.set_per_process_memory_fraction(share, self.device)
 
@@ -196,7 +206,7 @@ def release_cached(device: torch.device | str) -> None:
     gc.collect()
     memory = device_memory(device)
     if memory is not None:
-        memory.note_reserved(torch.cuda.max_memory_reserved(device))
+        reset_peak(device)
     with torch.cuda.device(device):
         torch.cuda.empty_cache()
     if memory is not None:

@@ -300,4 +300,5 @@ _OF_PAYLOAD = {
     ),
     Tensor.requires_grad_, Tensor.untyped_storage, Tensor.data_ptr, Tensor.storage_offset, Tensor.get_device,
     Tensor._is_view, Tensor.is_shared, Tensor.is_pinned, Tensor.register_hook,
+    torch._has_compatible_shallow_copy_type,  # asked by Module.to of every parameter
 }  # fmt: skip

@@ -13,9 +13,16 @@ from s2a_core.adapters.apply import trained_state
 from s2a_core.batches import Loss, Samples, repeated, sample_bytes, samples_of_pair, shapes, target_bytes
 from s2a_core.compression import SiteSpec, discover
 from s2a_core.compression.frozen import weight_format_of
-from s2a_core.device import device_memory, is_device_failure, is_out_of_memory, memory_at_failure, release_cached
+from s2a_core.device import (
+    MemoryAtFailure,
+    device_memory,
+    is_device_failure,
+    is_out_of_memory,
+    memory_at_failure,
+    release_cached,
+)
 from s2a_core.device.memory import CODE_BYTES
-from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
+from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory, without_frames
 from s2a_core.models import has_batch_norm
 from s2a_core.operators.narrow import NarrowWeight
 from s2a_core.profiling.alive import alive_while_profiling
@@ -177,7 +184,7 @@ def profile_within(
 ) -> Profile:
     """`profile` with as few samples as the device's budget takes, from `batch_size` down.
 
-    Raises InfeasibleBudget where not even those fit.
+    Raises InfeasibleBudget where not even those fit, OutOfMemory where neighbours left less than the budget.
     """
     device = next(model.parameters()).device
     fewest = _fewest_samples(model)
@@ -189,9 +196,11 @@ def profile_within(
             budget_bytes = 0 if memory is None else memory.budget_bytes
             if not budget_bytes:
                 raise
-            failure = error
+            failure = without_frames(error)
         model.zero_grad(set_to_none=True)
         release_cached(device)
+    if MemoryAtFailure.from_json(failure.details).is_device_full:
+        raise failure
     needed = budget_bytes + max(int(failure.details["asked_bytes"]), CODE_BYTES)
     raise InfeasibleBudget(
         budget_bytes=budget_bytes,
