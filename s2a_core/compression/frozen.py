@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -87,9 +89,9 @@ def widen_weights(model: nn.Module) -> nn.Module:
 
 
 def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """`model.state_dict()` with coded weights decoded."""
+    """`model.state_dict()` with coded weights decoded, in the machine's memory: a device's is the budget."""
     return {
-        name: tensor.decoded() if isinstance(tensor, NarrowWeight) else tensor
+        name: cast(NarrowWeight, tensor.cpu()).decoded() if isinstance(tensor, NarrowWeight) else tensor
         for name, tensor in model.state_dict().items()
     }
 

@@ -205,9 +205,8 @@ def release_cached(device: torch.device | str) -> None:
         return
     gc.collect()
     memory = device_memory(device)
-    if memory is not None:
-        reset_peak(device)
     with torch.cuda.device(device):
         torch.cuda.empty_cache()
     if memory is not None:
+        reset_peak(device)  # what follows begins without what was given back
         memory.limit()

@@ -148,3 +148,22 @@ def test_where_no_plan_of_a_candidate_runs_inside_the_budget_the_next_one_is_tri
     with pytest.raises(InfeasibleBudget):
         only.verify(only.plan())
     assert len(only.verified) == 1
+
+
+def test_a_candidate_that_the_device_cannot_measure_leaves_room_for_the_next_one() -> None:
+    several = planner()
+    first, refusals = several.candidates[0], []
+    measure = several._measure
+
+    def refused(candidate: Candidate, *asked: Any) -> Profile:
+        if candidate == first:
+            refusals.append(candidate)
+            raise InfeasibleBudget(
+                budget_bytes=ROOMY, min_feasible_budget_bytes=2 * ROOMY, binding="x", binding_bytes=1
+            )
+        return measure(candidate, *asked)
+
+    several._profiles._measure = refused
+    several.measure()
+    assert several.candidate_of(several.plan()) == several.candidates[1]
+    assert refusals == [first]  # the cap stands, so it is not measured again

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from s2a_core.compression import prepare_frozen_weights
 from s2a_core.errors import InvalidInput
+from tests.fakegpu.double import FakeDevices
 from tests.s2a_core.compression.models import small_vit
 
 
@@ -21,3 +24,25 @@ def test_frozen_weights_are_halved_once() -> None:
 def test_an_unknown_width_is_refused() -> None:
     with pytest.raises(InvalidInput, match="keep"):
         prepare_frozen_weights(small_vit(1), "fp4")  # type: ignore[arg-type]
+
+
+@pytest.mark.fakegpu
+@pytest.mark.slow
+def test_writing_coded_weights_takes_nothing_of_the_device(fake_devices: Callable[..., FakeDevices]) -> None:
+    """A run of the smallest budget ends with its files written."""
+    code = """
+import json, torch
+from s2a_core.compression.frozen import plain_state_dict, prepare_frozen_weights
+from s2a_core.operators.narrow import NarrowWeight
+from tests.s2a_core.compression.models import small_vit
+model = small_vit(1)
+prepare_frozen_weights(model, "bf16", "int8")
+model.to("cuda")
+before = torch.cuda.memory_allocated()
+torch.cuda.reset_peak_memory_stats()
+tensors = plain_state_dict(model)
+more = torch.cuda.max_memory_allocated() - before
+coded = [name for name, p in model.named_parameters() if isinstance(p, NarrowWeight)]
+print(json.dumps([more, len(coded) > 0, all(not tensors[name].is_cuda for name in coded)]))
+"""
+    assert fake_devices().python(code).document == [0, True, True]

@@ -129,3 +129,48 @@ except OutOfMemory as error:
 def test_a_device_that_is_not_there_is_bad_input(fake_devices: Devices) -> None:
     outcome = fake_devices().python(FILLS, "cuda:3", str(900 * MIB))
     assert "InvalidInput: there is no cuda:3: CUDA sees 1 device(s)" in outcome.stderr
+
+
+@pytest.mark.fakegpu
+def test_code_that_loads_later_is_not_counted_beside_what_was_reserved_before(fake_devices: Devices) -> None:
+    """A run of the smallest budget would otherwise be said to have passed it."""
+    code = """
+import json, torch
+from s2a_core.device import open_device, release_cached
+memory = open_device("cuda", 600 << 20)
+large = torch.empty(100 << 20, dtype=torch.uint8, device="cuda")
+del large
+release_cached("cuda")
+before, outside = memory.peak_bytes(), memory.outside_bytes()
+x = torch.zeros(8, device="cuda")
+for name in ("sin", "cos", "tan", "exp", "log", "sqrt", "erf", "floor", "ceil", "abs", "neg", "sign", "tanh", "round"):
+    getattr(x, name)()
+torch.cuda.synchronize()
+release_cached("cuda")
+print(json.dumps([before, memory.peak_bytes(), memory.outside_bytes() - outside]))
+"""
+    outcome = fake_devices(context_mib=426, kernel_kib=256).python(code)
+    before, after, loaded = outcome.document
+    assert loaded >= 2 * MIB
+    assert before == after >= outcome.use.peak_bytes
+
+
+@pytest.mark.fakegpu
+def test_a_model_whose_weights_are_beyond_the_cap_is_an_infeasible_budget(fake_devices: Devices) -> None:
+    code = """
+import json
+from s2a_core.errors import InfeasibleBudget
+from s2a_core.prepare import prepare
+from s2a_core.requests import RunRequest
+try:
+    prepare(RunRequest("resnet18", weights="none", adapter="full", device="cuda", budget_bytes=475 << 20))
+except InfeasibleBudget as error:
+    print(json.dumps(error.details))
+"""
+    outcome = fake_devices(context_mib=426).python(code)
+    refusal = outcome.document
+    assert refusal["binding"] == "the model's weights"
+    assert refusal["binding_bytes"] >= 44 * MIB
+    assert refusal["min_feasible_budget_bytes"] >= (426 + 44) * MIB
+    assert refusal["is_estimate"]
+    assert outcome.use.peak_bytes <= 475 * MIB

@@ -146,3 +146,14 @@ def test_its_shape_answers_as_any_tensors() -> None:
         lambda t: (torch.empty_like(t, device="meta").shape, torch.numel(t)),
     ):  # fmt: skip
         assert ask(weight) == ask(dense)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("weight_format", ["int8", "nf4"])
+def test_moving_a_layer_decodes_nothing(weight_format: WeightFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device has no room for the decoded weight while a model is loaded."""
+    layer = nn.Linear(64, 8)
+    layer.weight = narrowed(layer.weight, weight_format)
+    monkeypatch.setattr(NarrowWeight, "decoded", lambda *args: pytest.fail("a weight was decoded"))
+    layer.to("meta")
+    assert isinstance(layer.weight, NarrowWeight)
+    assert (layer.weight.device.type, layer.weight.shape) == ("meta", (8, 64))
