@@ -19,7 +19,7 @@ from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
 from s2a_core.fields import nearest
 from s2a_core.image_sizes import own_size, size_arguments
 
-WHOLE = "squash"  # timm's word for an image that is resized without a crop
+SQUASH = "squash"  # timm's word for an image that is resized without a crop
 TINY = "s2a_tiny"
 TINY_BASE = "vit_tiny_patch16_224"  # the model of timm that TINY_SHAPE turns into s2a_tiny
 # scripts/train_s2a_tiny.py made its weights; assets/s2a_tiny.json says how and how good they are.
@@ -205,7 +205,7 @@ def data_config(model: nn.Module, image_size: int | None = None) -> dict[str, An
         "std": list(map(float, config["std"])),
         "interpolation": str(config["interpolation"]),
         "crop_pct": 1.0 if size <= 64 or is_whole else float(config["crop_pct"]),
-        **({"crop_mode": WHOLE} if is_whole else {}),
+        **({"crop_mode": SQUASH} if is_whole else {}),
     }
 
 

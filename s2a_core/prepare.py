@@ -115,7 +115,7 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
     num_classes = len(dataset.classes) if dataset else (request.num_classes or NUM_CLASSES)
     torch.manual_seed(request.seed)
     model = load_model(request.model, request.weights, num_classes, request.image_size, drop_path=request.drop_path)
-    image_size = request.image_size or int(data_config(model)["image_size"])
+    image_size = int(data_config(model, request.image_size)["image_size"])
     if task.network is not None:
         model = task.network(model, num_classes, image_size)
     model = add_adapters(model, spec, image_size)

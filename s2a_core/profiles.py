@@ -12,7 +12,7 @@ from s2a_core.profiling.cache import recall, remember
 from s2a_core.profiling.types import Profile
 
 # Ends of keys: of a profile with errors and times, of one without them, and of one without sites.
-WHOLE, BYTES_ONLY, WEIGHTS_ONLY = "", "-bytes", "-weights"
+COMPLETE, BYTES_ONLY, WEIGHTS_ONLY = "", "-bytes", "-weights"
 Fits = Callable[[Profile], bool]
 
 
@@ -41,7 +41,7 @@ class Profiles:
     ) -> None:
         self._cache, self._key_of, self._fingerprint_of, self._measure = cache, key_of, fingerprint_of, measure
         self._may_change = may_change
-        self._known: dict[str, dict[Candidate, Profile]] = {WHOLE: {}, BYTES_ONLY: {}, WEIGHTS_ONLY: {}}
+        self._known: dict[str, dict[Candidate, Profile]] = {COMPLETE: {}, BYTES_ONLY: {}, WEIGHTS_ONLY: {}}
         self._refused: dict[Candidate, InfeasibleBudget] = {}  # the device's cap, which stands, takes no measurement
         self.has_measured = False
 
@@ -55,8 +55,8 @@ class Profiles:
 
         Raises InfeasibleBudget where the model or its measurement does not fit the device's cap.
         """
-        if candidate in self._known[WHOLE]:
-            return self._known[WHOLE][candidate]
+        if candidate in self._known[COMPLETE]:
+            return self._known[COMPLETE][candidate]
         if candidate in self._refused:
             raise self._refused[candidate]
         try:
@@ -66,9 +66,9 @@ class Profiles:
             raise
 
     def _sought(self, candidate: Candidate, fits: Fits | None, needs_bytes: bool) -> Profile:
-        whole = self._recalled(candidate, WHOLE)
+        whole = self._recalled(candidate, COMPLETE)
         if whole is not None:
-            self._known[WHOLE][candidate] = whole
+            self._known[COMPLETE][candidate] = whole
             return whole
         if fits is not None:
             for extent in (BYTES_ONLY,) if needs_bytes else (BYTES_ONLY, WEIGHTS_ONLY):
@@ -82,29 +82,32 @@ class Profiles:
         """Whole or of bytes alone, measured where it must be; None where the budget takes no measurement."""
         known = self.known(candidate)
         try:
-            known = known or self._recalled(candidate, WHOLE) or self._recalled(candidate, BYTES_ONLY)
+            known = known or self._recalled(candidate, COMPLETE) or self._recalled(candidate, BYTES_ONLY)
             return known or self._measured(candidate, None, lambda profile: False)
         except InfeasibleBudget:
             return None
 
     def known(self, candidate: Candidate) -> Profile | None:
         """Whole or of bytes alone, without loading or measuring anything."""
-        known = self._known[WHOLE].get(candidate) or self._known[BYTES_ONLY].get(candidate)
+        known = self._known[COMPLETE].get(candidate) or self._known[BYTES_ONLY].get(candidate)
         if known is not None or self._cache is None or self.has_measured:  # then data may be other than a kept one's
             return known
         key = self._key_of(candidate)
         return recall(self._cache, key) or recall(self._cache, key + BYTES_ONLY)
 
     def _measured(self, candidate: Candidate, is_possible: Fits | None, is_wanted: Fits | None) -> Profile:
-        extent = WHOLE
+        extent = COMPLETE
 
         def asked(fits: Fits | None, else_of: str) -> Fits | None:
+            if fits is None:
+                return None
+
             def ask(profile: Profile) -> bool:
                 nonlocal extent
-                extent = WHOLE if fits is None or fits(profile) else else_of
-                return extent == WHOLE
+                extent = COMPLETE if fits(profile) else else_of
+                return extent == COMPLETE
 
-            return None if fits is None else ask
+            return ask
 
         profile = self._measure(candidate, asked(is_possible, WEIGHTS_ONLY), asked(is_wanted, BYTES_ONLY))
         self._known[extent][candidate] = profile
@@ -118,5 +121,5 @@ class Profiles:
         if kept is not None and not self._may_change:
             return kept
         fingerprint = self._fingerprint_of(candidate)  # a precision left open is the same as the one it becomes
-        alike = [profile for profile in (kept, *self._known[WHOLE].values()) if profile is not None]
+        alike = [profile for profile in (kept, *self._known[COMPLETE].values()) if profile is not None]
         return next((profile for profile in alike if profile.fingerprint == fingerprint), None)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.compression.direct import direct_call
+from s2a_core.compression.forwards import put_back
 from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.pending import evaluated
 from s2a_core.compression.regions import Region, run_region
@@ -58,14 +59,14 @@ class BoundModules:
     def remove(self) -> None:
         """Every module's own forward again, or its class's where it had none of its own."""
         for attributes, own, _ in self._installed:
-            _put_back(attributes, own)
+            put_back(attributes, own)
         self._installed.clear()
 
     def leave_only(self, watched: WatchedModules) -> None:
         """Takes the forwards away from modules that need none, until `complete`."""
         for index in self._unwatched(watched):
             attributes, own, _ = self._installed[index]
-            _put_back(attributes, own)
+            put_back(attributes, own)
 
     def complete(self, watched: WatchedModules) -> None:
         """Puts the forwards in place that `leave_only` took away."""
@@ -81,13 +82,6 @@ class BoundModules:
             needed |= {name for name, callers in watched.callers.items() if callers & watched.paths}
             others = self._others[watched] = [i for i, name in enumerate(self._names) if name not in needed]
         return others
-
-
-def _put_back(attributes: dict[str, Any], own: Any) -> None:
-    if own is None:
-        del attributes["forward"]
-    else:
-        attributes["forward"] = own
 
 
 def _root(around: Around, own: Forward) -> Forward:

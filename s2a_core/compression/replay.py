@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from s2a_core.compression.forwards import put_back
 from s2a_core.operators.dtypes import linear_operands, matched, matched_call
 from s2a_core.operators.function import StoringFunction
 
@@ -141,10 +142,7 @@ def without_output_of(linear: nn.Linear | None) -> Iterator[None]:
     try:
         yield
     finally:
-        if own is None:
-            del attributes["forward"]
-        else:
-            attributes["forward"] = own
+        put_back(attributes, own)
 
 
 def _varies(operand: Any) -> bool:

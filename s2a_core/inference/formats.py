@@ -140,7 +140,7 @@ def _timm_arguments(run: LoadedRun) -> tuple[str, dict[str, Any]]:
 
 def image_size(run: LoadedRun) -> int:
     """Pixels a side of the images that a run takes."""
-    return int(run.report.get("image_size") or data_config(run.model)["image_size"])
+    return int(data_config(run.model, run.report.get("image_size"))["image_size"])
 
 
 def _facts(run: LoadedRun) -> dict[str, str]:

@@ -62,7 +62,7 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     size = report.get("image_size")
     model = load_model(str(report["model"]), "none" if is_complete else source, len(report["classes"]), size)
     if (network := outputs_of(report).task.network) is not None:
-        model = network(model, len(report["classes"]), size or int(data_config(model)["image_size"]))
+        model = network(model, len(report["classes"]), data_config(model, size)["image_size"])
     model = add_adapters(model, AdapterSpec.from_json(report.get("adapter") or plan.get("adapter")), size)
     known = model.state_dict()
     unexpected = [name for name, t in tensors.items() if name not in known or known[name].shape != t.shape]

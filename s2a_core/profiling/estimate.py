@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from s2a_core.batches import Loss, Samples
+from s2a_core.batches import Loss, Samples, loss_of
 
 ROUNDING = 512  # of PyTorch's CUDA allocator
 
@@ -77,10 +77,10 @@ def estimated_peak(
 
     y: targets like theirs, with their loss; classes with cross-entropy where they bring none.
     """
-    loss_of: Loss = _cross_entropy
+    loss: Loss = loss_of
     known = y
     if isinstance(y, Samples):
-        known, loss_of = y.value, y.loss or loss_of
+        known, loss = y.value, y.loss or loss_of
     shape, dtype = (known.shape[1:], known.dtype) if isinstance(known, Tensor) else ((), torch.long)
     with mode:
         images = torch.empty(samples, *x.shape[1:], device=x.device)
@@ -89,11 +89,7 @@ def estimated_peak(
             parameter.grad = None
         with LivePeak((*model.parameters(), *model.buffers(), images, labels)) as live:
             with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                loss = loss_of(model(images), labels)
-            loss.backward()
-            del loss
+                value = loss(model(images), labels)
+            value.backward()
+            del value
     return live.peak_bytes
-
-
-def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(outputs.float(), labels)

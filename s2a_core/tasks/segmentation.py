@@ -70,16 +70,14 @@ class MaskJudge:
             self.pixels += pixels
             num, right = int(pixels.sum()), int(pixels.trace())
             if right < num:
-                wrong = {"index": self.num, "wrong": 1 - right / num, "answer": self._words(1 - right / num)}
+                share = 1 - right / num
+                wrong = {"index": self.num, "wrong": share, "answer": f"{100 * share:.1f} % of its pixels wrong"}
                 true = [
                     name for name, has_any in zip(self.meaning.names, pixels.sum(1).tolist(), strict=True) if has_any
                 ]
                 self.mistakes.append({**wrong, "truth": f"of {', '.join(true)}", "mask": _small(answer)})
             self.num += 1
         self.mistakes = sorted(self.mistakes, key=lambda row: -float(row["wrong"]))[:MAX_MISTAKES]
-
-    def _words(self, share: float) -> str:
-        return f"{100 * share:.1f} % of its pixels wrong"
 
     def evaluation(self, loss: float) -> Evaluation:
         """Of all samples, with their mean loss."""

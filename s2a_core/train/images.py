@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from s2a_core.errors import InvalidInput
-from s2a_core.models import WHOLE
+from s2a_core.models import SQUASH
 from s2a_core.requests import AUGMENTATIONS
 
 Transform = Callable[..., Any]  # of an image, or of an image and its mask [H, W]
@@ -49,7 +49,7 @@ def evaluation_transform(config: Mapping[str, Any]) -> Transform:
     """Resize so that the crop is `crop_pct` of the shorter side, crop the centre; the whole image where it says so."""
     size = int(config["image_size"])
     mode = _MODES.get(str(config.get("interpolation")), v2.InterpolationMode.BICUBIC)
-    if config.get("crop_mode") == WHOLE:
+    if config.get("crop_mode") == SQUASH:
         return _Pipeline(v2.Resize((size, size), interpolation=mode), tuple(config["mean"]), tuple(config["std"]))
     resized = round(size / float(config.get("crop_pct") or 1.0))
     geometry = v2.Compose([v2.Resize(resized, interpolation=mode), v2.CenterCrop(size)])
@@ -67,7 +67,7 @@ def training_transform(config: Mapping[str, Any], augmentation: str = MILD) -> T
         raise InvalidInput(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, not {augmentation!r}")
     if augmentation == "none":
         return evaluation_transform(config)
-    size, has_masks = int(config["image_size"]), config.get("crop_mode") == WHOLE
+    size, has_masks = int(config["image_size"]), config.get("crop_mode") == SQUASH
     if augmentation == TIMM and has_masks:
         raise InvalidInput(
             f"augmentation {TIMM} turns and erases images without their masks: leave it at {MILD}, or say none",

@@ -7,15 +7,15 @@ import functools
 import torch
 from torch import Tensor
 
-from s2a_core.kernels.reference.dropout import scaled
+from s2a_core.kernels.reference.dropout import dropped
 from s2a_core.kernels.triton_kernels.activation import scaled_by_codes
 from s2a_core.kernels.triton_kernels.packing import pack
 
 
 def dropout_fwd(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """x with a share p of its elements zeroed and the rest divided by 1 - p, and the kept ones as bits."""
-    keep = torch.empty_like(x, dtype=torch.uint8).bernoulli_(1.0 - p)
-    return scaled(x, keep, p), pack(keep, 1)
+    y, keep = dropped(x, p)
+    return y, pack(keep, 1)
 
 
 def dropout_bwd(dy: Tensor, payload: Tensor, p: float) -> Tensor:
