@@ -107,8 +107,8 @@ def wire(database: Database, settings: Settings) -> Services:
     """Every service, on one database."""
     datasets_ = DatasetService(database, settings)
     models_ = ModelCatalog(settings.data_dir / "cache")
-    plans_ = PlanService(database, datasets_, models_, settings.data_roots)
-    jobs_ = JobService(database, settings.data_dir, datasets_, models_, plans_, settings.data_roots)
+    plans_ = PlanService(database, datasets_, models_)
+    jobs_ = JobService(database, settings.data_dir, datasets_, models_, plans_)
     keys_ = KeyService(database)
     return Services(
         keys=keys_,

@@ -29,7 +29,7 @@ def list_datasets(ctx: typer.Context, url: Url = None, key: Key = None, json: op
 
 def upload_dataset(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip or tar of CLASS/IMAGE.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip or tar of CLASS/IMAGE; or .safetensors weights.")],
     name: Name = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="DATASET", help="Send the rest of this one.")
@@ -38,7 +38,7 @@ def upload_dataset(
     key: Key = None,
     json: options.Json = False,
 ) -> None:
-    """Send an archive in parts, then wait until its images were looked at."""
+    """Send an archive of images, or weights for `--weights ID`, in parts, then wait until it was looked at."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     terminal: Terminal = ctx.obj
@@ -47,7 +47,7 @@ def upload_dataset(
         with Progress(*columns, console=terminal.err, disable=not terminal.err.is_terminal) as progress:
             task = progress.add_task("upload", total=None)
             made = client.upload(file, name, resume, lambda at, size: progress.update(task, completed=at, total=size))
-        terminal.note(f"[name]{made['id']}[/] has arrived; its images are being looked at")
+        terminal.note(f"[name]{made['id']}[/] has arrived and is being looked at")
         found = client.wait_dataset(made["id"])
     _dataset(terminal, found)
 

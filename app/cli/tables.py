@@ -240,7 +240,7 @@ def plan(found: Document) -> RenderableType:
 
 
 def datasets(found: Iterable[Document]) -> Table:
-    """Datasets, one a line, with why one was refused."""
+    """Datasets and uploaded weights, one a line, with why one was refused."""
     rows = table(
         "dataset", "status", "name", "task", "outputs", "images", "age", "", right=("outputs", "images", "age")
     )
@@ -248,11 +248,12 @@ def datasets(found: Iterable[Document]) -> Table:
         summary = dataset.get("summary") or {}
         images = summary.get("num_train", 0) + summary.get("num_val", 0)
         reason = dataset.get("reason") or {}
+        what = f"weights, {summary['num_parameters'] / 1e6:.1f} M" if "num_parameters" in summary else ""
         rows.add_row(
             f"[name]{dataset['id']}[/]",
             status(dataset["status"]),
             escape(dataset["name"]),
-            str(summary.get("task", "")),
+            what or str(summary.get("task", "")),
             str(summary.get("num_classes", "")),
             f"{images:,}" if images else "",
             age(dataset["created_at"]),

@@ -135,10 +135,13 @@ class Client(Requests):
         dataset_id: str | None = None,
         progress: upload.Progress | None = None,
     ) -> Document:
-        """Send a zip or tar as a dataset, or the rest of one that was cut off, by its id; it is validated then."""
+        """Send a zip or tar of images, or weights as safetensors, or the rest of one that was cut off, by its id.
+
+        It is looked at then; a job names images as `data` and weights as `weights`.
+        """
         if not path.is_file() or not (size := path.stat().st_size):
             what = "is empty" if path.is_file() else "is not a file"
-            raise InvalidInput(f"{path} {what}: pack the images into a zip or tar")
+            raise InvalidInput(f"{path} {what}: give a zip or tar of images, or a safetensors file")
         if dataset_id is None:
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -32,7 +32,7 @@ class PlanStatus(StrEnum):
 
 
 class Dataset(Base):
-    """Labelled images of a team.
+    """Labelled images of a team, or a file of weights that it uploaded: its summary says which.
 
     source: {kind: upload | path | hub, ...}. sha256: of what was uploaded. lease_expires_at: until when a validation
     that has begun is taken to be alive.

@@ -1,4 +1,4 @@
-"""`python -m app.runner.datasets FILE`: unpack and look at one dataset without trusting it."""
+"""`python -m app.runner.datasets FILE`: unpack and look at one dataset, or file of weights, without trusting it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.runner.documents import Answer, serve
+from app.runner.weights import is_safetensors, summary_of
 from s2a_core.datasets import open_dataset
 from s2a_core.datasets.access import DataAccess, limited_to
 from s2a_core.datasets.archive import unpack
@@ -37,14 +38,19 @@ MAGIC = (
 
 
 def work(order: dict[str, Any]) -> Answer:
-    """Validate a dataset. order: {kind, source, folder, name, sha256, data_access}.
+    """Validate a dataset, or weights that were uploaded. order: {kind, source, folder, weights, name, sha256,
+    data_access}.
 
-    folder: where an upload's images are put. sha256: of what was sent, None where the sender did not say.
+    folder: where an upload's images are put; weights: where a file of weights is. sha256: of what was sent, None where
+    the sender did not say.
     """
     root, sha256 = str(order["source"]), None
     try:
         if order["kind"] == "upload":
-            source, sha256 = _images_of(Path(order["source"]), Path(order["folder"]), order.get("sha256"))
+            sent, folder, weights = (Path(order[name]) for name in ("source", "folder", "weights"))
+            if weights.exists() or (sent.exists() and is_safetensors(sent)):
+                return _weights(sent, weights, order.get("sha256"))
+            source, sha256 = _images_of(sent, folder, order.get("sha256"))
             root = str(source)
         else:
             source = order["source"]
@@ -63,6 +69,23 @@ def work(order: dict[str, Any]) -> Answer:
     return {"status": "ready", "summary": summary, "num_bytes": num_bytes, "sha256": sha256}
 
 
+def _weights(sent: Path, weights: Path, wanted: str | None) -> Answer:
+    """The answer about a file of weights, which takes its name; goes on where a child that was killed stopped."""
+    if not weights.exists():
+        sent.rename(weights)
+    sha256 = _checked_sha256(weights, wanted)
+    num_bytes = weights.stat().st_size
+    return {"status": "ready", "summary": summary_of(weights), "num_bytes": num_bytes, "sha256": sha256}
+
+
+def _checked_sha256(file: Path, wanted: str | None) -> str:
+    with file.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    if wanted not in (None, sha256):
+        raise BadDataset("archive", [f"arrived with SHA-256 {sha256}, was sent with {wanted}: upload it again"])
+    return sha256
+
+
 def _images_of(archive: Path, folder: Path, wanted: str | None) -> tuple[Path, str | None]:
     """(folder/images with the archive's images and what names their labels, the archive's SHA-256).
 
@@ -75,10 +98,7 @@ def _images_of(archive: Path, folder: Path, wanted: str | None) -> tuple[Path, s
         if images.is_dir():
             return images, None
         raise BadDataset("archive", ["its files are gone from the service: upload it again"])
-    with archive.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if wanted not in (None, sha256):
-        raise BadDataset("archive", [f"arrived with SHA-256 {sha256}, was sent with {wanted}: upload it again"])
+    sha256 = _checked_sha256(archive, wanted)
     shutil.rmtree(folder / "unpacking", ignore_errors=True)
     shutil.rmtree(images, ignore_errors=True)
     named = folder / f"archive{_suffix(archive)}"
@@ -108,7 +128,9 @@ def _suffix(archive: Path) -> str:
     for offset, magic, suffix in MAGIC:
         if start[offset : offset + len(magic)] == magic:
             return suffix
-    raise BadDataset("archive", ["is neither a zip nor a tar (gzip, bzip2 and xz are read too)"])
+    raise BadDataset(
+        "archive", ["is neither a zip nor a tar (gzip, bzip2 and xz are read too), nor a safetensors file of weights"]
+    )
 
 
 def _reason(order: dict[str, Any], root: str, error: BadDataset) -> dict[str, Any]:

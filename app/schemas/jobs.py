@@ -20,7 +20,7 @@ class PlannedFields(Request):
     """What a plan depends on; every field may be left out."""
 
     data: str | None = declared("data", "Also a dataset's id; a directory is an absolute path on the service's disk.")
-    weights: str | None = declared("weights", "Left out: pretrained. A file is one of the service's machine.")
+    weights: str | None = declared("weights", "Left out: pretrained; also the id of an upload.")
     task: Literal["classification", "multilabel", "regression", "segmentation"] | None = declared("task")
     adapter: str | None = declared("adapter")
     objective: Objective | None = declared("objective")

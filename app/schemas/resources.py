@@ -55,7 +55,10 @@ class ProfileOut(BaseModel):
 
 
 class UploadSource(Request):
-    """A zip or tar of images that is sent in parts. size: of the whole, in bytes. sha256: what has to arrive."""
+    """A zip or tar of images, or a safetensors file of weights, sent in parts.
+
+    size: of the whole, in bytes. sha256: what has to arrive.
+    """
 
     kind: Literal["upload"]
     size: int = Field(ge=1, le=MAX_BYTES)
@@ -71,7 +74,7 @@ class NamedSource(Request):
 
 
 class DatasetRequest(Request):
-    """Images to fine-tune on."""
+    """Images to fine-tune on, or weights to start from."""
 
     name: Name
     source: Annotated[UploadSource | NamedSource, Field(discriminator="kind")]
@@ -88,7 +91,11 @@ class UploadOut(BaseModel):
 
 
 class DatasetOut(BaseModel):
-    """A dataset. summary: classes, counts and warnings once it is ready. upload: while it is being sent."""
+    """A dataset, or weights. upload: while it is being sent.
+
+    summary, once it is ready: classes, counts and warnings; of weights {contents: "weights", num_tensors,
+    num_parameters, dtypes}.
+    """
 
     id: str
     name: str

@@ -12,7 +12,7 @@ import structlog
 
 from app.executors.devices import read_devices
 from app.services import children
-from app.services.datasets import DatasetWorkQueue
+from app.services.datasets import DatasetWorkQueue, weights_path
 from app.services.idempotency import IdempotencyService
 from app.services.plans import PlanWorkQueue
 from app.services.sealing import Sealer
@@ -123,7 +123,8 @@ class Background:
     def _plan_order(self, request: dict[str, Any]) -> dict[str, Any]:
         team_id, profiles = request.pop("team_id"), (self.settings.data_dir / "profiles").resolve()
         reserved = request.pop("reserved") or {"place": None, "num_bytes": 0}
-        access = data_access(self.settings, team_id, request.get("data"), request.get("weights"))
+        request["weights"] = weights_path(self.settings.data_dir, request.get("weights"))
+        access = data_access(self.settings, team_id, request.get("data"), request["weights"])
         order = {"request": request, "profiles": str(profiles), "data_access": access}
         return {**order, "place": reserved["place"], "reserved_bytes": reserved["num_bytes"]}
 

@@ -12,7 +12,7 @@ from app.errors import NotFound, TooLarge, WrongState
 from app.models import Dataset, DatasetStatus, Upload
 from app.services.children import Stopped
 from app.services.keys import Caller, require
-from app.services.sources import data_source
+from app.services.sources import data_source, weights_source
 from app.settings import Settings
 from app.store import audit, datasets
 from app.store.database import Database
@@ -20,12 +20,25 @@ from s2a_core.sizes import format_bytes
 
 ID_PREFIX = "ds_"
 LEASE_S = 30.0
+WEIGHTS_NAME = "weights.safetensors"  # in the folder of an upload of weights
 SPARE_BYTES = 256 * 2**20  # an upload is refused when it would leave less on the disk
 
 
 def dataset_folder(data_dir: Path, dataset_id: str) -> Path:
     """Where a dataset's images are."""
     return data_dir / "datasets" / dataset_id
+
+
+def weights_path(data_dir: Path, weights: Any) -> Any:
+    """What a runner is given as its weights: the file of an upload that is named by its id, else the word itself."""
+    if isinstance(weights, str) and weights.startswith(ID_PREFIX):
+        return str((dataset_folder(data_dir, weights) / WEIGHTS_NAME).resolve())
+    return weights
+
+
+def holds_weights(summary: dict[str, Any] | None) -> bool:
+    """Whether an upload that was looked at is a file of weights, not images."""
+    return (summary or {}).get("contents") == "weights"
 
 
 def upload_file(data_dir: Path, upload_id: str) -> Path:
@@ -134,14 +147,28 @@ class DatasetService:
         """(what was asked for, what a runner is given). Raises WrongState for a dataset that is not ready."""
         if not data.startswith(ID_PREFIX):
             return data, data_source(data, caller, self.settings.data_roots)
+        dataset = self._ready(caller, data)
+        if holds_weights(dataset.summary):
+            raise WrongState(f"{data} holds weights, not images: name it as `weights`, and images as `data`")
+        if dataset.source["kind"] == "upload":
+            return data, str((dataset_folder(self.data_dir, data) / "images").resolve())
+        return data, str(dataset.source["source"])
+
+    def weights(self, caller: Caller, asked: str | None) -> str:
+        """What a job may start from: an upload of weights that is ready, by its id, or what `weights_source` allows."""
+        if asked is None or not asked.startswith(ID_PREFIX):
+            return weights_source(asked, caller, self.settings.data_roots)
+        if not holds_weights(self._ready(caller, asked).summary):
+            raise WrongState(f"{asked} holds images, not weights: name it as `data`")
+        return asked
+
+    def _ready(self, caller: Caller, dataset_id: str) -> Dataset:
         with self.database.reading() as session:
-            dataset = self._find(session, caller, data)
+            dataset = self._find(session, caller, dataset_id)
             if dataset.status != DatasetStatus.READY:
                 why = f": {dataset.reason['message']}" if dataset.reason else ""
-                raise WrongState(f"dataset {data} is {dataset.status}{why}", details={"status": dataset.status})
-            if dataset.source["kind"] == "upload":
-                return data, str((dataset_folder(self.data_dir, data) / "images").resolve())
-            return data, str(dataset.source["source"])
+                raise WrongState(f"dataset {dataset_id} is {dataset.status}{why}", details={"status": dataset.status})
+            return dataset
 
     @staticmethod
     def _find(session: Any, caller: Caller, dataset_id: str) -> Dataset:
@@ -182,6 +209,7 @@ class DatasetWorkQueue:
             kind = dataset.source["kind"]
             source = str(folder / "upload") if kind == "upload" else dataset.source["source"]
             order = {"kind": kind, "source": source, "folder": str(folder), "name": dataset.name}
+            order |= {"weights": weights_path(self.data_dir, dataset.id)}
             order |= {"team_id": dataset.team_id, "sha256": dataset.source.get("sha256")}
             return dataset.id, order
 

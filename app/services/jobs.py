@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from app.services.keys import Caller, require
 from app.services.models import ModelCatalog
 from app.services.placement import require_place
 from app.services.plans import PlanService
-from app.services.sources import weights_source
 from app.store import audit, jobs
 from app.store.database import Database
 from s2a_core.errors import InvalidInput
@@ -110,10 +108,9 @@ class JobService:
         datasets: DatasetService,
         models: ModelCatalog,
         plans: PlanService,
-        roots: Sequence[Path],
     ) -> None:
         self.database, self.data_dir = database, data_dir
-        self.datasets, self.models, self.plans, self.roots = datasets, models, plans, roots
+        self.datasets, self.models, self.plans = datasets, models, plans
 
     def submit(
         self,
@@ -136,7 +133,7 @@ class JobService:
         self.models.require(wanted["model"])
         asked, source = self.datasets.resolve(caller, wanted["data"])
         wanted.update(data=source, budget_bytes=budget_bytes)
-        wanted["weights"] = weights_source(wanted.get("weights"), caller, self.roots)
+        wanted["weights"] = self.datasets.weights(caller, wanted.get("weights"))
         if asked.startswith(ID_PREFIX):
             wanted["dataset"] = asked
         with self.database.transaction() as session:

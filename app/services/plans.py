@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from app.errors import NotFound, WrongState
@@ -16,7 +15,6 @@ from app.services.datasets import DatasetService
 from app.services.keys import Caller, require
 from app.services.models import ModelCatalog
 from app.services.placement import require_kind
-from app.services.sources import weights_source
 from app.store import audit, leases, plans
 from app.store.database import Database
 from s2a_core.sizes import format_bytes
@@ -46,17 +44,15 @@ def document(plan: Plan) -> dict[str, Any]:
 class PlanService:
     """Everything a key's holder can do with plans. A plan of another team is NotFound."""
 
-    def __init__(
-        self, database: Database, datasets: DatasetService, models: ModelCatalog, roots: Sequence[Path]
-    ) -> None:
-        self.database, self.datasets, self.models, self.roots = database, datasets, models, roots
+    def __init__(self, database: Database, datasets: DatasetService, models: ModelCatalog) -> None:
+        self.database, self.datasets, self.models = database, datasets, models
 
     def ask(self, caller: Caller, request: dict[str, Any], budget_bytes: int) -> dict[str, Any]:
         """Ask for a plan; a worker makes it. Raises NoDeviceFits for a kind of device that the service has not."""
         require(caller, "write")
         self.models.require(request["model"])
         kept = {**request, "budget_bytes": budget_bytes}
-        kept["weights"] = weights_source(request.get("weights"), caller, self.roots)
+        kept["weights"] = self.datasets.weights(caller, request.get("weights"))
         if request.get("data"):
             kept["data"], kept["source"] = self.datasets.resolve(caller, request["data"])
         kind = kept.get("device")

@@ -15,6 +15,7 @@ from app.models.tables import Attempt, AttemptState, Job, JobStatus
 from app.private import private_folder
 from app.runner.spool import LAST_WORD, read_spool, spool_path
 from app.services.culprits import culprits
+from app.services.datasets import weights_path
 from app.services.jobs import job_folder
 from app.services.keys import digest
 from app.services.outcomes import brief, pair_of
@@ -68,13 +69,12 @@ class RunService:
             job, attempt = self._current(session, attempt_id, token, epoch)
             attempt.progress_at = time.time()
             budget, missed = self._room(session, job)
+            weights = weights_path(self.data_dir, job.request.get("weights"))
             return {
                 "job_id": job.id,
                 "epoch": attempt.epoch,
-                "request": {**job.request, "budget_bytes": budget},
-                "data_access": data_access(
-                    self.settings, job.team_id, job.request.get("data"), job.request.get("weights")
-                ),
+                "request": {**job.request, "budget_bytes": budget, "weights": weights},
+                "data_access": data_access(self.settings, job.team_id, job.request.get("data"), weights),
                 "reserved_bytes": attempt.reserved_bytes,
                 "missed_bytes": missed,
                 "resume": attempt.epoch > 1,

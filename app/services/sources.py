@@ -53,7 +53,9 @@ def weights_source(text: str | None, caller: Caller, roots: Sequence[Path]) -> s
     if NO_WEIGHTS.fullmatch(text):
         return text
     if refusal(text) or not is_path(text):
-        raise InvalidInput(f"weights are `pretrained`, `none` or an absolute path of a safetensors file, not {text!r}")
+        raise InvalidInput(
+            f"weights are `pretrained`, `none`, an upload's id or an absolute path of a safetensors file, not {text!r}"
+        )
     return str(allowed_path(text, caller, roots))
 
 

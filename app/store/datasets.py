@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from app.models import Dataset, DatasetStatus, Job, Upload
@@ -91,8 +91,9 @@ def expired_uploads(session: Session, now: float) -> list[Upload]:
 
 
 def users(session: Session, dataset_id: str) -> list[str]:
-    """Ids of the jobs that have not ended and use a dataset."""
-    wanted = select(Job.id).where(Job.status.not_in(ENDED), Job.request["dataset"].as_string() == dataset_id)
+    """Ids of the jobs that have not ended and use a dataset, as their data or as their weights."""
+    names = [Job.request[field].as_string() == dataset_id for field in ("dataset", "weights")]
+    wanted = select(Job.id).where(Job.status.not_in(ENDED), or_(*names))
     return list(session.scalars(wanted.order_by(Job.created_at)))
 
 

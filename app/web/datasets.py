@@ -1,4 +1,4 @@
-"""The page of datasets: upload an archive in parts, name a directory or a hub, and see what was found in each."""
+"""The page of datasets: upload images or weights in parts, name a directory or a hub, see what was found in each."""
 
 from __future__ import annotations
 

@@ -58,10 +58,10 @@ def jobs_page(
 
 @router.get("/jobs/new")
 def new_job_page(
-    request: Request, wired: Wired, found: SignedIn, plan: str = "", data: str = "", like: str = ""
+    request: Request, wired: Wired, found: SignedIn, plan: str = "", data: str = "", weights: str = "", like: str = ""
 ) -> Response:
     """The form; with a plan, only what the plan leaves open. like: a job whose values it begins with."""
-    values = {**DEFAULTS, **({"data": data} if data else {})}
+    values = DEFAULTS | {name: text for name, text in (("data", data), ("weights", weights)) if text}
     if like:
         values |= prefilled(wired.jobs.get(found.caller, like))
     return job_form(request, wired, found.caller, values, {}, plan_id=plan)

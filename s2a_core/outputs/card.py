@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from s2a_core.adapters.spec import adapter_words, merge_refusals
@@ -108,7 +109,9 @@ def _files(report: Document) -> str:
     weights = report.get("weights")
     if weights == "none" or (weights is None and report.get("model") != "s2a_tiny"):
         return "`adapter.safetensors` holds every weight: training began with random ones."
-    beside = {None: "those that ship with s2a", "pretrained": "timm's pretrained ones"}.get(weights, f"`{weights}`")
+    beside = {None: "those that ship with s2a", "pretrained": "timm's pretrained ones"}.get(
+        weights, f"`{Path(str(weights)).name}`"
+    )
     return f"`adapter.safetensors` holds what was trained and the classifier; the base weights ({beside}) are needed beside it."
 
 

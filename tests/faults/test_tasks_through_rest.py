@@ -1,10 +1,11 @@
-"""Several labels, numbers and masks through the running service: an archive, a job, its page and files."""
+"""Several labels, numbers, masks and a team's own weights through the running service: uploads, a job, its files."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import httpx
@@ -76,3 +77,22 @@ def test_masks_with_faults_are_refused_as_they_arrive(service: RunningService, t
         "images/000.png: has no mask in masks/",
         *(f"masks/00{number}.png: {words}" for number in (1, 2, 3)),
     ]
+
+
+def test_a_job_is_trained_from_weights_that_were_uploaded(service: RunningService) -> None:
+    with (
+        as_file(files("s2a_core.assets").joinpath("s2a_tiny.safetensors")) as path,
+        Client(service.url, service.key) as client,
+    ):
+        weights = client.wait_dataset(client.upload(path)["id"])
+        assert (weights["status"], weights["summary"]["contents"]) == ("ready", "weights"), weights["reason"]
+    with Client(service.url, service.key) as client:
+        job = client.submit(
+            model="s2a_tiny", data="digits", weights=weights["id"], budget="64MiB", adapter="head", epochs=1,
+            device="cpu",
+        )["id"]  # fmt: skip
+        done = client.wait(job)
+        assert done["status"] == "succeeded", done["reason"]
+        assert (done["request"]["weights"], done["report"]["within_budget"]) == (weights["id"], True)
+        card = client.artifact(job, "README.md").decode()
+    assert "the base weights (`weights.safetensors`) are needed" in card

@@ -126,7 +126,7 @@ def test_an_archive_is_uploaded_with_progress_and_can_be_trained_on(visit: Visit
     page = visit()
     page.get_by_role("link", name="Datasets").click()
     page.get_by_role("heading", name="Datasets").wait_for()
-    page.get_by_label("Archive", exact=True).set_input_files(str(archive))
+    page.get_by_label("Archive or weights", exact=True).set_input_files(str(archive))
     page.get_by_role("button", name="Upload", exact=True).click()
     page.get_by_text("Everything has arrived").wait_for()
     page.locator(".row.dataset .status.ready").wait_for(timeout=120_000)

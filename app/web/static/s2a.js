@@ -119,7 +119,7 @@
         part("words").textContent = `${size(current.at)} of ${size(file.size)}`;
       }
       if (current.at >= file.size) {
-        part("words").textContent = "Everything has arrived; its images are being looked at.";
+        part("words").textContent = "Everything has arrived and is being looked at.";
         current = null; part("stop").hidden = true; part("start").disabled = false;
         refresh();
       }

@@ -27,6 +27,7 @@ def archive(path: Path) -> None:
 def order(folder: Path, **changes: object) -> dict[str, object]:
     access = {"roots": [str(folder)], "cache": str(folder / "cache"), "uses_hub_token": False}
     upload = {"kind": "upload", "source": str(folder / "upload"), "folder": str(folder), "name": "photos"}
+    upload["weights"] = str(folder / "weights.safetensors")
     return {**upload, "data_access": access, **changes}
 
 

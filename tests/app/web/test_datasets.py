@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from app.models import Dataset
+from app.models import Dataset, Team
 from tests.app.web.conftest import Send
 
 
@@ -27,3 +27,21 @@ def test_a_dataset_needs_a_name_and_a_source(send: Send) -> None:
     answer = send("/datasets", name="photos", source="")
     assert answer.status_code == 422
     assert "needs a name" in answer.text
+
+
+def test_uploaded_weights_are_listed_and_offered_to_jobs(pages: TestClient) -> None:
+    summary = {"contents": "weights", "num_tensors": 148, "num_parameters": 5_717_416, "dtypes": ["F32"]}
+    with pages.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        team = session.query(Team).first().id
+        weights = Dataset(team_id=team, name="mine", source={"kind": "upload"}, status="ready", summary=summary)
+        session.add(weights)
+        session.flush()
+        weights_id = weights.id
+    text = pages.get("/datasets").text
+    assert "<b>5.7 M</b><small>parameters</small>" in text
+    assert f"/jobs/new?weights={weights_id}" in text
+    form = pages.get(f"/jobs/new?weights={weights_id}").text
+    weights_offered, sources = (
+        form.split(f'<datalist id="{name}">')[1].split("</datalist>")[0] for name in ("weights", "sources")
+    )
+    assert (weights_id in weights_offered, weights_id in sources) == (True, False)

@@ -23,7 +23,7 @@ def test_the_card_says_what_and_how_good(report: dict[str, Any], plan: dict[str,
         ("pretrained", "timm's pretrained ones"),
         (None, "ship with s2a"),
         ("none", "every weight"),
-        ("a/b.st", "`a/b.st`"),
+        ("a/b.st", "`b.st`"),
     ],
 )
 def test_the_card_says_which_weights_are_needed_and_names_a_hub_model_only_where_it_began_with_one(
