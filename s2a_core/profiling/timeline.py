@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import ceil
 
 from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark
@@ -98,30 +99,32 @@ def segments(
 def chunked(
     segments_of: Mapping[str, tuple[Segment, ...]], batch: int, runs: Mapping[int, tuple[Turns, Mapping[str, int]]]
 ) -> dict[str, tuple[Segment, ...]]:
-    """Segments with what a further sample of a chunk takes.
+    """Segments with what a further sample of a chunk takes in their pass.
 
     runs: samples of a chunk -> the turns of `batch` samples in chunks of so many, and what sites hold in them.
     """
     grown: dict[str, tuple[Segment, ...]] = {}
     for site, segments_ in segments_of.items():
-        tops = {1: max(segment.at(batch, True) for segment in segments_)}
-        for chunk, (turns, held) in runs.items():
-            own = [turns[phase, site].fresh for phase in (FORWARD, BACKWARD) if (phase, site) in turns]
-            tops[chunk] = max(own, default=0) - held.get(site, 0)
-        more = chunk_slope(tops)
-        grown[site] = tuple(replace(s, chunk_bytes=more) for s in segments_)
+        of_pass = {}
+        for phase in (FORWARD, BACKWARD):
+            own = [segment.at(batch, True) for segment in segments_ if segment.is_backward == (phase == BACKWARD)]
+            tops = {1: max(own)} if own else {}
+            for chunk, (turns, held) in runs.items():
+                if own and (phase, site) in turns:
+                    tops[chunk] = turns[phase, site].fresh - held.get(site, 0)
+            of_pass[phase == BACKWARD] = chunk_slope(tops)
+        grown[site] = tuple(replace(s, chunk_bytes=of_pass[s.is_backward]) for s in segments_)
     return grown
 
 
 def chunk_slope(tops: Mapping[int, int]) -> int:
     """Bytes a further sample of a chunk takes. tops: samples of a chunk -> bytes.
 
-    The slope to the largest chunk, from the smallest one or from the one before it, whichever is steeper.
+    The steepest slope between two chunks that follow each other: another moment may be the worst one in larger chunks,
+    and all samples as one chunk need no room to put outputs together.
     """
     chunks = sorted(tops)
-    last = chunks[-1]
-    slopes = [(tops[last] - tops[chunk]) / (last - chunk) for chunk in (chunks[0], *chunks[-2:-1]) if chunk < last]
-    return ceil(max(0.0, *slopes)) if slopes else 0
+    return max((ceil((tops[b] - tops[a]) / (b - a)) for a, b in pairwise(chunks) if tops[b] > tops[a]), default=0)
 
 
 def with_opening(

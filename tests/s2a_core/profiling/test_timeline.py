@@ -8,6 +8,7 @@ from s2a_core.profiling.timeline import (
     Trace,
     Turn,
     chunk_slope,
+    chunked,
     held_until,
     line,
     segments,
@@ -69,9 +70,19 @@ def test_the_opening_is_followed_at_every_moment_to_larger_batches() -> None:
     assert with_opening((2, 4), found, uneven, {"a"}) == found
 
 
-def test_a_further_sample_of_a_chunk_takes_the_steeper_of_two_slopes() -> None:
+def test_a_further_sample_of_a_chunk_takes_the_steepest_slope() -> None:
     assert chunk_slope({1: 100, 4: 400}) == 100
     assert chunk_slope({1: 100, 2: 110, 4: 400}) == 145  # from 2 to 4: another moment is the worst one there
-    assert chunk_slope({1: 100, 2: 300, 4: 400}) == 100
+    assert chunk_slope({1: 100, 2: 300, 4: 400}) == 200  # all samples as one chunk put no outputs together
     assert chunk_slope({1: 400, 4: 100}) == 0
     assert chunk_slope({1: 100}) == 0
+
+
+def test_larger_chunks_cost_each_pass_its_own() -> None:
+    """Backward, which rebuilds, takes more for a further sample than forward, which has the higher turn apart."""
+    steps = [{(FORWARD, "a"): Turn(100 * n, 100 * n), (BACKWARD, "a"): Turn(50 * n, 50 * n)} for n in (2, 4)]
+    apart = segments((2, 4), steps, [{}, {}])
+    together = {(FORWARD, "a"): Turn(430, 430), (BACKWARD, "a"): Turn(500, 500)}
+    grown = chunked(apart, 4, {4: (together, {})})["a"]
+    assert {s.is_backward: s.chunk_bytes for s in grown} == {False: 10, True: 100}
+    assert {s.is_backward: s.at(8, True, 4) for s in grown} == {False: 830, True: 700}
