@@ -38,6 +38,7 @@ CASE = """
 import json, sys
 from pathlib import Path
 from s2a_core import pipeline
+from s2a_core.device import device_memory
 from s2a_core.errors import S2AError
 from s2a_core.planner import Planner
 from s2a_core.planning import Plan
@@ -58,7 +59,7 @@ try:
         "status": "trained", "adapter_used": document["adapter"], "micro_batch": document["micro_batch"],
         "weight_format": document["weight_format"], "predicted_bytes": document["predicted"]["peak_bytes"],
         "measured_bytes": report["measured_peak_bytes"], "smallest_bytes": document["min_feasible_budget_bytes"],
-        "breakdown": document["predicted"]["breakdown"],
+        "breakdown": document["predicted"]["breakdown"], "code_bytes": device_memory("cuda").code_bytes(),
     }
 except S2AError as error:
     smallest = error.details.get("min_feasible_budget_bytes")
@@ -79,7 +80,7 @@ def run_case(
     """
     with tempfile.TemporaryDirectory(prefix="device-grid-") as folder:
         devices = FakeDevices(device_mib=16384, context_mib=context_mib, directory=Path(folder))
-        data = _images(cache.parent / "images")
+        data = images(cache.parent / "images")
         outcome = devices.python(
             CASE, model, adapter, str(budget_bytes), data, Path(folder) / "out", str(BATCH_SIZE),
             "" if budget_name == SMALLEST else cache, timeout_s=TIMEOUT_S,
@@ -154,13 +155,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of this checkout, with -dirty where files differ from it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
     return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _images(folder: Path) -> Path:
+def images(folder: Path) -> Path:
+    """The folder with a data set of two classes in it: 16 images to train on and 8 to evaluate with."""
     for split, count in (("train", 8), ("val", 4)):
         for number, name in enumerate(("dark", "light")):
             place = folder / split / name
@@ -187,15 +189,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     rows = [json.loads(line) for line in options.output.read_text().splitlines()] if options.output.exists() else []
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    commit = _commit()
+    checkout = commit()
     for model, adapter, context in combinations(options.models, options.adapters, options.contexts):
         key = {"model": model, "adapter": adapter, "context_mib": context}
         known = {row["budget"]: row for row in rows if key.items() <= row.items()}
-        cache = options.profiles / commit / f"{context}"
+        cache = options.profiles / checkout / f"{context}"
         for name, budget_bytes in cases_of(known, options.budgets):
             if name in known:
                 continue
-            known[name] = run_case(model, adapter, context, name, budget_bytes, cache) | {"commit": commit}
+            known[name] = run_case(model, adapter, context, name, budget_bytes, cache) | {"commit": checkout}
             rows.append(known[name])
             log.info("%s", known[name])
             with options.output.open("a") as file:

@@ -18,15 +18,19 @@ from s2a_core.device.libraries import configure, warm_up, workspaces_by_budget
 from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory
 from s2a_core.sizes import MIB, format_bytes
 
-# Kernels that load between two looks at the device: some 200 of 64 KiB in a step of a new kind.
+# Code that loads between two looks at the device: the kernels of a step of a new kind.
 CODE_BYTES = 8 * MIB
+# Code of a whole run beyond the warm-up's: what a plan counts, however much of it the process that plans has loaded so
+# far. `python -m benchmarks.device_grid` counts 4 to 9 MiB (`code_bytes` of its rows), with kernels of 64 KiB.
+RUN_CODE_BYTES = 12 * MIB
 # Beyond the context and workspaces nothing trains in less: two segments of the allocator, and code.
 LEAST_BYTES = 16 * MIB
 
 
 @dataclass
 class DeviceMemory:
-    """One device of this process. context_bytes: before any tensor; workspaces_bytes: of libraries, once warmed up.
+    """One device of this process. context_bytes: before any tensor; workspaces_bytes: of libraries, once warmed up;
+    warm_bytes: outside the allocator by then.
 
     budget_bytes: 0 for none; ceiling_bytes: of who started this process, which no budget lifts. is_listed: NVML lists
     this process, so that `outside_bytes` is its own word.
@@ -39,6 +43,7 @@ class DeviceMemory:
     is_listed: bool
     workspaces_bytes: int = 0
     allocated_workspaces_bytes: int = 0
+    warm_bytes: int = 0
     budget_bytes: int = 0
     ceiling_bytes: int = 0
     _outside: int = 0
@@ -51,6 +56,10 @@ class DeviceMemory:
             listed = nvml.bytes_by_process(self.uuid).get(os.getpid(), 0)
             self._outside = max(self._outside, listed - torch.cuda.memory_reserved(self.device))
         return self._outside
+
+    def code_bytes(self) -> int:
+        """Bytes of code loaded since the warm-up."""
+        return self.outside_bytes() - self.warm_bytes
 
     def held_bytes(self) -> int:
         """Bytes this process holds of the device."""
@@ -90,8 +99,12 @@ class DeviceMemory:
         self.limit(ceiling_bytes)
 
     def parts(self) -> dict[str, int]:
-        """What is held beside a run's tensors, by name: the context with kernels' code, workspaces, code to come."""
-        return {"context": self.outside_bytes(), "workspaces": self.allocated_workspaces_bytes, "code": CODE_BYTES}
+        """What a run holds beside its tensors, by name: context, workspaces, code that loads after the warm-up.
+
+        The same whatever this process ran before, up to RUN_CODE_BYTES of code.
+        """
+        code = max(RUN_CODE_BYTES, self.code_bytes()) + CODE_BYTES
+        return {"context": self.warm_bytes, "workspaces": self.allocated_workspaces_bytes, "code": code}
 
     def workspaces_by_budget(self) -> tuple[tuple[int, int], ...]:
         """Workspaces of a process of another budget: (from so many bytes on, bytes)."""
@@ -172,9 +185,11 @@ def _opened(device: torch.device, budget_bytes: int) -> DeviceMemory:
             details=_at_start(uuid, budget_bytes, used, int(properties.total_memory)).to_json(),
         ) from error
     release_cached(device)
+    memory.warm_bytes = memory.outside_bytes()
     if not memory.is_listed:
         # Neighbours come and go, so what code takes later is not read off the device: it is counted in advance.
         memory._outside = context + 4 * CODE_BYTES
+        memory.warm_bytes = memory._outside - RUN_CODE_BYTES
     memory.workspaces_bytes = memory.held_bytes() - context
     memory.allocated_workspaces_bytes = torch.cuda.memory_allocated(device)
     return memory

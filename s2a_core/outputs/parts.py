@@ -21,7 +21,7 @@ class PeakPart:
 PARTS = (
     PeakPart("context", "device context", "c6", "white"),
     PeakPart("workspaces", "workspaces of libraries", "c8", "bright_yellow"),
-    PeakPart("code", "kernels that may still load", "c5", "bright_red"),
+    PeakPart("code", "kernels' code", "c5", "bright_red"),
     PeakPart("weights", "weights", "c1", "blue"),
     PeakPart("buffers", "buffers", "c8", "bright_blue"),
     PeakPart("gradients", "gradients", "c4", "magenta"),

@@ -39,7 +39,7 @@ class Overhead:
     margin_bytes: int = 0
     optimizer: Optimizer = "adamw"
     # Share by which the smallest budget of one profile may lie below that of another of the same model. On CUDA they
-    # differ by the code that was loaded so far and by the samples that the budget took: .4 % without silicon.
+    # differ where a process has loaded more code than a plan counts in any case, or its budget took fewer samples.
     tolerance: ClassVar[float] = 0.0
 
     def slack(self, always: int, moving: int) -> dict[str, int]:
@@ -79,7 +79,7 @@ class Overhead:
 
 @dataclass(frozen=True)
 class DeviceOverhead(Overhead):
-    """Of a CUDA device. parts: also its `context`, the libraries' `workspaces`, and the `code` that may still load.
+    """Of a CUDA device. parts: also its `context`, the libraries' `workspaces`, and the `code` of kernels.
 
     workspaces: (budget from which on, bytes), in rising order: what a process takes follows from its budget.
     """

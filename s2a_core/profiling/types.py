@@ -165,8 +165,8 @@ class Profile:
     chunk_ms, chunk_launches: way of running ("region", "block") -> what every further chunk takes, all of them used.
     task: what its targets are of; task_reason: how that was known, where data said it.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
-    device_parts: of a CUDA device, what is held beside tensors: `context`, with kernels' code, `workspaces`, and the
-    `code` that may still load; workspaces: what a process takes by its budget, (from so many bytes on, bytes);
+    device_parts: of a CUDA device, what is held beside tensors: `context`, `workspaces` of libraries, and `code` of
+    kernels; workspaces: what a process takes by its budget, (from so many bytes on, bytes);
     profiling_bytes: tensors alive there while as few samples as can be are profiled, 0 elsewhere.
     """
 

@@ -156,6 +156,37 @@ print(json.dumps([before, memory.peak_bytes(), memory.outside_bytes() - outside]
 
 
 @pytest.mark.fakegpu
+@pytest.mark.parametrize("has_nvml_processes", [True, False])
+def test_a_plans_parts_do_not_depend_on_what_the_process_ran_before(
+    fake_devices: Devices, has_nvml_processes: bool
+) -> None:
+    """Otherwise a process that has trained would name another smallest budget than one that has just begun."""
+    code = """
+import json, torch
+from s2a_core.device import open_device
+memory = open_device("cuda", 600 << 20)
+first = memory.parts()
+x, parts = torch.zeros(8, device="cuda"), [first]
+names = ("sin", "cos", "tan", "exp", "log", "sqrt", "erf", "floor", "ceil", "abs", "neg", "sign", "tanh", "round")
+for some in (names[:6], names[6:]):
+    for name in some:
+        getattr(x, name)()
+    parts.append(memory.parts())
+print(json.dumps([parts, memory.code_bytes()]))
+"""
+    devices = fake_devices(context_mib=426, kernel_kib=1024, has_nvml_processes=has_nvml_processes)
+    outcome = devices.python(code)
+    (first, second, last), loaded_bytes = outcome.document
+    assert second == first
+    if has_nvml_processes:  # more than runs were seen to load, and room for as much as may load between two looks
+        assert last == {**first, "code": loaded_bytes + 8 * MIB}
+        assert loaded_bytes >= 14 * MIB
+    else:
+        assert last == first
+    assert outcome.use.peak_bytes <= sum(last.values())
+
+
+@pytest.mark.fakegpu
 def test_a_model_whose_weights_are_beyond_the_cap_is_an_infeasible_budget(fake_devices: Devices) -> None:
     code = """
 import json
