@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from s2a_core.datasets import ImageDataset
-from s2a_core.device import is_out_of_memory, memory_at_failure, release_cached
+from s2a_core.device import device_memory, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory
 from s2a_core.planning.replan import trainable_room
 from s2a_core.planning.types import Plan
@@ -52,9 +52,10 @@ def train_within(
         release_cached(plan.device)
         if tried == MAX_PLANS:
             break
-        margin += int(TIGHTER_SHARE * trainable_room(plan))
+        returned = _returned_bytes(plan)
+        margin += int(TIGHTER_SHARE * (trainable_room(plan) - returned))
         try:
-            plan = tighter(plan, margin)
+            plan = _without(tighter(plan, margin + returned), returned)
         except InfeasibleBudget:
             break
         config = dataclasses.replace(config, resume=True)
@@ -66,3 +67,19 @@ def train_within(
         f"{reason}; something else may use the device, or the budget is more than it has",
         details={"budget_bytes": plan.budget_bytes, "margin_bytes": margin, "plans": tried, "memory": memory.to_json()},
     )
+
+
+def _returned_bytes(plan: Plan) -> int:
+    """Bytes of the plan's budget that its process may not hold: a job of the queue gives back what its plan leaves."""
+    memory = device_memory(plan.device)
+    return 0 if memory is None or memory.budget_bytes <= 0 else max(plan.budget_bytes - memory.budget_bytes, 0)
+
+
+def _without(plan: Plan, returned_bytes: int) -> Plan:
+    """The plan with bytes that were kept free because they are not the process's left out of what it promises."""
+    parts = plan.predicted.breakdown
+    parts = {**parts, "margin": parts.get("margin", 0) - returned_bytes}
+    predicted = dataclasses.replace(
+        plan.predicted, peak_bytes=plan.predicted.peak_bytes - returned_bytes, breakdown=parts
+    )
+    return dataclasses.replace(plan, predicted=predicted) if returned_bytes else plan

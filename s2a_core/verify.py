@@ -22,7 +22,7 @@ from s2a_core.compression import compress
 from s2a_core.device import MemoryAtFailure, device_memory, is_out_of_memory, memory_at_failure, release_cached
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.meter import PeakMeter
-from s2a_core.planning.overhead import AVERAGE, BEST_STATE, SLACK
+from s2a_core.planning.overhead import AVERAGE, BEST_STATE, CODE, SLACK
 from s2a_core.planning.pairs import PeakPair, record
 from s2a_core.planning.peak import Peak
 from s2a_core.planning.replan import Replanner, trainable_room
@@ -132,7 +132,7 @@ def _with_measured(plan: Plan, measured: int, promised: int) -> Plan:
     """The plan with its measured peak and what it promises; the difference is in the parts that were only believed."""
     parts = dict(plan.predicted.breakdown)
     more = promised - plan.predicted.peak_bytes
-    for name in (SLACK, MARGIN, WORKING) if more < 0 else (SLACK if SLACK in parts else MARGIN,):
+    for name in (SLACK, MARGIN, CODE, WORKING) if more < 0 else (SLACK if SLACK in parts else MARGIN,):
         change = max(more, -parts.get(name, 0))
         parts[name], more = parts.get(name, 0) + change, more - change
     predicted = replace(plan.predicted, peak_bytes=promised - more, breakdown=parts)

@@ -14,7 +14,7 @@ from app.runner.documents import require_weights
 from app.runner.link import Link, Refused
 from app.runner.reservation import DEVICE, device_use, give_back, limit_device
 from s2a_core.datasets.access import DataAccess, limited_to
-from s2a_core.errors import BudgetExceeded, OutOfMemory, S2AError, StaleProfile
+from s2a_core.errors import BudgetExceeded, InfeasibleBudget, OutOfMemory, S2AError, StaleProfile
 from s2a_core.requests import request_of
 from s2a_core.train.types import PauseTraining
 
@@ -50,10 +50,12 @@ def plain(value: Any) -> Any:
 
 def run(link: Link, output: Path) -> Ended:
     """Run the pipeline: (status, reason, report, verdict). Raises Refused when the attempt is over."""
+    is_tightened = False
     try:
         from s2a_core import pipeline
 
         job = link.request()
+        is_tightened = bool(job.get("is_tightened"))
         if report := finished(output):  # an earlier attempt was killed while it sent what it had made
             return sent(link, output, report)
         limit_device(link.reserved_bytes)
@@ -80,6 +82,9 @@ def run(link: Link, output: Path) -> Ended:
         return out_of_memory(error, link.reserved_bytes)
     except BudgetExceeded as error:
         return sent(link, output, plain(error.report))
+    except InfeasibleBudget as error:
+        reason = {"code": error.code, "message": error.message, "details": plain(error.details)}
+        return "failed", nothing_tighter(reason) if is_tightened else reason, None, None
     except S2AError as error:
         return "failed", {"code": error.code, "message": error.message, "details": plain(error.details)}, None, None
     except Exception as error:  # the job's boundary: the traceback is stored with the job
@@ -121,6 +126,15 @@ def out_of_memory(error: BaseException, cap_bytes: int) -> Ended:
     reason = {"code": "out_of_memory", "message": str(error) or "out of memory", "details": details}
     memory = memory_at_failure(error, DEVICE)
     return "failed", reason, None, judge(dataclasses.replace(memory, budget_bytes=cap_bytes or memory.budget_bytes))
+
+
+def nothing_tighter(refusal: dict[str, Any]) -> dict[str, Any]:
+    """Why a job ends whose attempts ran out of memory inside its budget, and which no smaller plan fits."""
+    message = (
+        "earlier attempts took more memory than their plans, up to the job's budget, and no plan leaves free what "
+        f"they were short of ({refusal['message']}): use a larger budget"
+    )
+    return {**refusal, "code": OutOfMemory.code, "message": message}
 
 
 def options(job: Mapping[str, Any], output: Path) -> dict[str, Any]:

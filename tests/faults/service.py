@@ -60,18 +60,19 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 class RunningService:
-    """One service process. `settings` become S2A_* variables; the key outlives restarts."""
+    """One service process. `settings` become S2A_* variables beside `environment`; the key outlives restarts."""
 
     def __init__(self, folder: Path, command: list[str] | None = None, **settings: object) -> None:
         self.folder, self.settings, self.port, self.key = folder, settings, free_port(), ""
         self.command = command or [str(Path(sys.executable).with_name("s2a")), "serve"]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "service.log"
 
     def start(self, key: str = "") -> RunningService:
         """Start it and wait until it is ready."""
-        env = {**os.environ, "S2A_DATA_DIR": str(self.folder), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, **self.environment, "S2A_DATA_DIR": str(self.folder), "OMP_NUM_THREADS": "1"}
         env |= {f"S2A_{name.upper()}": str(value) for name, value in self.settings.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [*self.command, "--host", "127.0.0.1", "--port", str(self.port)]

@@ -4,11 +4,13 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from s2a_core import recovery
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.errors import OutOfMemory
 from s2a_core.models import load_model
@@ -142,6 +144,27 @@ def test_what_the_first_plan_kept_free_stays_free(tmp_path: Path) -> None:
     )  # fmt: skip
     share = int(0.1 * hand_plan().budget_bytes)
     assert margins == [2**20 + share, 2**20 + 2 * share]
+
+
+def test_a_plan_after_a_miss_fits_the_cap_of_a_process_that_gave_a_part_of_its_budget_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a plan of the whole budget would run out of memory once more under the same cap."""
+    margins = []
+    returned = 100 * 2**20
+    cap = hand_plan().budget_bytes - returned
+    monkeypatch.setattr(recovery, "device_memory", lambda device: SimpleNamespace(budget_bytes=cap))
+
+    def tighter(missed: Plan, margin: int) -> Plan:
+        margins.append(margin)
+        predicted = dataclasses.replace(hand_plan().predicted, peak_bytes=cap + margin, breakdown={"margin": margin})
+        return dataclasses.replace(hand_plan(), predicted=predicted)
+
+    _, plan, _ = run(tmp_path, [0, 1], ERRORS[0], tighter=tighter)
+    share = int(0.1 * cap)
+    assert margins == [returned + share, returned + 2 * share]
+    assert (plan.budget_bytes, plan.predicted.breakdown["margin"]) == (hand_plan().budget_bytes, 2 * share)
+    assert plan.predicted.peak_bytes == cap + 2 * share
 
 
 def test_what_never_fits_ends_with_the_numbers(tmp_path: Path) -> None:

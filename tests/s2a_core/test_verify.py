@@ -12,12 +12,13 @@ import torch
 from s2a_core.compression import compress
 from s2a_core.errors import InfeasibleBudget, OutOfMemory
 from s2a_core.planning import Plan, plan
-from s2a_core.planning.overhead import overhead_of
+from s2a_core.planning.overhead import CODE, overhead_of
 from s2a_core.planning.pairs import recorded
 from s2a_core.planning.peak import Peak
 from s2a_core.planning.replan import Replanner
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import profile
+from s2a_core.sizes import MIB
 from s2a_core.storage import StoragePolicy
 from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.verify import measured_gradient_error, measured_peak, verify
@@ -154,3 +155,20 @@ def test_copies_that_outlive_steps_are_measured() -> None:
 def test_an_unfinished_line_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text('{"model": "m"')
     assert recorded(tmp_path / "pairs.jsonl") == []
+
+
+def test_what_a_plan_promises_once_it_ran_is_not_more_for_kernels_that_were_not_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A small model on CUDA takes less of its device than the code alone that a plan counts for a run."""
+    model = small_vit()
+    found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
+    parts = {"context": 300 * MIB, "workspaces": 0, CODE: 20 * MIB}
+    overhead = overhead_of("cuda", found.state_bytes, has_average=False, device_parts=parts)
+    large = plan(found, 900 * MIB, 16, overhead=overhead)
+    monkeypatch.setattr("s2a_core.verify.measured_peak", lambda *args: 310 * MIB)
+    monkeypatch.setattr("s2a_core.verify._promised", lambda plan, measured, model: measured + 2 * MIB)
+    predicted = verify(model, large, IMAGES, LABELS).plan.predicted
+    assert predicted.peak_bytes == sum(predicted.breakdown.values()) == 312 * MIB
+    assert predicted.breakdown["context"] == 300 * MIB
+    assert min(predicted.breakdown.values()) >= 0

@@ -106,3 +106,27 @@ def test_four_real_jobs_start_as_room_appears_and_each_stays_inside_its_reservat
     assert len(uses) == 4
     assert max(use.peak_bytes for use in uses) <= 900 * MIB
     wait_for(lambda: (gpu(service)["reserved_bytes"], others_bytes(service)) == (0, 0), 60, "nothing is held")
+
+
+def test_a_training_that_takes_more_than_its_plan_is_refused_at_its_cap_and_goes_on_with_what_was_missing(
+    fake_devices: Callable[..., FakeDevices], started: Start
+) -> None:
+    """The plan leaves most of the budget, which goes back to the queue; the second attempt reserves 60 MiB more."""
+    gpus = fake_devices(device_mib=DEVICE_MIB, context_mib=CONTEXT_MIB)
+    greedy = json.dumps([sys.executable, "-m", "tests.fakegpu.greedy_runner", "60"])
+    service = started(gpus, runner_command=greedy, renew_s=1.0, poll_s=0.2, run_workers=False)
+    job = service.submit(**REQUEST, budget="900MiB", epochs=1)
+    ended = service.wait_until(job, "succeeded", "failed", seconds=900)
+    assert ended["status"] == "succeeded", ended["reason"]
+    events = service.events(job)
+    reservations = [event["reserved_bytes"] for event in events if event["type"] == "reservation"]
+    held = [use.peak_bytes for use in gpus.uses()]
+    assert ended["attempts"] == len(held) == len(reservations) == 2
+    assert held[0] <= reservations[0] < held[1] <= reservations[1] < 900 * MIB
+    missed = next(event["reason"]["details"] for event in events if event["type"] == "queued" and "reason" in event)
+    assert missed["fault"] == "memory"
+    assert missed["memory"]["asked_bytes"] == 60 * MIB
+    assert missed["memory"]["held_bytes"] <= missed["memory"]["budget_bytes"] == reservations[0]
+    resumed = [event["attempt"] for event in events if event["type"] == "resumed"]
+    assert resumed[-1] == 2
+    wait_for(lambda: (gpu(service)["reserved_bytes"], others_bytes(service)) == (0, 0), 60, "nothing is held")

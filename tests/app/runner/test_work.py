@@ -12,7 +12,7 @@ import pytest
 from app.runner import work
 from app.runner.work import plain, run
 from s2a_core import pipeline
-from s2a_core.errors import OutOfMemory, StaleProfile
+from s2a_core.errors import InfeasibleBudget, OutOfMemory, StaleProfile
 from s2a_core.train.types import PauseTraining
 
 
@@ -86,6 +86,26 @@ def test_an_error_comes_with_a_verdict_about_whose_fault_it_was(
     assert reason is not None
     assert verdict is not None
     assert (reason["code"], verdict["fault"]) == (code, fault)
+
+
+@pytest.mark.parametrize(("is_tightened", "code"), [(False, "infeasible_budget"), (True, "out_of_memory")])
+def test_a_budget_that_missed_memory_made_too_small_is_not_told_as_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_tightened: bool, code: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise InfeasibleBudget(
+            budget_bytes=333 * 2**20, min_feasible_budget_bytes=341 * 2**20, binding="context", binding_bytes=2**28
+        )
+
+    monkeypatch.setattr(pipeline, "run", fail)
+    link: Any = PretendLink({"model": "s2a_tiny", "data": "digits", "budget_bytes": 2**26}, is_tightened=is_tightened)
+    status, reason, _, verdict = run(link, tmp_path / "output")
+    assert (status, verdict) == ("failed", None)
+    assert reason is not None
+    assert reason["code"] == code
+    assert reason["details"]["min_feasible_budget_bytes"] == 341 * 2**20
+    assert "nothing fits 333 MiB" in reason["message"]
+    assert ("use a larger budget" in reason["message"]) == is_tightened
 
 
 def test_a_later_attempt_goes_on_from_a_checkpoint_and_a_tightened_one_without_the_plan_it_was_asked_with(
