@@ -19,7 +19,7 @@ from s2a_core.compression import SiteSpec
 from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
-from s2a_core.profiling.device_timing import Timing, timed
+from s2a_core.profiling.device_timing import Reference, Timing, timed, training_step
 from s2a_core.profiling.progress import WAY_WORDS, stage
 from s2a_core.profiling.runs import Step, evaluation_peak, run_step
 from s2a_core.profiling.sensitivity import between, groups, linear_bytes, ordered
@@ -85,7 +85,16 @@ class Measuring:
         return run_step(self.model, self.x[:n], self.y[:n], policy, self.precision, is_metered)
 
     def _timing(self, sites: Mapping[str, Storage], n: int, chunk: int) -> Timing:
-        return timed(self.model, self.x[:n], self.y[:n], self.policy(sites, chunk), self.precision)
+        step = training_step(self.model, self.x[:n], self.y[:n], self.policy(sites, chunk), self.precision)
+        return timed(step, self.x.device, self._reference)
+
+    @functools.cached_property
+    def _reference(self) -> Reference:
+        """The exact step of all samples, which the others are timed beside."""
+        step = training_step(self.model, self.x, self.y, self.policy({}), self.precision)
+        for _ in range(2):
+            step()
+        return Reference.of(step, self.x.device)
 
     def policy(self, sites: Mapping[str, Storage], chunk: int = 1) -> StoragePolicy:
         """Of these storages, everything else exact."""
@@ -236,9 +245,9 @@ class Measuring:
     def sites(self, sensitivity_s: float, refine_s: float) -> None:
         """Bytes, error and time of the measured storages of every site. sensitivity_s 0: nominal errors."""
         gc.collect()
+        self.times.exact()
         for way, sites, apart, together in self._chunked:
             self.times.chunks(way, sites, apart, together)
-        self.times.exact()
         errors = self._errors()
         if sensitivity_s <= 0:
             errors.nominal(self.policies())
