@@ -28,19 +28,30 @@ def _batch_norm(m: Any, x: Tensor) -> StockCall | None:
     return F.batch_norm, (x, m.running_mean, m.running_var, m.weight, m.bias, False, m.momentum or 0.0, m.eps), {}
 
 
+def _layer_norm(m: Any, x: Tensor) -> StockCall:
+    return F.layer_norm, (x, m.normalized_shape, m.weight, m.bias, m.eps), {}
+
+
 # By the very class: a subclass may have a forward of its own.
 _CALLS: dict[type[nn.Module], CallOf] = {
     nn.ReLU: lambda m, x: (F.relu, (x,), {"inplace": m.inplace}),
     nn.SiLU: lambda m, x: (F.silu, (x,), {"inplace": m.inplace}),
     nn.GELU: lambda m, x: (F.gelu, (x,), {"approximate": m.approximate}),
-    nn.LayerNorm: lambda m, x: (F.layer_norm, (x, m.normalized_shape, m.weight, m.bias, m.eps), {}),
+    nn.LayerNorm: _layer_norm,
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.Conv1d: _convolution(F.conv1d),
     nn.Conv2d: _convolution(F.conv2d),
 }
+# Of libraries that are not imported for it.
+_CALLS_BY_NAME: dict[str, CallOf] = {
+    "timm.layers.norm.LayerNorm": lambda m, x: None if m._fast_norm else _layer_norm(m, x),
+}
 
 
 def direct_call(module: nn.Module) -> CallOf | None:
     """What makes the one call of a module's forward, of the module and its input; None where it may make others."""
-    return None if "forward" in vars(module) else _CALLS.get(type(module))
+    if "forward" in vars(module):
+        return None
+    kind = type(module)
+    return _CALLS.get(kind) or _CALLS_BY_NAME.get(f"{kind.__module__}.{kind.__qualname__}")

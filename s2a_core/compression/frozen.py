@@ -16,22 +16,39 @@ SMALLEST_CODED = 4096  # elements: all the smaller weights of a model together a
 
 
 def prepare_frozen_weights(model: nn.Module, how: FrozenWeights, weight_format: WeightFormat = "float") -> int:
-    """Casts every frozen fp32 parameter in place, codes the large ones, and returns the bytes saved.
+    """Casts frozen fp32 parameters in place, codes the large ones, and returns the bytes saved.
 
-    Trainable parameters stay as they are. how: `keep` casts nothing; `bf16` halves fp32 weights. weight_format: see
-    `narrow_weights`. Running it twice changes nothing.
+    Trainable parameters stay as they are, and those beside statistics (see `narrowed_numbers`). how: `keep` casts
+    nothing; `bf16` halves fp32 weights. weight_format: see `narrow_weights`. Running it twice changes nothing.
     """
     if how not in ("keep", "bf16"):
         raise InvalidInput(
             f"frozen weights can be kept as they are (keep) or in bf16, not {how!r}", details={"value": how}
         )
     saved = narrow_weights(model, weight_format)
-    for parameter in model.parameters() if how == "bf16" else ():
-        if not parameter.requires_grad and parameter.dtype == torch.float32:
+    for parameter in narrowed_numbers(model) if how == "bf16" else ():
+        if parameter.dtype == torch.float32:
             before = parameter.untyped_storage().nbytes()
             parameter.data = parameter.data.to(torch.bfloat16)
             saved += before - parameter.untyped_storage().nbytes()
     return saved
+
+
+def narrowed_numbers(model: nn.Module) -> list[nn.Parameter]:
+    """The frozen parameters that `bf16` keeps in that dtype: all numbers but scales and shifts beside statistics.
+
+    Stock's batch norm takes those in the statistics' fp32 alone: each would be cast in every step.
+    """
+    beside = {
+        id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase) for p in m.parameters(False)
+    }
+    return [p for p in model.parameters() if is_frozen_number(p) and id(p) not in beside]
+
+
+def is_frozen_number(parameter: Tensor) -> bool:
+    """Whether a parameter is frozen and kept as numbers rather than codes."""
+    is_number = parameter.is_floating_point() and not isinstance(parameter, NarrowWeight)
+    return is_number and not parameter.requires_grad
 
 
 def narrow_weights(model: nn.Module, weight_format: WeightFormat) -> int:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.checkpoints import refuse_checkpoint
 from s2a_core.compression.pending import PendingNorm, evaluated, is_metadata, moved, value_of
+from s2a_core.compression.prepared import PreparedCall, prepared
 from s2a_core.compression.record import Recorder
 from s2a_core.compression.watched import MOST_PASSES, PassKey, WatchedModules, pass_key
 from s2a_core.operators import ROUTES, Call, Intent, Operator, Site
@@ -57,11 +58,14 @@ class Interceptor(TorchFunctionMode):
         self.num_calls = 0
         self._learned: dict[PassKey, WatchedModules] = {}
         self._learning: tuple[PassKey, WatchedModules] | None = None
+        self._routed: list[tuple[Operator, Call]] | None = None  # what the call of a module came to, while it runs
+        self._first_calls: dict[str, PreparedCall | None] = {}  # of modules that make a single one, in this pass
         self._born: dict[str, int] = {}  # site of a pending norm -> calls before it was deferred, while learning
 
     def begin(self, args: Sequence[Any], names: Sequence[str], is_training: bool) -> None:
         """A forward pass of the model begins. args: its inputs; names: of those that are passed by name."""
         self.watched = self._learning = None
+        self._first_calls.clear()
         self.count_from_start(args)
         key = None if self._routes_all else pass_key((*args, *names), is_training)
         if key is not None:
@@ -80,6 +84,9 @@ class Interceptor(TorchFunctionMode):
 
     def finish(self) -> None:
         """A forward pass has returned: what it showed holds for the next ones like it."""
+        if self.watched is not None and self._first_calls:
+            self.watched.prepared.update(self._first_calls)
+            self._first_calls.clear()
         if self._learning is not None:
             if len(self._learned) >= MOST_PASSES:
                 self._learned.clear()
@@ -90,6 +97,7 @@ class Interceptor(TorchFunctionMode):
     def end(self) -> None:
         """The session is left: nothing of its last forward pass stays alive through it."""
         self._pending.clear()
+        self._first_calls.clear()
         self.func = self._learning = None
 
     def enter_module(self, name: str, is_on: bool | None = None) -> tuple[str, bool]:
@@ -107,7 +115,16 @@ class Interceptor(TorchFunctionMode):
         if is_on is not self.is_on:
             self.switch(is_on)
 
-    def call_of_module(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def prepared_call(self, name: str, x: Tensor) -> PreparedCall | None:
+        """The one call that a module makes of x, where nothing about it has to be looked at any more."""
+        call = None if self.watched is None or self.is_on else self.watched.prepared.get(name)
+        if call is None or not call.fits(x) or (call.writes and self._pending):
+            return None
+        return call
+
+    def call_of_module(
+        self, name: str, module: nn.Module, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """The one call that a module makes."""
         assert self.watched is not None  # the forward of a module asks for no other
         is_watched = name in self.watched.paths
@@ -115,8 +132,15 @@ class Interceptor(TorchFunctionMode):
         try:
             if not is_watched or self.is_on:
                 return func(*args, **kwargs)
-            return self.__torch_function__(func, (), args, kwargs)
+            if name in self.watched.prepared:
+                return self.__torch_function__(func, (), args, kwargs)
+            self._routed = routed = []
+            result = self.__torch_function__(func, (), args, kwargs)
+            is_first = name not in self._first_calls  # of a module that is called twice in a pass neither is kept
+            self._first_calls[name] = prepared(module, *routed[0]) if is_first and len(routed) == 1 else None
+            return result
         finally:
+            self._routed = None
             self.leave_module(before)
 
     def switch(self, is_on: bool) -> bool:
@@ -194,6 +218,11 @@ class Interceptor(TorchFunctionMode):
         call = Call(self.enter_site(operator.name), func, args, kwargs, given, self.batch, self.tables)
         for recorder in self.recorders:
             recorder.called(call, operator)
+        return self._run(operator, call)
+
+    def _run(self, operator: Operator, call: Call) -> Any:
+        if self._routed is not None:
+            self._routed.append((operator, call))
         return self.attributed(call.site, operator.run, call)
 
     def attributed(self, site: Site, function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -230,7 +259,7 @@ class Interceptor(TorchFunctionMode):
             if self._learning is not None:
                 self._born[site.name] = self.num_calls
             return self.defer(given["input"], operator.norm_call(given, site.name))
-        return self.attributed(site, operator.run, call)
+        return self._run(operator, call)
 
     def defer(self, raw: Tensor, norm: NormCall) -> PendingNorm:
         """A pending norm that this session evaluates, at the latest when the model returns."""

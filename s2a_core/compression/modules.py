@@ -101,9 +101,12 @@ def _named(interceptor: Interceptor, name: str, module: nn.Module, region: Regio
         if interceptor.paused:
             return run(*args, **kwargs)
         if call_of is not None and interceptor.watched is not None and len(args) == 1 and type(args[0]) is Tensor:
+            known = interceptor.prepared_call(name, args[0])
+            if known is not None and not kwargs:
+                return known.run(args[0])
             call = call_of(module, args[0])
             if call is not None and not kwargs:
-                return interceptor.call_of_module(name, *call)
+                return interceptor.call_of_module(name, module, *call)
         before = interceptor.enter_module(name)
         try:
             return run(*args, **kwargs)

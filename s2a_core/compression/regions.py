@@ -23,6 +23,7 @@ from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.randomness import GeneratorState, generator_state, has_drawn_since, replayed
 from s2a_core.compression.replay import ReplayMode, without_output_of
+from s2a_core.compression.watched import MOST_PASSES, PassKey, pass_key
 from s2a_core.operators import Intent, Site
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.operators.function import StoringFunction, differentiable_once
@@ -43,6 +44,7 @@ class Region:
         self.parameters = list(module.parameters())
         self.batch_norms = batch_norms(module)
         self.linears = {id(m.weight): m for m in module.modules() if type(m) is nn.Linear}
+        self.unread_of: dict[Any, nn.Linear | None] = {}  # by pass: see RegionCall.unread; where no mode is needed
 
 
 @dataclass
@@ -62,6 +64,7 @@ class RegionCall:
     phantom: int = -1
     needs_mode: bool = True  # in backward: whether the calls of the module must be watched again
     unread: nn.Linear | None = None  # in backward, without a mode: the layer whose output nobody reads
+    key: PassKey | None = None  # what the calls of the module depend on
 
     @property
     def bits(self) -> int:
@@ -95,6 +98,17 @@ class RegionCall:
         is_once = layer is not None and layer.weight is weight and sum(w is weight for w in mode.weights) == 1
         self.unread = layer if is_once else None
         self.needs_mode = mode.has_matched or (weight is not None and self.unread is None)
+        if self.key is not None and not (self.needs_mode or mode.has_branched):
+            if len(self.region.unread_of) >= MOST_PASSES:
+                self.region.unread_of.clear()
+            self.region.unread_of[self.key] = self.unread
+
+    def recall(self) -> bool:
+        """Whether an earlier call like this one showed what backward needs, and that no call need be watched."""
+        is_known = self.key in self.region.unread_of
+        if is_known:
+            self.unread, self.needs_mode = self.region.unread_of[self.key], False
+        return is_known
 
     def chunks(self, num_rows: int) -> Iterator[slice]:
         """Row ranges of the chunks."""
@@ -152,7 +166,7 @@ class RegionFunction(StoringFunction):
         ctx.packed, ctx.call, ctx.shape, ctx.dtype = [], call, tuple(x.shape), x.dtype
         out: Tensor | None = None
         chunks = list(call.chunks(x.shape[0]))
-        mode = ReplayMode()
+        mode = None if call.recall() else ReplayMode()
         with call.running(mode):
             for rows in chunks:
                 h, coded = call.enter(x[rows], is_training)
@@ -160,9 +174,11 @@ class RegionFunction(StoringFunction):
                     kept += coded[0]
                     ctx.packed.append(coded[1])
                 call.generator_states.append(generator_state(x) if is_training else None)
-                mode.begin()
+                if mode is not None:
+                    mode.begin()
                 y = call.run(h)
-                call.learn(mode)
+                if mode is not None:
+                    call.learn(mode)
                 if not has_drawn_since(call.generator_states[-1], x):
                     call.generator_states[-1] = None
                 if len(chunks) == 1:
@@ -183,11 +199,12 @@ class RegionFunction(StoringFunction):
         kept = list(ctx.saved_tensors)
         inner, of_norm = _trained(call)
         totals: list[Tensor | None] = [None] * (len(inner) + len(of_norm))
-        dx = dy.new_empty(ctx.shape, dtype=ctx.dtype) if ctx.needs_input_grad[0] else None
-        needs_input, per_chunk = dx is not None or bool(of_norm), 1 if call.norm is None else 2
+        chunks, needs_dx = list(call.chunks(ctx.shape[0])), ctx.needs_input_grad[0]
+        dx = dy.new_empty(ctx.shape, dtype=ctx.dtype) if needs_dx and len(chunks) > 1 else None
+        needs_input, per_chunk = needs_dx or bool(of_norm), 1 if call.norm is None else 2
         mode = ReplayMode(call.phantom) if call.needs_mode else None
         with call.running(mode, None if call.needs_mode else call.unread):
-            for i, rows in enumerate(call.chunks(ctx.shape[0])):
+            for i, rows in enumerate(chunks):
                 h = call.reenter(kept[i * per_chunk], ctx.packed[i], ctx.shape, ctx.dtype)
                 h.requires_grad_(needs_input)
                 if mode is not None:
@@ -211,6 +228,8 @@ class RegionFunction(StoringFunction):
                     grads += [d for d, p in ((dw, call.norm.weight), (db, call.norm.bias)) if trains(p)]
                 if dx is not None and g is not None:
                     dx[rows] = g
+                elif needs_dx and g is not None:
+                    dx = g.to(ctx.dtype)
                 del g
                 for j, grad in enumerate(grads):
                     if grad is not None:
@@ -280,6 +299,7 @@ def run_region(interceptor: Interceptor, region: Region, forward: Callable[..., 
         rows_per_sample=rows_per_sample or x.shape[0] or 1,
         rows_per_chunk=0 if has_rows_beside else interceptor.policy.chunk_samples * rows_per_sample,
         autocast=(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)),
+        key=pass_key((x, rest, kwargs, *(p.requires_grad for p in region.parameters)), region.module.training),
     )
     parameters = list(chain(*_trained(call)))
     is_training = torch.is_grad_enabled() and (x.requires_grad or bool(parameters))

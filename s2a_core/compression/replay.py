@@ -28,6 +28,11 @@ _METADATA_NAMES = frozenset(
     {"__get__", "size", "dim", "numel", "stride", "is_contiguous", "__len__", "is_floating_point"}
 )
 
+_BRANCHING_NAMES = frozenset({
+    "__bool__", "__float__", "__int__", "__index__", "__complex__", "__array__", "__contains__", "item", "tolist",
+    "numpy", "cpu", "nonzero", "argwhere", "unique", "equal", "allclose", "is_nonzero",
+})  # fmt: skip
+
 
 class PhantomLinear(StoringFunction):
     """A linear whose output no gradient reads: backward as usual, forward nothing. x: [..., K], weight: [M, K]."""
@@ -69,6 +74,7 @@ class _Kind(Enum):
     DROPOUT = auto()
     SCALING = auto()
     UNREADING = auto()  # no gradient reads its operands' values
+    BRANCHING = auto()  # what follows in Python may depend on its operands' values
     OTHER = auto()
 
 
@@ -80,6 +86,8 @@ def _kind_of(func: Any) -> _Kind:
         return _Kind.DROPOUT
     if func in _SCALING:
         return _Kind.SCALING
+    if func.__name__ in _BRANCHING_NAMES:
+        return _Kind.BRANCHING
     return _Kind.UNREADING if func in _VALUE_FREE or func.__name__ in _METADATA_NAMES else _Kind.OTHER
 
 
@@ -87,12 +95,13 @@ class ReplayMode(TorchFunctionMode):
     """Follows linears, matches operand dtypes and, given `phantom`, leaves that linear's output uncomputed.
 
     After a run, `last_unread` is the index of a linear whose output no gradient reads, -1 where there is none;
-    `weights` are those of its linears, and `has_matched` tells whether an operand's dtype was changed.
+    `weights` are those of its linears, `has_matched` tells whether an operand's dtype was changed, and `has_branched`
+    whether the calls may have been others for other values.
     """
 
     def __init__(self, phantom: int = -1) -> None:
         super().__init__()
-        self.phantom, self.last_unread, self.has_matched = phantom, -1, False
+        self.phantom, self.last_unread, self.has_matched, self.has_branched = phantom, -1, False, False
         self.weights: list[Tensor] = []
 
     def begin(self) -> None:
@@ -105,6 +114,7 @@ class ReplayMode(TorchFunctionMode):
             return self._linear(*linear_operands(*args, **kwargs))
         if kind is _Kind.DROPOUT and (kwargs.get("p", 0.5) == 0.0 or not kwargs.get("training", True)):
             return args[0]
+        self.has_branched |= kind is _Kind.BRANCHING
         if kind is not _Kind.UNREADING and not (kind is _Kind.SCALING and sum(map(_varies, args)) == 1):
             self.last_unread = -1
             instead = matched_call(func, args, kwargs)

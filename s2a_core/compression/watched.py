@@ -14,7 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2a_core.compression.prepared import PreparedCall
+
 PassKey = tuple[Any, ...]
+_KINDS = ("cpu", "cuda")
 MOST_PASSES = 64  # kinds of forward passes that are remembered: sizes that keep changing end somewhere
 
 
@@ -23,11 +26,13 @@ class WatchedModules:
     """What one forward pass showed.
 
     paths: modules to watch; deferred: sites of norms that are worth deferring; callers: module -> who called it.
+    prepared: module -> its one call, as the first such pass after that made it; None where it must be looked at.
     """
 
     paths: set[str] = field(default_factory=set)
     deferred: set[str] = field(default_factory=set)
     callers: dict[str, set[str]] = field(default_factory=dict)
+    prepared: dict[str, PreparedCall | None] = field(default_factory=dict)
 
     def norm_waited(self, site: str) -> None:
         """Something ran between a norm and its evaluation, or in its place: it is deferred again."""
@@ -36,17 +41,13 @@ class WatchedModules:
 
 
 def pass_key(args: Iterable[Any], is_training: bool) -> PassKey | None:
-    """What the calls of a forward pass depend on, beside the model; None where that cannot be told.
+    """What the calls of a forward pass depend on, beside the model or module; None where that cannot be told.
 
-    args: the model's inputs. Their tensors count by shape, dtype and device, other values as they are.
+    args: its inputs. Their tensors count by shape, dtype and device, other values as they are.
     """
-    described: list[Any] = []
-    if not _describe(args, described):
-        return None
-    autocast = tuple(
-        (kind, torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)
-    )
-    return (is_training, torch.is_grad_enabled(), autocast, *described)
+    described: list[Any] = [is_training, torch.is_grad_enabled()]
+    described += [(kind, torch.get_autocast_dtype(kind)) for kind in _KINDS if torch.is_autocast_enabled(kind)]
+    return tuple(described) if _describe(args, described) else None
 
 
 def _describe(values: Iterable[Any], described: list[Any]) -> bool:

@@ -6,7 +6,7 @@ And who normalises by the batch at hand instead: there a sample's output depends
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -92,14 +92,19 @@ class BatchNorm(Operator):
         """Stock with matched dtypes."""
         return call.func(**call.given)
 
-    def run(self, call: Call) -> Any:
-        """Stock, or the scale of each channel alone."""
+    def prepared(self, call: Call) -> Callable[[Tensor], Any] | None:
+        """The scale of each channel alone."""
         given = call.given
         if not _is_frozen(given) or call.site.storage is Storage.EXACT:
-            return call.func(**given)
+            return None
         call.site.storage, call.site.intent = Storage.NONE, Intent.FROZEN_STATISTICS
-        operands = (given[name] for name in ("input", "running_mean", "running_var", "weight", "bias", "eps"))
-        return FrozenBatchNormFunction.apply(*operands)
+        operands = tuple(given[name] for name in ("running_mean", "running_var", "weight", "bias", "eps"))
+        return lambda x: FrozenBatchNormFunction.apply(x, *operands)
+
+    def run(self, call: Call) -> Any:
+        """Stock, or with nothing saved but scales."""
+        run = self.prepared(call)
+        return call.func(**call.given) if run is None else run(call.given["input"])
 
 
 def _is_frozen(given: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,19 +84,27 @@ class Convolution(Operator):
         """Stock with matched dtypes."""
         return call.func(*call.given.values())
 
-    def run(self, call: Call) -> Any:
-        """Stock, or a convolution that saves its weight alone."""
+    def prepared(self, call: Call) -> Callable[[Tensor], Any] | None:
+        """A convolution that saves its weight alone."""
         given, site = call.given, call.site
         if not _is_frozen(given) or site.storage is Storage.EXACT:
-            site.exact_shapes = (tuple(given["weight"].shape),)
-            return call.func(*given.values())
+            return None
         site.storage, site.intent = Storage.NONE, Intent.FROZEN_WEIGHT
         dims = given["weight"].dim() - 2
         stride, padding, dilation = (per_dim(given[name], dims) for name in ("stride", "padding", "dilation"))
-        operands = (given["input"], given["weight"], given["bias"])
-        if _needs_input_shape_alone(*operands):
-            return _stock_without_input(call.func, tuple(given.values()))
-        return FrozenConvFunction.apply(*operands, stride, padding, dilation, given["groups"])
+        weight, bias, groups, func = given["weight"], given["bias"], given["groups"], call.func
+        if _needs_input_shape_alone(given["input"], weight, bias):
+            others = tuple(value for name, value in given.items() if name != "input")
+            return lambda x: _stock_without_input(func, x, others)
+        return lambda x: FrozenConvFunction.apply(x, weight, bias, stride, padding, dilation, groups)
+
+    def run(self, call: Call) -> Any:
+        """Stock, or with no input saved."""
+        run = self.prepared(call)
+        if run is None:
+            call.site.exact_shapes = (tuple(call.given["weight"].shape),)
+            return self.without_gradient(call)
+        return run(call.given["input"])
 
 
 def _is_frozen(given: dict[str, Any]) -> bool:
@@ -117,10 +126,10 @@ def _needs_input_shape_alone(x: Tensor, weight: Tensor, bias: Tensor | None) -> 
     return x.is_cuda and _autograd._top_saved_tensors_default_hooks(True) is None
 
 
-def _stock_without_input(func: Any, args: tuple[Any, ...]) -> Tensor:
-    """The stock call, of whose input autograd saves the shape. args: the input first."""
-    x: Tensor | None = args[0]
-    dtype, device = args[0].dtype, args[0].device
+def _stock_without_input(func: Any, given: Tensor, others: tuple[Any, ...]) -> Tensor:
+    """The stock call of an input and other arguments; of the input autograd saves the shape."""
+    x: Tensor | None = given
+    dtype, device = given.dtype, given.device
 
     def pack(saved: Tensor) -> Any:
         return saved.shape if saved is x else saved
@@ -131,7 +140,7 @@ def _stock_without_input(func: Any, args: tuple[Any, ...]) -> Tensor:
 
     _autograd._push_saved_tensors_default_hooks(pack, unpack)
     try:
-        result: Tensor = func(*args)
+        result: Tensor = func(given, *others)
     finally:
         _autograd._pop_saved_tensors_default_hooks()
         x = None  # autograd keeps the hooks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +123,14 @@ class Norm(Operator):
         """The norm as a value that can be evaluated later."""
         return NormCall(self.name, given["eps"], given["weight"], given["bias"], site)
 
+    def prepared(self, call: Call) -> Callable[[Tensor], Any] | None:
+        """With codes."""
+        x, bits = call.given["input"], call.site.storage.bits
+        if bits is None or not self.saves(call.given):
+            return None
+        norm, tokens = self.norm_call(call.given, call.site.name), rows_per_sample(x, call.batch)
+        return lambda x: packed_norm(_without_rest(x), norm, bits, tokens)
+
     def run(self, call: Call) -> Any:
         """At the site's width."""
         return evaluate_norm(call.given["input"], self.norm_call(call.given, call.site.name), call.site, call.batch)
@@ -131,8 +140,7 @@ class Norm(Operator):
 
 def evaluate_norm(raw: Tensor, norm: NormCall, site: Site, batch: int) -> Tensor:
     """The norm of raw [..., C] under its site's storage. batch: samples of the model's input."""
-    if _keeps_much_more_alive(raw):
-        raw = raw.clone()
+    raw = _without_rest(raw)
     if site.storage.bits is None or not saves_tensors(raw, norm.weight, norm.bias):
         weight, bias = _operands(raw, norm)
         if norm.kind == "rms_norm":
@@ -148,6 +156,11 @@ def runs_as_stock(raw: Tensor, norm: NormCall) -> bool:
     weight, bias = _operands(raw, norm)
     is_detour = norm.kind == "layer_norm" and loses_bias_gradient(raw, raw.shape[-1:], weight, bias)
     return weight is norm.weight and bias is norm.bias and not _keeps_much_more_alive(raw) and not is_detour
+
+
+def _without_rest(raw: Tensor) -> Tensor:
+    """raw, as a copy where it would keep much more alive."""
+    return raw.clone() if _keeps_much_more_alive(raw) else raw
 
 
 def _keeps_much_more_alive(raw: Tensor) -> bool:

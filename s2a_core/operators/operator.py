@@ -61,6 +61,13 @@ class Operator:
         x = given["input"]
         return x if isinstance(x, Tensor) else None
 
+    def prepared(self, call: Call) -> Callable[[Tensor], Any] | None:
+        """What `run` does for calls that differ from this one by the values of their input alone.
+
+        None where they run as stock, or each has to be looked at. It holds no input of this call.
+        """
+        return None
+
     def run(self, call: Call) -> Any:
         """The call under its site's storage. Sets the site's intent, and its storage where it differs from the plan."""
         raise NotImplementedError

@@ -53,18 +53,26 @@ class Piecewise(Operator):
         """Exact as stock keeps it, or exact by one bit."""
         return (Storage.EXACT, Storage.MASK)
 
-    def run(self, call: Call) -> Any:
-        """Stock, or f with one bit an element: codes of any width are no better."""
+    def prepared(self, call: Call) -> Callable[[Tensor], Any] | None:
+        """f with one bit an element: codes of any width are no better."""
         if call.site.storage in (Storage.EXACT, Storage.NONE):
-            return call.stock()
-        x = call.given["input"]
-        check_packable(call.site.name, x)
+            return None
+        check_packable(call.site.name, call.given["input"])
         call.site.storage, call.site.intent = Storage.MASK, Intent.CODES
         params = tuple(float(call.given[name]) for name in self.params)
         wants_inplace = may_write(call.func, call.args, call.kwargs)
-        if wants_inplace and (x._is_view() or x.is_leaf):
-            return x.copy_(MaskedFunction.apply(x, self.name, params, False))
-        return MaskedFunction.apply(x, self.name, params, wants_inplace)
+
+        def run(x: Tensor) -> Any:
+            if wants_inplace and (x._is_view() or x.is_leaf):
+                return x.copy_(MaskedFunction.apply(x, self.name, params, False))
+            return MaskedFunction.apply(x, self.name, params, wants_inplace)
+
+        return run
+
+    def run(self, call: Call) -> Any:
+        """Stock, or with one bit an element."""
+        run = self.prepared(call)
+        return call.stock() if run is None else run(call.given["input"])
 
 
 RELU = Piecewise("relu", F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_)

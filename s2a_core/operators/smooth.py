@@ -105,15 +105,25 @@ class Smooth(Operator):
                 given["curve"] = self.variants[argument, value]
         return given
 
-    def run(self, call: Call) -> Any:
-        """Stock, or f with the index of each x between the borders of the site's table."""
+    def prepared(self, call: Call) -> Callable[[Tensor], Any] | None:
+        """f with the index of each x between the borders of the site's table."""
         bits = call.site.storage.bits
         if bits is None:
-            return call.stock()
-        x, curve = call.given["input"], call.given["curve"]
-        check_packable(call.site.name, x)
+            return None
+        curve = call.given["curve"]
+        check_packable(call.site.name, call.given["input"])
         call.site.intent = Intent.CODES
         fitted = (call.tables or {}).get((call.site.name, bits))
         table = fit_table(curve, bits) if fitted is None else known_table(bits, fitted.borders, fitted.levels)
-        y = ActivationFunction.apply(x, curve, table)
-        return x.copy_(y) if may_write(call.func, call.args, call.kwargs) else y
+        wants_inplace = may_write(call.func, call.args, call.kwargs)
+
+        def run(x: Tensor) -> Any:
+            y = ActivationFunction.apply(x, curve, table)
+            return x.copy_(y) if wants_inplace else y
+
+        return run
+
+    def run(self, call: Call) -> Any:
+        """Stock, or with codes."""
+        run = self.prepared(call)
+        return call.stock() if run is None else run(call.given["input"])

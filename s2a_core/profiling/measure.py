@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from s2a_core.adapters.apply import trained_state
 from s2a_core.batches import Loss, Samples, repeated, sample_bytes, samples_of_pair, shapes, target_bytes
 from s2a_core.compression import SiteSpec, discover
-from s2a_core.compression.frozen import weight_format_of
+from s2a_core.compression.frozen import is_frozen_number, narrowed_numbers, weight_format_of
 from s2a_core.device import (
     MemoryAtFailure,
     device_memory,
@@ -101,7 +101,8 @@ def profile(
     of_inputs = f"{name} {shapes(x[:1])}" if isinstance(x, Samples) else name
     mark = fingerprint(model, marked_name(of_inputs, task), adapter, image_size, precision, str(device), has_weights)
     coded = sum(p.codes.num_bytes for p in model.parameters() if isinstance(p, NarrowWeight))
-    frozen = sum(p.numel() for p in model.parameters() if _is_frozen_number(p))
+    frozen = sum(p.numel() for p in model.parameters() if is_frozen_number(p))
+    narrowed = sum(p.numel() for p in narrowed_numbers(model))
     num_trained = sum(p.numel() for p in trained)
     dtypes = [p.dtype for p in model.parameters()]
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
@@ -119,7 +120,7 @@ def profile(
                 precision=precision,
                 device=str(device),
                 params_bytes=4 * (frozen + num_trained) + coded,
-                frozen_bytes=4 * frozen,
+                frozen_bytes=4 * narrowed,
                 trainable_params=num_trained,
                 state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
                 buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
@@ -210,11 +211,6 @@ def profile_within(
         details=failure.details,
         is_estimate=True,
     )
-
-
-def _is_frozen_number(parameter: Tensor) -> bool:
-    is_number = parameter.is_floating_point() and not isinstance(parameter, NarrowWeight)
-    return is_number and not parameter.requires_grad
 
 
 def _fewest_samples(model: nn.Module) -> int:
