@@ -154,11 +154,11 @@ class Interceptor(TorchFunctionMode):
         if is_on:
             if self.hooks is not None:
                 self.hooks.__enter__()
-            self.__enter__()  # type: ignore[no-untyped-call]
+            torch._C._push_on_torch_function_stack(self)  # what `__enter__` does
         else:
             if not self._is_on_top():
                 return before
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            torch._C._pop_torch_function_stack()
             if self.hooks is not None:
                 self.hooks.__exit__()
         self.is_on = is_on
@@ -177,7 +177,7 @@ class Interceptor(TorchFunctionMode):
         if self.paused:
             return func(*args, **kwargs) if kwargs else func(*args)
         self.num_calls += 1
-        if types and any(issubclass(t, PendingNorm) for t in types):
+        if types and PendingNorm in types:
             return self._call_with_pending(func, args, kwargs or {})
         if self._pending and may_write(func, args, kwargs or {}):
             self._watch()

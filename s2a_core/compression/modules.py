@@ -36,6 +36,7 @@ class BoundModules:
         self._bound: list[tuple[dict[str, Any], Any, Forward, Callable[[Forward], Forward], nn.Module]] = []
         self._installed: list[tuple[dict[str, Any], Any, Forward]] = []
         self._others: dict[WatchedModules, list[int]] = {}
+        self._without_calls = {name for name, m in model.named_modules() if type(m) is nn.Identity}
         for name, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue
@@ -80,6 +81,7 @@ class BoundModules:
         if others is None:
             needed = {"", *self._regions, *watched.paths}
             needed |= {name for name, callers in watched.callers.items() if callers & watched.paths}
+            needed -= self._without_calls
             others = self._others[watched] = [i for i, name in enumerate(self._names) if name not in needed]
         return others
 

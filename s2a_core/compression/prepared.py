@@ -18,11 +18,12 @@ from s2a_core.operators.writes import may_write
 class PreparedCall:
     """The call of one module. run: makes it, of the input alone; writes: whether it may change the input in place."""
 
-    __slots__ = ("_dtype", "_needs_gradient", "_operands", "_shape", "run", "writes")
+    __slots__ = ("_dtype", "_is_training", "_module", "_needs_gradient", "_operands", "_shape", "run", "writes")
 
     def __init__(self, module: nn.Module, call: Call, run: Callable[[Tensor], Any]) -> None:
         x: Tensor = call.given["input"]
         self.run, self.writes = run, may_write(call.func, call.args, call.kwargs)
+        self._module, self._is_training = module, module.training
         self._shape, self._dtype, self._needs_gradient = x.shape, x.dtype, x.requires_grad
         used = {id(value) for value in call.given.values()}
         self._operands = [
@@ -35,6 +36,8 @@ class PreparedCall:
     def fits(self, x: Tensor) -> bool:
         """Whether the module and its input are as they were."""
         if x.shape != self._shape or x.dtype is not self._dtype or x.requires_grad is not self._needs_gradient:
+            return False
+        if self._module.training is not self._is_training:
             return False
         for tensors, name, tensor, needs_gradient in self._operands:
             if tensors[name] is not tensor or tensor.requires_grad is not needs_gradient:

@@ -12,6 +12,8 @@ leaves, and logits are as near as with the usual scale (the same model: .9998).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -65,12 +67,12 @@ class AttentionFunction(StoringFunction):
     @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         *payloads, mask = ctx.saved_tensors
-        devices = [dy.device] if dy.is_cuda else []
-        with torch.enable_grad(), torch.random.fork_rng(devices=devices, enabled=ctx.rng is not None):
-            if ctx.rng is not None:
-                torch.cuda.set_rng_state(ctx.rng, dy.device) if dy.is_cuda else torch.set_rng_state(ctx.rng)
+        with torch.enable_grad(), nullcontext() if ctx.rng is None else _drawing_from(ctx.rng, dy):
             if ctx.is_joint:
-                product = decode(payloads.pop(), ctx.parts[0][0]).unflatten(2, (3, ctx.heads, -1))
+                (packed,) = ctx.parts[0]
+                batch, tokens, channels = packed.shape
+                width = channels // (3 * ctx.heads)
+                product = decode(payloads.pop(), packed).view(batch, tokens, 3, ctx.heads, width)
                 operands = [x.requires_grad_(True) for x in product.permute(2, 0, 3, 1, 4).unbind(0)]
             else:
                 operands = [_decode(payloads, parts).requires_grad_(True) for parts in ctx.parts]
@@ -142,6 +144,14 @@ def _decode(payloads: list[Tensor], parts: list[PackedShape]) -> Tensor:
     for packed in parts[1:]:
         total = total.add_(decode(payloads.pop(0), packed))
     return total
+
+
+@contextmanager
+def _drawing_from(state: Tensor, like: Tensor) -> Iterator[None]:
+    """Inside, random numbers on the device of `like` are those that this state gives."""
+    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
+        torch.cuda.set_rng_state(state, like.device) if like.is_cuda else torch.set_rng_state(state)
+        yield
 
 
 def _generator_state(x: Tensor) -> Tensor:

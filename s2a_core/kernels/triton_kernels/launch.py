@@ -43,11 +43,14 @@ def launch(kernel: Any, grid: tuple[int, ...], tensors: Sequence[Tensor], *numbe
     if not _Direct.is_possible or not isinstance(kernel, JITFunction):
         kernel[grid](*tensors, *numbers, **options)
         return
-    device, pointers, joint = tensors[0].get_device(), [t.data_ptr() for t in tensors], 0
-    for pointer in pointers:
+    device, pointers, dtypes, joint = tensors[0].get_device(), [], [], 0
+    for tensor in tensors:
+        pointer = tensor.data_ptr()
+        pointers.append(pointer)
+        dtypes.append(tensor.dtype)
         joint |= pointer
-    aligned = None if joint % 16 == 0 else tuple([p % 16 == 0 for p in pointers])
-    key = (kernel.fn, grid, numbers, device, aligned, *[t.dtype for t in tensors], *options.items())
+    aligned = None if joint & 15 == 0 else tuple([p % 16 == 0 for p in pointers])
+    key = (kernel.fn, grid, numbers, device, aligned, *dtypes, *options.items())
     run = _Direct.known.get(key)
     if run is not None:
         run(torch._C._cuda_getCurrentRawStream(device), pointers, numbers)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
+from s2a_core import profile
 from s2a_core.compression import prepare_frozen_weights
 from s2a_core.errors import InvalidInput
 from tests.fakegpu.double import FakeDevices
@@ -19,6 +21,16 @@ def test_frozen_weights_are_halved_once() -> None:
     assert prepare_frozen_weights(model, "bf16") == 2 * frozen
     assert prepare_frozen_weights(model, "bf16") == 0
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+
+
+def test_scales_beside_statistics_stay_in_fp32_and_are_in_the_profiles_bytes() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 36, 2))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith("3"))
+    narrowed = 8 * 3 * 9 + 8
+    made = profile(model.eval(), 8, 2, "bf16", has_baselines=False, sensitivity_s=0)
+    assert (made.frozen_bytes, made.params_bytes) == (4 * narrowed, 4 * sum(p.numel() for p in model.parameters()))
+    assert (model[0].weight.dtype, model[1].weight.dtype) == (torch.bfloat16, torch.float32)
 
 
 def test_an_unknown_width_is_refused() -> None:
