@@ -99,8 +99,13 @@ def require_model(name: str, weights: str | None = None) -> None:
     """Raises UnknownModel with the nearest names, and InvalidInput for a file of weights that is not there."""
     if name != TINY and not timm.is_model(name.split(".")[0]):
         raise UnknownModel(name, nearest(name, [*timm.list_models(), TINY]))
-    if weights not in (None, "none", "pretrained", f"builtin:{TINY}") and not Path(str(weights)).is_file():
+    if is_missing_file(weights):
         raise InvalidInput(f"{weights}: no such weights file; give a safetensors file, `pretrained` or `none`")
+
+
+def is_missing_file(weights: str | None) -> bool:
+    """Whether weights are named by a file that is not there."""
+    return weights not in (None, "none", "pretrained", f"builtin:{TINY}") and not Path(str(weights)).is_file()
 
 
 def plain_timm_arguments(name: str, num_classes: int, image_size: int | None) -> tuple[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ def submit(
     key: Key = None,
     json: options.Json = False,
 ) -> None:
-    """Queue a job on a service; prints its id. --data may be the id of a dataset there."""
+    """Queue a job on a service; prints its id. --data and --weights may be ids of uploads (`s2a datasets`)."""
     terminal: Terminal = ctx.obj
     with terminal.busy("sending the job"):
         client = connect(url, key)

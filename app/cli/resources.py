@@ -50,6 +50,8 @@ def upload_dataset(
         terminal.note(f"[name]{made['id']}[/] has arrived and is being looked at")
         found = client.wait_dataset(made["id"])
     _dataset(terminal, found)
+    option = "weights" if (found["summary"] or {}).get("contents") == "weights" else "data"
+    terminal.note(f"a job uses it: s2a submit MODEL --{option} {found['id']} ...")
 
 
 def add_dataset(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression.frozen import prepare_frozen_weights, widen_weights
 from s2a_core.errors import InvalidInput, WeightsMismatch
-from s2a_core.models import data_config, is_random, load_model
+from s2a_core.models import data_config, is_missing_file, is_random, load_model
 from s2a_core.outputs.read import read_document
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
 from s2a_core.tasks import outputs_of
@@ -59,6 +59,8 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     except SafetensorError as error:
         raise InvalidInput(f"{directory / ADAPTER} is damaged ({error}): copy it again, or train again") from error
     is_complete = is_random(str(report["model"]), source)
+    if weights is None and is_missing_file(source):
+        raise InvalidInput(f"the base weights of this run are not at {source} any more: give them with --weights FILE")
     size = report.get("image_size")
     model = load_model(str(report["model"]), "none" if is_complete else source, len(report["classes"]), size)
     if (network := outputs_of(report).task.network) is not None:

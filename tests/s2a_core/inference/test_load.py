@@ -47,3 +47,12 @@ def test_a_damaged_run_says_which_file_is_wrong(finished: tuple[Path, torch.nn.M
 def test_a_device_that_is_not_there_is_said(finished: tuple[Path, torch.nn.Module, str]) -> None:
     with pytest.raises(InvalidInput, match="no device cuda:99"):
         load_run(finished[0], device="cuda:99")
+
+
+def test_base_weights_that_have_gone_are_asked_for(finished: tuple[Path, torch.nn.Module, str], tmp_path: Path) -> None:
+    run = tmp_path / "moved"
+    shutil.copytree(finished[0], run)
+    report = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps({**report, "weights": str(tmp_path / "gone.safetensors")}))
+    with pytest.raises(InvalidInput, match=r"gone.safetensors any more: give them with --weights FILE"):
+        load_run(run)
