@@ -41,7 +41,8 @@ def run_case(num_jobs: int, batch_size: int, epochs: int) -> list[dict[str, Any]
         service.environment = devices.environment()
         service.start()
         try:
-            request = {"model": MODEL, "weights": "none", "data": str(images(folder / "images")), "device": "cuda"}
+            photos = str(images(folder / "images"))
+            request: dict[str, object] = {"model": MODEL, "weights": "none", "data": photos, "device": "cuda"}
             request |= {"adapter": "bias", "precision": "bf16", "budget": f"{BUDGET_MIB}MiB", "epochs": epochs}
             jobs = [service.submit(**request, batch_size=batch_size, seed=seed) for seed in range(num_jobs)]
             return _watched(service, devices, jobs)

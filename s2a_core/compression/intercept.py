@@ -134,7 +134,8 @@ class Interceptor(TorchFunctionMode):
                 return func(*args, **kwargs)
             if name in self.watched.prepared:
                 return self.__torch_function__(func, (), args, kwargs)
-            self._routed = routed = []
+            routed: list[tuple[Operator, Call]] = []
+            self._routed = routed
             result = self.__torch_function__(func, (), args, kwargs)
             is_first = name not in self._first_calls  # of a module that is called twice in a pass neither is kept
             self._first_calls[name] = prepared(module, *routed[0]) if is_first and len(routed) == 1 else None
