@@ -135,7 +135,11 @@ class Planner:
         these are not, unless the smallest budget of all may be this candidate's.
         """
         needs_least = candidate.adapter == self.candidates[-1].adapter
-        return self._profiles.within(candidate, lambda part: self._smallest_of(part) <= budget_bytes, needs_least)
+
+        def is_planned_for(part: Profile) -> bool:
+            return self.overhead(part).is_accepted(budget_bytes, self._smallest_of(part))
+
+        return self._profiles.within(candidate, is_planned_for, needs_least)
 
     def plan(self, budget_bytes: int | None = None, among: Sequence[Candidate] = ()) -> Plan:
         """The best plan of any candidate, not verified. budget_bytes: another one than the request's; among: only

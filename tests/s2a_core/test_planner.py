@@ -11,6 +11,7 @@ import pytest
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planner import Planner
 from s2a_core.planning.choice import Candidate
+from s2a_core.planning.overhead import Overhead
 from s2a_core.planning.types import Plan
 from s2a_core.profiles import Fits
 from s2a_core.profiling.types import Profile, WorkingSet
@@ -130,6 +131,19 @@ def test_where_weights_alone_are_beyond_the_budget_nothing_is_measured(tmp_path:
     with pytest.raises(InfeasibleBudget) as refused:  # what a refusal names is measured, not the weights of another
         planner(adapter="auto").plan(smallest * 98 // 100)
     assert (refused.value.min_feasible_budget_bytes, refused.value.is_estimate) == (smallest, False)
+
+
+def test_no_plan_is_made_of_weights_alone_where_a_budget_slightly_below_the_smallest_is_planned_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a device a budget may lie a little below what a profile says: whatever asks has to allow for that alike."""
+    monkeypatch.setattr(Overhead, "tolerance", 0.01)
+    first = planner(adapter="auto").candidates[0]
+    of_weights = planner(adapter="auto")._measure(first, is_possible=lambda part: False)
+    assert not of_weights.sites
+    smallest = planner(adapter="auto")._smallest_of(of_weights)
+    assert planner(adapter="auto")._profile_within(first, int(0.995 * smallest)).sites
+    assert not planner(adapter="auto")._profile_within(first, int(0.98 * smallest)).sites
 
 
 def test_one_candidate_is_its_own_smallest() -> None:
