@@ -83,16 +83,18 @@ def test_the_tables_have_every_step_with_its_ratios(tmp_path: Path) -> None:
         }
         for i, step in enumerate(SHOWN)
     ]
+    rows[-1] |= {"budget_mib": 640, "micro_batch": 4, "chunk": 2}
     page = document(rows, "a device without silicon")
+    assert "| m | 8 | smallest plan (640: 4, 2) | 10.0 |" in page
     assert "| m | 8 | exact | 10.0 | 3.0 | 1.50 | 200 | 0 | 0 |" in page
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}old\n{END}after\n")
+    readme.write_text(f"before\n{BEGIN}earlier table\n{END}after\n")
     fill(readme, section(rows, "a device without silicon"))
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}CPU time")
     assert "on a device without silicon" in text
-    assert "| m, 8 | 1.00 (0) | 2.00 (100) | 3.00 (200) | 4.00 (300) | 5.00 (400) |\n" in text
+    assert "| m, 8 | 1.00 (0) | 2.00 (100) | 3.00 (200) | 4.00 (300) | 5.00 (400) | 6.00 (500) |" in text
     assert text.endswith(f"{END}after\n")
-    assert "old" not in text
+    assert "earlier table" not in text
     with pytest.raises(ValueError, match="host:begin"):
         fill(Path(__file__).with_name("conftest.py"), "")
