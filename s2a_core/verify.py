@@ -19,7 +19,14 @@ from torch import Tensor, nn
 from s2a_core.adapters.apply import trained_state
 from s2a_core.batches import Samples, forward, loss_of, repeated, sample_bytes, target_bytes
 from s2a_core.compression import compress
-from s2a_core.device import MemoryAtFailure, device_memory, is_out_of_memory, memory_at_failure, release_cached
+from s2a_core.device import (
+    MemoryAtFailure,
+    device_memory,
+    device_of,
+    is_out_of_memory,
+    memory_at_failure,
+    release_cached,
+)
 from s2a_core.errors import InfeasibleBudget, OutOfMemory, PlanMissed
 from s2a_core.meter import PeakMeter
 from s2a_core.planning.overhead import AVERAGE, BEST_STATE, CODE, SLACK
@@ -144,6 +151,7 @@ def measured_peak(model: nn.Module, plan: Plan, images: Tensor | Samples, labels
 
     CPU: live tensor bytes. CUDA: all that the process holds of the device, reserved segments and context included.
     """
+    device_of(next(model.parameters()).device)  # a plan may come from another process
     release_cached(next(model.parameters()).device)
     x, y = _micro_batch(images, labels, plan.micro_batch, next(model.parameters()).device)
     session = compress(model, plan)  # once, as training does

@@ -30,8 +30,8 @@ def export(
 ) -> None:
     """Write the trained model in the format that FILE's suffix names, after checking that it gives the same logits.
 
-    .safetensors, .pt, .pth: a checkpoint of plain timm, where the adapter merges into the weights. .onnx: for other
-    runtimes. .zip: a package for s2a, with any adapter.
+    .safetensors, .pt, .pth: a checkpoint of plain timm, where the adapter merges into the weights; of segmentation one
+    for s2a_core.segmenter. .onnx: for other runtimes. .zip: a package for s2a, with any adapter.
     """
     terminal: Terminal = ctx.obj
     from s2a_core.inference import export_name, export_run, load_run

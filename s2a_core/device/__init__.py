@@ -6,12 +6,13 @@ every segment the allocator reserves and the workspaces of cuBLAS and cuDNN. A b
 
 from s2a_core.device.at_failure import memory_at_failure
 from s2a_core.device.failures import MemoryAtFailure, is_device_failure, is_out_of_memory
-from s2a_core.device.memory import DeviceMemory, device_memory, open_device, release_cached, reset_peak
+from s2a_core.device.memory import DeviceMemory, device_memory, device_of, open_device, release_cached, reset_peak
 
 __all__ = [
     "DeviceMemory",
     "MemoryAtFailure",
     "device_memory",
+    "device_of",
     "is_device_failure",
     "is_out_of_memory",
     "memory_at_failure",

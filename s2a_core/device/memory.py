@@ -23,6 +23,7 @@ CODE_BYTES = 8 * MIB
 # Code of a whole run beyond the warm-up's: what a plan counts, however much of it the process that plans has loaded so
 # far. `python -m benchmarks.device_grid` counts 4 to 9 MiB (`code_bytes` of its rows), with kernels of 64 KiB.
 RUN_CODE_BYTES = 12 * MIB
+LARGEST_CONTEXT_BYTES = 616 * MIB  # published, of LMCache on an H100
 # Beyond the context and workspaces nothing trains in less: two segments of the allocator, and code.
 LEAST_BYTES = 16 * MIB
 
@@ -161,17 +162,39 @@ def open_device(name: str, budget_bytes: int = 0) -> DeviceMemory | None:
     return known
 
 
+def device_of(model_device: torch.device) -> DeviceMemory | None:
+    """Where a model is; opened where its owner moved it there first. The current device stays. None for a CPU."""
+    if model_device.type != "cuda":
+        return None
+    known = device_memory(model_device)
+    if known is None:
+        with torch.cuda.device(model_device):
+            known = open_device(str(model_device))
+    return known
+
+
 def _opened(device: torch.device, budget_bytes: int) -> DeviceMemory:
-    """Contexts are measured by NVML's list of processes, else by what the device had in use before and after."""
+    """Contexts are measured by NVML's list of processes, else by what the device had in use before and after.
+
+    Where tensors of this process are there already, so is its context: the rest of what NVML lists, else of what is in
+    use, neighbours' memory included up to the largest context.
+    """
     properties = torch.cuda.get_device_properties(device)
     uuid = str(properties.uuid)
+    has_begun = torch.cuda.is_initialized() and torch._C._cuda_hasPrimaryContext(device.index)  # type: ignore[attr-defined]
+    reserved, allocated = _emptied(device) if has_begun else (0, 0)
     before = nvml.used_bytes(uuid)
-    was_listed = os.getpid() in nvml.bytes_by_process(uuid)  # somebody else, of another space of pids
+    was_listed = os.getpid() in nvml.bytes_by_process(uuid) and not has_begun  # somebody else, of another space of pids
     try:
         torch.cuda.set_device(device)
         free, total = torch.cuda.mem_get_info(device)
         listed = None if was_listed else nvml.bytes_by_process(uuid).get(os.getpid())
-        context = listed if listed is not None else total - free - min(before or 0, total - free)
+        if listed is not None:
+            context = listed - reserved
+        elif has_begun:
+            context = min(total - free - reserved, LARGEST_CONTEXT_BYTES)
+        else:
+            context = total - free - min(before or 0, total - free)
         memory = DeviceMemory(device, uuid, total, context, listed is not None, _outside=context)
         warm_up(device)
     except RuntimeError as error:
@@ -190,9 +213,18 @@ def _opened(device: torch.device, budget_bytes: int) -> DeviceMemory:
         # Neighbours come and go, so what code takes later is not read off the device: it is counted in advance.
         memory._outside = context + 4 * CODE_BYTES
         memory.warm_bytes = memory._outside - RUN_CODE_BYTES
-    memory.workspaces_bytes = memory.held_bytes() - context
-    memory.allocated_workspaces_bytes = torch.cuda.memory_allocated(device)
+    memory.workspaces_bytes = memory.held_bytes() - context - reserved
+    memory.allocated_workspaces_bytes = torch.cuda.memory_allocated(device) - allocated
     return memory
+
+
+def _emptied(device: torch.device) -> tuple[int, int]:
+    """Bytes (reserved, allocated) of the tensors that are there, without what is cached and cuBLAS's workspaces."""
+    torch._C._cuda_clearCublasWorkspaces()  # type: ignore[attr-defined]  # the warm-up makes and counts them
+    gc.collect()
+    with torch.cuda.device(device):
+        torch.cuda.empty_cache()
+    return torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
 
 
 def _at_start(uuid: str, budget_bytes: int, used: int | None, total_bytes: int) -> MemoryAtFailure:

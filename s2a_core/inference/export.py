@@ -11,7 +11,7 @@ import torch
 from s2a_core.adapters import merged_state_dict
 from s2a_core.adapters.spec import merge_refusals
 from s2a_core.errors import InternalError, InvalidInput
-from s2a_core.inference.formats import CHECKPOINT, FORMATS, PACKAGE, image_size
+from s2a_core.inference.formats import CHECKPOINT, PACKAGE, SEGMENTER, formats_of, image_size
 from s2a_core.inference.load import LoadedRun
 from s2a_core.inference.predict import logits
 from s2a_core.outputs.atomic import replacing
@@ -35,12 +35,12 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
     """
     if target.is_dir():
         raise InvalidInput(f"{target} is a directory; give the name of a file, such as {target / export_name(run)}")
-    known = {suffix: file_format for file_format in FORMATS for suffix in file_format.suffixes}
+    known = {suffix: file_format for file_format in formats_of(run) for suffix in file_format.suffixes}
     chosen = known.get(target.suffix.lower())
     if chosen is None:
-        choices = "; ".join(f"{', '.join(f.suffixes)} ({f.description})" for f in FORMATS)
+        choices = "; ".join(f"{', '.join(f.suffixes)} ({f.description})" for f in formats_of(run))
         raise InvalidInput(f"{target.name}: the suffix of the file says its format: {choices}")
-    if chosen is CHECKPOINT and merged_state_dict(run.model) is None:
+    if chosen in (CHECKPOINT, SEGMENTER) and merged_state_dict(run.model) is None:
         reasons = "; ".join(merge_refusals(run.report.get("adapter")))
         raise InvalidInput(
             f"{target.name}: plain timm lacks what this adapter adds ({reasons}), so a {target.suffix} file "

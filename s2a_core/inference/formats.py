@@ -1,4 +1,4 @@
-"""The formats of an export: a checkpoint of plain timm, ONNX, and a package that s2a loads."""
+"""The formats of an export: a checkpoint of plain timm or of a segmenter, ONNX, and a package that s2a loads."""
 
 from __future__ import annotations
 
@@ -47,23 +47,29 @@ def _write_checkpoint(run: LoadedRun, path: Path) -> None:
 
 
 def _read_checkpoint(run: LoadedRun, path: Path, images: Tensor) -> Tensor:
-    if run.outputs.task.network is not None:
-        model = load_segmenter(path, *_segmenter_arguments(run))
-    else:
-        name, arguments = _timm_arguments(run)
-        model = timm.create_model(name, **arguments, checkpoint_path=str(path)).eval()
+    name, arguments = _timm_arguments(run)
+    return _logits(timm.create_model(name, **arguments, checkpoint_path=str(path)).eval(), images)
+
+
+def _read_segmenter(run: LoadedRun, path: Path, images: Tensor) -> Tensor:
+    return _logits(load_segmenter(path, *_segmenter_arguments(run)), images)
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
     with torch.inference_mode():
         logits: Tensor = model(images).float()
     return logits
 
 
 def _checkpoint_line(run: LoadedRun, path: Path) -> str:
-    if run.outputs.task.network is not None:
-        words = ", ".join(map(repr, (str(path), *_segmenter_arguments(run))))
-        return f"s2a_core.segmenter.load_segmenter({words})"
     name, arguments = _timm_arguments(run)
     words = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     return f"timm.create_model({name!r}, {words}, checkpoint_path={str(path)!r})"
+
+
+def _segmenter_line(run: LoadedRun, path: Path) -> str:
+    words = ", ".join(map(repr, (str(path), *_segmenter_arguments(run))))
+    return f"s2a_core.segmenter.load_segmenter({words})"
 
 
 def _write_onnx(run: LoadedRun, path: Path) -> None:
@@ -160,10 +166,18 @@ def _facts(run: LoadedRun) -> dict[str, str]:
 CHECKPOINT = Format(
     "timm",
     (".safetensors", ".pt", ".pth"),
-    "a checkpoint of plain timm; of segmentation one that s2a_core.segmenter loads",
+    "a checkpoint of plain timm",
     _write_checkpoint,
     _read_checkpoint,
     _checkpoint_line,
+)
+SEGMENTER = Format(
+    "segmenter",
+    CHECKPOINT.suffixes,
+    "a checkpoint of a timm backbone with its segmentation head, for s2a_core.segmenter",
+    _write_checkpoint,
+    _read_segmenter,
+    _segmenter_line,
 )
 ONNX = Format(
     "onnx",
@@ -181,4 +195,9 @@ PACKAGE = Format(
     _read_package,
     _package_line,
 )
-FORMATS = (CHECKPOINT, ONNX, PACKAGE)
+FORMATS = (CHECKPOINT, SEGMENTER, ONNX, PACKAGE)
+
+
+def formats_of(run: LoadedRun) -> tuple[Format, Format, Format]:
+    """Those that can hold a run: a checkpoint of its kind of network first."""
+    return (CHECKPOINT if run.outputs.task.network is None else SEGMENTER, ONNX, PACKAGE)

@@ -8,6 +8,7 @@ from math import ceil
 from typing import ClassVar
 
 from s2a_core.planning.margin import SHARE_OF_MOVING, error_share
+from s2a_core.profiling.types import Profile
 from s2a_core.storage import Optimizer
 
 AVERAGE, BEST_STATE = "average", "best_state"
@@ -112,6 +113,13 @@ class DeviceOverhead(Overhead):
     @property
     def _outside(self) -> int:
         return sum(self.parts.get(name, 0) for name in OF_DEVICE)
+
+
+def device_overhead(profile: Profile) -> Overhead:
+    """What the device of a profile holds beside the tensors of a run that keeps nothing over its steps."""
+    if not profile.device_parts:
+        return Overhead()
+    return DeviceOverhead(profile.device_parts, workspaces=profile.workspaces)
 
 
 class Stated(Overhead):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
-from s2a_core.planning.overhead import OF_DEVICE, Overhead
+from s2a_core.planning.overhead import OF_DEVICE, Overhead, device_overhead
 from s2a_core.planning.search import Objective, plan, smallest_peak
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.types import Profile
@@ -18,14 +18,14 @@ def trainable_room(plan: Plan) -> int:
 
 @dataclass(frozen=True)
 class Replanner:
-    """Plans of one profile for a run with this overhead."""
+    """Plans of one profile for a run with this overhead, as `plan` takes it."""
 
     profile: Profile
-    overhead: Overhead = field(default_factory=Overhead)
+    overhead: Overhead | None = None
 
     def tighter(self, missed: Plan, margin_bytes: int) -> Plan:
         """A plan of the same budget that keeps so many bytes free. Raises InfeasibleBudget where none can."""
-        overhead = self.overhead.with_margin(margin_bytes)
+        overhead = (self.overhead or device_overhead(self.profile)).with_margin(margin_bytes)
         made = plan(self.profile, missed.budget_bytes, missed.batch_size, cast(Objective, missed.objective), overhead)
         return replace(
             made,

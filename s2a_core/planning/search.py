@@ -12,7 +12,7 @@ from typing import Literal
 from s2a_core.errors import InfeasibleBudget, InternalError, InvalidInput
 from s2a_core.planning.chunks import chunk_sizes, micro_batches
 from s2a_core.planning.memory import held_by_storage
-from s2a_core.planning.overhead import OF_DEVICE, Overhead
+from s2a_core.planning.overhead import OF_DEVICE, Overhead, device_overhead
 from s2a_core.planning.peak import Peak
 from s2a_core.planning.scoring import (
     Cut,
@@ -61,12 +61,13 @@ def plan(
     budget_bytes: int,
     batch_size: int = 64,
     objective: Objective = "accuracy",
-    overhead: Overhead = Overhead(),
+    overhead: Overhead | None = None,
     has_frontier: bool = True,
 ) -> Plan:
     """The plan for a batch of `batch_size` samples inside `budget_bytes`.
 
-    overhead: what the run and its device take beyond a step, with what is kept free. has_frontier: other budgets are
+    overhead: what the run and its device take beyond a step, with what is kept free; None for the profile's device in
+    a loop of your own. has_frontier: other budgets are
     planned too, for comparison.
     Raises InfeasibleBudget with the smallest budget that fits, InvalidInput for a batch below one.
     """
@@ -74,6 +75,7 @@ def plan(
         raise InvalidInput(f"the batch size must be at least 1, not {batch_size}", details={"batch_size": batch_size})
     if objective not in ("accuracy", "speed", "balanced"):
         raise InvalidInput(f"the objective is accuracy, speed or balanced, not {objective!r}")
+    overhead = overhead or device_overhead(profile)
     search = _Search(profile, batch_size, objective, overhead)
     smallest = search.smallest()
     best = search.best(budget_bytes) if overhead.is_accepted(budget_bytes, smallest) else None
@@ -97,14 +99,14 @@ def plan(
     )
 
 
-def smallest_budget(profile: Profile, batch_size: int = 64, overhead: Overhead = Overhead()) -> int:
+def smallest_budget(profile: Profile, batch_size: int = 64, overhead: Overhead | None = None) -> int:
     """The smallest budget that is planned for."""
-    return _Search(profile, batch_size, "accuracy", overhead).smallest()
+    return _Search(profile, batch_size, "accuracy", overhead or device_overhead(profile)).smallest()
 
 
-def smallest_peak(profile: Profile, batch_size: int = 64, overhead: Overhead = Overhead()) -> int:
+def smallest_peak(profile: Profile, batch_size: int = 64, overhead: Overhead | None = None) -> int:
     """The smallest predicted peak of any plan in bytes."""
-    return _Search(profile, batch_size, "accuracy", overhead).least.peak_bytes
+    return _Search(profile, batch_size, "accuracy", overhead or device_overhead(profile)).least.peak_bytes
 
 
 class _Search:

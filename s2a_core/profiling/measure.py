@@ -16,6 +16,7 @@ from s2a_core.compression.frozen import is_frozen_number, narrowed_numbers, weig
 from s2a_core.device import (
     MemoryAtFailure,
     device_memory,
+    device_of,
     is_device_failure,
     is_out_of_memory,
     memory_at_failure,
@@ -108,7 +109,7 @@ def profile(
     narrow: FrozenWeights = "bf16" if precision == "bf16" else "keep"
     release_cached(device)
     with _out_of_memory_reported(image_size, device), unchanged(model):
-        memory, profiling_bytes = device_memory(device), 0
+        memory, profiling_bytes = device_of(device), 0
 
         def made(
             measuring: Measuring, evaluation: dict[str, WorkingSet], baselines: Sequence[BaselineCost] = ()

@@ -9,6 +9,7 @@ import torch
 
 from benchmarks import modules
 from benchmarks.module_cases import CASES, Case
+from benchmarks.modules_table import LEAST_AT_8_BITS, LEAST_EXACT, MOST_OFF, Row, table
 from benchmarks.modules_torch import Made
 from s2a_core.batches import forward, loss_of, samples_of_pair
 
@@ -18,11 +19,11 @@ def test_gradients_are_stocks_and_the_verified_plan_stays_inside(name: str) -> N
     row = modules.check(name)
     assert row.failure == ""
     assert row.sites > 0
-    assert row.cosine_exact >= modules.LEAST_EXACT
-    assert row.cosine_8bit >= modules.LEAST_AT_8_BITS
-    assert row.cosine_rebuilt is None or row.cosine_rebuilt >= modules.LEAST_AT_8_BITS
+    assert row.cosine_exact >= LEAST_EXACT
+    assert row.cosine_8bit >= LEAST_AT_8_BITS
+    assert row.cosine_rebuilt is None or row.cosine_rebuilt >= LEAST_AT_8_BITS
     assert 0 < row.measured_bytes <= min(row.promised_bytes, row.budget_bytes)
-    assert abs(row.off) <= modules.MOST_OFF
+    assert abs(row.off) <= MOST_OFF
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith(("CLIP", "YOLOS", "U-Net", "GPT"))])
@@ -47,7 +48,7 @@ def test_a_model_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CASES, "broken", Case("torch", "none", "bias", make))
     row = modules.check("broken")
     assert not row.is_good
-    assert "failed: ValueError: no / such model" in modules.table([row])
+    assert "failed: ValueError: no / such model" in table([row])
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,6 @@ def test_a_model_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_row_says_what_it_misses(change: dict[str, float], words: str) -> None:
-    good = modules.Row("m", "torch", "none", "bias", 1, 1.0, 1.0, None, 200, 100, 100, 100)
+    good = Row("m", "torch", "none", "bias", 1, 1.0, 1.0, None, 200, 100, 100, 100)
     assert good.is_good
-    assert words in modules.table([dataclasses.replace(good, **change)])
+    assert words in table([dataclasses.replace(good, **change)])

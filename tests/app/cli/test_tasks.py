@@ -144,6 +144,7 @@ def test_masks_are_exported_in_every_format(name: str, mask_run: Path, tmp_path:
     document = json.loads(done.stdout)
     assert document["largest_difference"] < 1e-4
     if name.endswith(("t", "s")):
+        assert document["format"] == "segmenter"
         assert document["load"].startswith("s2a_core.segmenter.load_segmenter(")
         model = eval(document["load"], {"s2a_core": s2a_core})
         images = torch.randn(1, 3, 32, 32)

@@ -205,3 +205,22 @@ except InfeasibleBudget as error:
     assert refusal["min_feasible_budget_bytes"] >= (426 + 44) * MIB
     assert refusal["is_estimate"]
     assert outcome.use.peak_bytes <= 475 * MIB
+
+
+@pytest.mark.fakegpu
+def test_a_device_that_already_has_the_model_is_opened_with_its_context_alone(fake_devices: Devices) -> None:
+    code = """
+import json, sys, torch
+from s2a_core.device import device_of, open_device
+if sys.argv[1] == "begun":
+    weights = torch.zeros(64 << 20, dtype=torch.uint8, device="cuda")
+    (torch.ones(8, 8, device="cuda") @ torch.ones(8, 8, device="cuda")).sum()
+memory = device_of(torch.device("cuda:0")) if sys.argv[1] == "begun" else open_device("cuda")
+print(json.dumps([memory.context_bytes, memory.parts(), memory.is_listed]))
+"""
+    for has_processes in (True, False):
+        devices = fake_devices(context_mib=426, has_nvml_processes=has_processes)
+        fresh, begun = (devices.python(code, when).document for when in ("fresh", "begun"))
+        assert begun[2] is fresh[2] is has_processes
+        assert begun[1]["workspaces"] == fresh[1]["workspaces"] > 0
+        assert fresh[0] <= begun[0] <= fresh[0] + 8 * MIB  # with the code of the kernels that ran before
