@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.fakegpu.double import FakeDevices
+from tests.s2a_core.tasks.shapes import segmentation
 
 pytestmark = [pytest.mark.fakegpu, pytest.mark.slow, pytest.mark.timeout(900)]
 MIB = 2**20
@@ -59,6 +60,16 @@ def test_a_command_on_the_second_device_stays_inside_its_budget_and_holds_nothin
     assert held <= predicted["peak_bytes"] <= 1.03 * held
     assert sum(predicted["breakdown"].values()) == predicted["peak_bytes"]
     assert predicted["breakdown"]["context"] >= 426 * MIB
+
+
+def test_segmentation_trains_inside_its_budget(fake_devices: Devices, tmp_path: Path) -> None:
+    budget_bytes = 540 * MIB
+    data = segmentation(tmp_path / "data", 16, 64)
+    outcome = fake_devices(context_mib=426).python(TRAINS, data, tmp_path / "out", "cuda", str(budget_bytes))
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.document is True
+    predicted = json.loads((tmp_path / "out" / "plan.json").read_text())["predicted"]
+    assert outcome.use.peak_bytes <= predicted["peak_bytes"] <= budget_bytes
 
 
 def test_a_run_below_the_context_is_refused_before_anything_is_loaded(
