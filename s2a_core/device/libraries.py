@@ -18,7 +18,8 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 SMALL, MEDIUM = ":16:8", ":4096:2:16:8"  # 8 x 16 KiB; that and 2 x 4 MiB, PyTorch's default before Hopper
 # Budgets from which on more is spent: there two workspaces are at most 1.6 % of the budget.
 MEDIUM_FROM, DEFAULT_FROM = 2**30, 8 * 2**30
-# Of a handle: 8 x 16 KiB, 2 x 4 MiB and those, and what PyTorch takes by itself from Hopper on.
+# Of a handle: 8 x 16 KiB, 2 x 4 MiB and those, and what PyTorch takes by itself from Hopper on, as its source says
+# (ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize); the double counts the same where they are allocated.
 WORKSPACE_KIB = {SMALL: 128, MEDIUM: 8320}
 DEFAULT_KIB, DEFAULT_KIB_SINCE_HOPPER = 8320, 32768
 # Growing segments in the smallest pages that PyTorch takes, not of 20 MiB: half a page is unused on average.
