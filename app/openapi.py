@@ -45,7 +45,7 @@ def install(app: FastAPI, root_path: str = "") -> None:
 
 def build(app: FastAPI, root_path: str = "") -> dict[str, Any]:
     """The document of an application's routes."""
-    found = get_openapi(
+    description = get_openapi(
         title="s2a",
         version=app.version,
         description=DESCRIPTION,
@@ -54,7 +54,7 @@ def build(app: FastAPI, root_path: str = "") -> dict[str, Any]:
         servers=[{"url": root_path}] if root_path else None,
         separate_input_output_schemas=False,
     )
-    components = found.setdefault("components", {})
+    components = description.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -62,7 +62,7 @@ def build(app: FastAPI, root_path: str = "") -> dict[str, Any]:
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "An API key: `s2a_<id>_<secret>`."}
     }
-    for operations in found["paths"].values():
+    for operations in description["paths"].values():
         for operation in operations.values():
             if OPEN_TAG in operation.get("tags", []):
                 operation["responses"] = {
@@ -70,4 +70,4 @@ def build(app: FastAPI, root_path: str = "") -> dict[str, Any]:
                 }
             else:
                 operation["security"] = [{"key": []}]
-    return found
+    return description

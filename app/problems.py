@@ -56,9 +56,13 @@ def install(app: FastAPI, shown: Shown = lambda request, status, message, code: 
 
     def or_page(serve: Serve) -> Serve:
         async def answer(request: Request, error: Exception) -> Response:
-            found = await serve(request, error)
-            told = json.loads(bytes(found.body)) if found.status_code >= 400 else {}
-            return shown(request, found.status_code, told["title"], told["code"]) or found if told else found
+            response = await serve(request, error)
+            problem_body = json.loads(bytes(response.body)) if response.status_code >= 400 else {}
+            return (
+                shown(request, response.status_code, problem_body["title"], problem_body["code"]) or response
+                if problem_body
+                else response
+            )
 
         return answer
 
@@ -105,10 +109,10 @@ def pointer(place: tuple[Any, ...]) -> tuple[str, str]:
 async def _malformed(request: Request, error: Exception) -> JsonAnswer:
     assert isinstance(error, RequestValidationError)
     errors = []
-    for found in error.errors():
-        where, kind = pointer(tuple(found["loc"]))
+    for each in error.errors():
+        where, kind = pointer(tuple(each["loc"]))
         named = "pointer" if kind == "body" else "parameter"
-        errors.append({named: where, "in": kind, "detail": found["msg"].removeprefix("Value error, ")})
+        errors.append({named: where, "in": kind, "detail": each["msg"].removeprefix("Value error, ")})
     first = errors[0] if errors else {"detail": "the request is malformed"}
     place = first.get("pointer") or first.get("parameter")
     title = f"{place}: {first['detail']}" if place else str(first["detail"])

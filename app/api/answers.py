@@ -37,12 +37,12 @@ COMMON = (400, 401, 413, 422, 429, 503)
 def problems(*statuses: int) -> Responses:
     """The declaration of an operation's problems, for `responses=`; the common ones included."""
     reference = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    found: Responses = {}
+    responses: Responses = {}
     for status in sorted({*COMMON, *statuses}):
-        found[status] = {"description": MEANINGS[status], "content": reference}
-    if 429 in found:
-        found[429]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
-    return found
+        responses[status] = {"description": MEANINGS[status], "content": reference}
+    if 429 in responses:
+        responses[429]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    return responses
 
 
 def cached(*statuses: int) -> Responses:

@@ -63,8 +63,8 @@ class Services:
 
 async def services(request: Request) -> Services:
     """The application's services."""
-    found: Services = request.app.state.services
-    return found
+    wired: Services = request.app.state.services
+    return wired
 
 
 Wired = Annotated[Services, Depends(services)]
@@ -83,33 +83,33 @@ def caller(request: Request, wired: Wired, token: Token) -> Caller:
     """Who holds the key, or the session of a page; 401 otherwise, 429 when it sends too fast."""
     session = request.cookies.get(COOKIE) if token is None else None
     if session:
-        found = wired.sessions.caller(session)
+        identity = wired.sessions.caller(session)
         wired.sessions.check_csrf(session, request.method, request.headers.get("x-csrf-token"))
     else:
-        found = wired.keys.authenticate(token)
-    key_id = found.key_id or found.team_id
+        identity = wired.keys.authenticate(token)
+    key_id = identity.key_id or identity.team_id
     request.scope.setdefault("state", {})["key_id"] = key_id
     structlog.contextvars.bind_contextvars(key_id=key_id)
     wired.limit.spend(key_id)
-    return found
+    return identity
 
 
-async def reader(found: Annotated[Caller, Depends(caller)]) -> Caller:
+async def reader(identity: Annotated[Caller, Depends(caller)]) -> Caller:
     """A caller who may look."""
-    require(found, "read")
-    return found
+    require(identity, "read")
+    return identity
 
 
-async def writer(found: Annotated[Caller, Depends(caller)]) -> Caller:
+async def writer(identity: Annotated[Caller, Depends(caller)]) -> Caller:
     """A caller who may change things."""
-    require(found, "write")
-    return found
+    require(identity, "write")
+    return identity
 
 
-async def admin(found: Annotated[Caller, Depends(caller)]) -> Caller:
+async def admin(identity: Annotated[Caller, Depends(caller)]) -> Caller:
     """A caller who runs the service."""
-    require(found, "admin")
-    return found
+    require(identity, "admin")
+    return identity
 
 
 Authenticated = Annotated[Caller, Depends(reader)]
@@ -146,5 +146,5 @@ def version_of(if_match: str | None) -> int | None:
     """The version that If-Match names, None for any."""
     if if_match is None or if_match.strip() == "*":
         return None
-    found = re.fullmatch(JOB_TAG, if_match.strip())
-    return int(found[1]) if found else None
+    match = re.fullmatch(JOB_TAG, if_match.strip())
+    return int(match[1]) if match else None

@@ -73,7 +73,7 @@ def _framed(events: list[dict[str, Any]], has_ended: bool, start: int) -> Look:
     return Look(b"".join(frames), events[-1]["seq"] if events else start, has_ended)
 
 
-async def _stream(wired: Services, caller: Caller, job_id: str, start: int, found: Look) -> AsyncIterator[bytes]:
+async def _stream(wired: Services, caller: Caller, job_id: str, start: int, first_page: Look) -> AsyncIterator[bytes]:
     """The events after `start`; `found` is the first look."""
     yield format_sse_event(retry=RETRY_MS, comment=f"events of {job_id} after {start}")
     seen, spoke_at = start, time.monotonic()
@@ -82,18 +82,18 @@ async def _stream(wired: Services, caller: Caller, job_id: str, start: int, foun
         return _framed(*wired.jobs.events(caller, job_id, seen), seen)
 
     while True:
-        if found.frames:
-            yield found.frames
-            seen, spoke_at = found.last, time.monotonic()
-        elif found.has_ended:
+        if first_page.frames:
+            yield first_page.frames
+            seen, spoke_at = first_page.last, time.monotonic()
+        elif first_page.has_ended:
             yield format_sse_event(data_str=json.dumps({"last": seen}), event="end")
             return
         if wired.feed.is_closed:
             yield format_sse_event(comment="the service stops: reconnect")
             return
-        if not found.frames:
+        if not first_page.frames:
             await wired.feed.wait(wired.stream_heartbeat_s)
             if time.monotonic() - spoke_at >= wired.stream_heartbeat_s:
                 yield format_sse_event(comment="alive")
                 spoke_at = time.monotonic()
-        found = await wired.feed.shared((job_id, seen), look)
+        first_page = await wired.feed.shared((job_id, seen), look)

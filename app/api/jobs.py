@@ -61,8 +61,8 @@ def list_jobs(
 @router.get("/{job_id}", response_model=JobOut, responses=cached(403, 404))
 def get_job(wired: Wired, caller: Authenticated, job_id: str, if_none_match: IfNoneMatch = None) -> Response:
     """One job."""
-    found = wired.jobs.get(caller, job_id)
-    return tagged(found, if_none_match, version_tag(found))
+    job = wired.jobs.get(caller, job_id)
+    return tagged(job, if_none_match, version_tag(job))
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=JobOut, responses=problems(403, 404, 409, 412))

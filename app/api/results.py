@@ -92,11 +92,11 @@ def _check_range(request: Request, num_bytes: int) -> None:
     given = request.headers.get("range")
     if given is None:
         return
-    found = ONE_RANGE.fullmatch(given.strip())
-    first, last = (found[1], found[2]) if found else ("", "")
+    match = ONE_RANGE.fullmatch(given.strip())
+    first, last = (match[1], match[2]) if match else ("", "")
     if first and last and int(last) < int(first):
-        found = None
-    if found is None or not (first or last):
+        match = None
+    if match is None or not (first or last):
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
         return
     is_there = int(first) < num_bytes if first else int(last) > 0 and num_bytes > 0

@@ -78,10 +78,10 @@ async def artifact(
 
 async def _received(request: Request, part: Path) -> str:
     """Write the body into a file; its SHA-256."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
 
     def keep(content: bytes) -> None:
-        found.update(content)
+        digest.update(content)
         file.write(content)
 
     with part.open("xb") as file:
@@ -92,7 +92,7 @@ async def _received(request: Request, part: Path) -> str:
                 await to_thread.run_sync(keep, bytes(held))
                 held.clear()
         await to_thread.run_sync(keep, bytes(held))
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 @router.post("/state")

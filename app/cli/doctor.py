@@ -43,21 +43,21 @@ def doctor(ctx: typer.Context, json: options.Json = False) -> None:
 
 
 def _python() -> dict[str, Any]:
-    found = platform.python_version()
-    return _check("python", "good", f"{found} on {platform.system()} {platform.machine()}", version=found)
+    version = platform.python_version()
+    return _check("python", "good", f"{version} on {platform.system()} {platform.machine()}", version=version)
 
 
 def _packages() -> dict[str, Any]:
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name in _NEEDED:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    missing = [name for name in _NEEDED if name not in found]
+    missing = [name for name in _NEEDED if name not in versions]
     if missing:
-        return _check("packages", "bad", f"{', '.join(missing)} not installed: pip install s2a", versions=found)
-    return _check("packages", "good", ", ".join(f"{n} {v}" for n, v in found.items()), versions=found)
+        return _check("packages", "bad", f"{', '.join(missing)} not installed: pip install s2a", versions=versions)
+    return _check("packages", "good", ", ".join(f"{n} {v}" for n, v in versions.items()), versions=versions)
 
 
 def _torch() -> dict[str, Any]:

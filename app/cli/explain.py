@@ -60,8 +60,8 @@ def budget_bar(plan: Document) -> RenderableType:
     return Group(bar, Padding(Columns(keys, padding=(0, 3)), (0, 0, 0, 2)))
 
 
-def _key(mark: str, style: str, name: str, num_bytes: int) -> Text:
-    return Text.assemble((f"{mark} ", style), f"{name} ", (format_bytes(num_bytes), "bold"))
+def _key(symbol: str, style: str, name: str, num_bytes: int) -> Text:
+    return Text.assemble((f"{symbol} ", style), f"{name} ", (format_bytes(num_bytes), "bold"))
 
 
 def sites_table(plan: Document) -> RenderableType:

@@ -66,11 +66,11 @@ def jobs(
 
     terminal: Terminal = ctx.obj
     with connect(url, key) as client:
-        found = list(islice(client.jobs(status, search), limit))
-    terminal.document({"items": found})
+        items = list(islice(client.jobs(status, search), limit))
+    terminal.document({"items": items})
     nothing = f"no job with the words {escape(search)}" if search else "no job yet"
-    terminal.say(tables.jobs(found) if found else f"{nothing}: s2a submit s2a_tiny --data digits --budget 16MiB")
-    for line in tables.reasons(found):
+    terminal.say(tables.jobs(items) if items else f"{nothing}: s2a submit s2a_tiny --data digits --budget 16MiB")
+    for line in tables.reasons(items):
         terminal.say(line)
 
 
@@ -121,24 +121,24 @@ def download(
     terminal: Terminal = ctx.obj
     folder = output or Path(job)
     with connect(url, key) as client:
-        found = client.artifacts(job)
-        if not found:
+        artifacts = client.artifacts(job)
+        if not artifacts:
             raise InvalidInput(f"{job} has no files: it is {client.job(job)['status']}")
         folder.mkdir(parents=True, exist_ok=True)
-        for file in found:
+        for file in artifacts:
             content = client.artifact(job, file["name"])
             if hashlib.sha256(content).hexdigest() != file["sha256"]:
                 raise JobFailed(f"{file['name']} arrived with another checksum: try again")
             (folder / file["name"]).write_bytes(content)
-    terminal.document({"job": job, "folder": str(folder), "items": found})
-    terminal.say(f"{len(found)} files in {folder}: " + ", ".join(file["name"] for file in found))
+    terminal.document({"job": job, "folder": str(folder), "items": artifacts})
+    terminal.say(f"{len(artifacts)} files in {folder}: " + ", ".join(file["name"] for file in artifacts))
 
 
-def _show(terminal: Terminal, found: dict[str, Any]) -> None:
+def _show(terminal: Terminal, job: dict[str, Any]) -> None:
     from app.cli import tables
 
-    terminal.document(found)
-    terminal.say(tables.job(found))
+    terminal.document(job)
+    terminal.say(tables.job(job))
 
 
 def _watch(terminal: Terminal, client: Any, job_id: str) -> None:

@@ -33,17 +33,17 @@ def predictions(
 
     if pairs is not None and not pairs.is_file():
         raise InvalidInput(f"{pairs}: no such file; without --pairs those of this machine are taken")
-    found = _of_runs(runs) if runs else peak_pairs(pairs or pairs_file())
-    document = summary(found)
+    measured = _of_runs(runs) if runs else peak_pairs(pairs or pairs_file())
+    document = summary(measured)
     terminal.document(document)
-    for pair in found[-SHOWN:]:
+    for pair in measured[-SHOWN:]:
         terminal.say(f"{pair['run']}  {100 * pair['error']:+.2f} %")
-    if not found:
+    if not measured:
         where = "these runs" if runs else pairs or "this machine"
         terminal.say(f"no plan has been verified in {where}: `s2a train` does it")
         return
     terminal.say(
-        f"{len(found)} pairs, median {100 * document['median']:.2f} %, worst {100 * document['worst']:.2f} %, "
+        f"{len(measured)} pairs, median {100 * document['median']:.2f} %, worst {100 * document['worst']:.2f} %, "
         f"{document['under_predicted']} measured above their prediction; "
         f"the margin kept free is {100 * document['margin']:.2f} % of the predicted peak"
     )
@@ -68,7 +68,7 @@ def _of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     from s2a_core.errors import InvalidInput
     from s2a_core.outputs.read import read_document
 
-    found = []
+    pairs = []
     for run in runs:
         path = run / "report.json"
         if not path.is_file():
@@ -76,8 +76,8 @@ def _of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
         report = read_document(path)
         predicted, measured = report.get("predicted_peak_bytes"), report.get("measured_peak_bytes")
         if predicted and measured and isinstance(predicted, int) and isinstance(measured, int):
-            found.append(_pair(str(run), predicted, measured))
-    return found
+            pairs.append(_pair(str(run), predicted, measured))
+    return pairs
 
 
 def _pair(name: str, predicted: int, measured: int) -> dict[str, Any]:

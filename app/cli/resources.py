@@ -48,10 +48,10 @@ def upload_dataset(
             task = progress.add_task("upload", total=None)
             made = client.upload(file, name, resume, lambda at, size: progress.update(task, completed=at, total=size))
         terminal.note(f"[name]{made['id']}[/] has arrived and is being looked at")
-        found = client.wait_dataset(made["id"])
-    _dataset(terminal, found)
-    option = "weights" if (found["summary"] or {}).get("contents") == "weights" else "data"
-    terminal.note(f"a job uses it: s2a submit MODEL --{option} {found['id']} ...")
+        dataset = client.wait_dataset(made["id"])
+    _dataset(terminal, dataset)
+    option = "weights" if (dataset["summary"] or {}).get("contents") == "weights" else "data"
+    terminal.note(f"a job uses it: s2a submit MODEL --{option} {dataset['id']} ...")
 
 
 def add_dataset(
@@ -67,8 +67,8 @@ def add_dataset(
     """Name images that are there already."""
     with connect(url, key) as client:
         made = client.add_dataset(name or Path(source).name or source, in_full(source))
-        found = client.wait_dataset(made["id"])
-    _dataset(ctx.obj, found)
+        dataset = client.wait_dataset(made["id"])
+    _dataset(ctx.obj, dataset)
 
 
 def show_dataset(
@@ -115,8 +115,8 @@ def ask_plan(
     """Ask for a plan and wait for it; exit code 3 when nothing fits."""
     require(asked, "model", "budget_bytes")
     with connect(url, key) as client:
-        found = client.get_plan(client.plan(**sent(asked))["id"], wait_s=wait_s)
-    _plan(ctx.obj, found)
+        plan = client.get_plan(client.plan(**sent(asked))["id"], wait_s=wait_s)
+    _plan(ctx.obj, plan)
 
 
 def show_plan(
@@ -137,9 +137,9 @@ def devices(ctx: typer.Context, url: Url = None, key: Key = None, json: options.
 
     terminal: Terminal = ctx.obj
     with connect(url, key) as client:
-        found = list(client.devices())
-    terminal.document({"items": found})
-    terminal.say(tables.devices(found))
+        items = list(client.devices())
+    terminal.document({"items": items})
+    terminal.say(tables.devices(items))
 
 
 def list_keys(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
@@ -208,12 +208,12 @@ GROUPS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def group(lister: Any, commands: dict[str, Any]) -> typer.Typer:
     """The commands of a group; the group itself lists."""
-    found = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
-    found.callback(invoke_without_command=True, help=lister.__doc__)(lister)
-    found.command("list", help="The same as without a command.")(lister)
+    app = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
+    app.callback(invoke_without_command=True, help=lister.__doc__)(lister)
+    app.command("list", help="The same as without a command.")(lister)
     for word, command in commands.items():
-        found.command(word)(command)
-    return found
+        app.command(word)(command)
+    return app
 
 
 def _list(ctx: typer.Context, url: str | None, key: str | None, what: str, nothing: str) -> None:
@@ -223,31 +223,31 @@ def _list(ctx: typer.Context, url: str | None, key: str | None, what: str, nothi
 
     terminal: Terminal = ctx.obj
     with connect(url, key) as client:
-        found = list(islice(getattr(client, what)(), LIMIT))
-    terminal.document({"items": found})
-    terminal.say(getattr(tables, what)(found) if found else nothing)
+        items = list(islice(getattr(client, what)(), LIMIT))
+    terminal.document({"items": items})
+    terminal.say(getattr(tables, what)(items) if items else nothing)
 
 
-def _say(terminal: Terminal, what: str, found: dict[str, Any]) -> None:
+def _say(terminal: Terminal, what: str, document: dict[str, Any]) -> None:
     from app.cli import tables
 
-    terminal.document(found)
-    terminal.say(getattr(tables, what)([found] if what == "datasets" else found))
+    terminal.document(document)
+    terminal.say(getattr(tables, what)([document] if what == "datasets" else document))
 
 
-def _dataset(terminal: Terminal, found: dict[str, Any]) -> None:
-    _say(terminal, "datasets", found)
-    if found["status"] == "refused":
-        reason = found.get("reason") or {}
+def _dataset(terminal: Terminal, dataset: dict[str, Any]) -> None:
+    _say(terminal, "datasets", dataset)
+    if dataset["status"] == "refused":
+        reason = dataset.get("reason") or {}
         raise InvalidInput(str(reason.get("message", "the dataset was refused")), details=reason.get("details"))
 
 
-def _plan(terminal: Terminal, found: dict[str, Any]) -> None:
-    _say(terminal, "plan", found)
-    reason = found.get("reason") or {}
-    if found["status"] == "infeasible":
+def _plan(terminal: Terminal, plan: dict[str, Any]) -> None:
+    _say(terminal, "plan", plan)
+    reason = plan.get("reason") or {}
+    if plan["status"] == "infeasible":
         error = InfeasibleBudget.__new__(InfeasibleBudget)
         S2AError.__init__(error, str(reason.get("message")), details=reason.get("details"))
         raise error
-    if found["status"] == "failed":
+    if plan["status"] == "failed":
         raise InvalidInput(f"the plan failed: {reason.get('message')}", details=reason.get("details"))

@@ -47,25 +47,25 @@ def runs(
         from app.cli.plot import check_plot_name
 
         check_plot_name(plot)
-    found = sorted(
+    listed = sorted(
         (run for run in read_runs(directories or [FOLDER]) if matches(run, search)), key=ORDERS[sort], reverse=reverse
     )
-    if directories and not found:
+    if directories and not listed:
         words = f" that holds the words {search!r}" if search else ""
         raise InvalidInput(f"no run{words} in {', '.join(map(str, directories))}: `s2a train --output DIR` makes one")
-    terminal.document({"items": [run.to_json() for run in found], "differing": differing(found)})
-    if not found:
+    terminal.document({"items": [run.to_json() for run in listed], "differing": differing(listed)})
+    if not listed:
         terminal.say(f"no run in {FOLDER}/: `s2a train` writes there without --output, or name directories")
         return
     from app.cli import tables
 
-    terminal.say(tables.runs(found, terminal.out.width))
-    if (rows := tables.differences(found)) is not None:
+    terminal.say(tables.runs(listed, terminal.out.width))
+    if (rows := tables.differences(listed)) is not None:
         terminal.say("", rows)
     if plot is not None:
         from app.cli.plot import plot_runs
 
-        plot_runs(found, plot)
+        plot_runs(listed, plot)
         terminal.note(f"curves in {plot}")
 
 
@@ -79,7 +79,7 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
     from s2a_core.outputs.write import REPORT
     from s2a_core.requests import FIELDS
 
-    found = []
+    documents = []
     for folder in dict.fromkeys(path for directory in directories for path in _folders(directory)):
         asked: dict[str, Any] = {}
         if (folder / options.REQUEST).is_file():
@@ -87,8 +87,8 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
         is_finished = (folder / REPORT).is_file()
         report = read_document(folder / REPORT) if is_finished else {}
         status = UNFINISHED if not is_finished else FINISHED if report.get("within_budget") else "over budget"
-        found.append(run_of(str(folder), status, asked, report))
-    return found
+        documents.append(run_of(str(folder), status, asked, report))
+    return documents
 
 
 def _folders(directory: Path) -> Iterator[Path]:

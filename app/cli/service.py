@@ -86,13 +86,13 @@ def prepared(settings: Settings) -> tuple[FastAPI, str | None]:
 def listen(host: str, port: int) -> socket.socket:
     """A socket on that address; InvalidInput when somebody else has it, before anything is started."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: asyncio then sets TCP_NODELAY
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: asyncio then sets TCP_NODELAY
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((host, port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
     except OSError as error:
-        found.close()
+        listener.close()
         message = f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port"
         raise InvalidInput(message, details={"host": host, "port": port}) from error
-    found.set_inheritable(False)
-    return found
+    listener.set_inheritable(False)
+    return listener

@@ -62,13 +62,13 @@ class Shell(TyperGroup):
 
 def report(error: Exception, terminal: Terminal) -> int:
     """Tell the user about an error; the exit code it means."""
-    told = describe(error)
-    details = told["details"]
-    terminal.document({"error": told})
-    if told["exit_code"] == BUG:
+    described = describe(error)
+    details = described["details"]
+    terminal.document({"error": described})
+    if described["exit_code"] == BUG:
         path = _save_traceback(error)
         terminal.note(
-            f"[bad]internal error[/] {escape(told['message'])}",
+            f"[bad]internal error[/] {escape(described['message'])}",
             f"This is a bug in s2a. The traceback is in {path}",
         )
         return BUG
@@ -78,11 +78,11 @@ def report(error: Exception, terminal: Terminal) -> int:
         terminal.note(*(f"  [warn]•[/] {escape(problem)}" for problem in problems[:200]))
         if len(problems) > 200:
             terminal.note(f"  and {len(problems) - 200} more (--json lists all)")
-    elif told["message"]:  # empty where the help was shown instead of a command that was not given
-        terminal.note(f"[bad]error[/] {escape(told['message'])}")
-    if "usage" in details and told["message"]:
+    elif described["message"]:  # empty where the help was shown instead of a command that was not given
+        terminal.note(f"[bad]error[/] {escape(described['message'])}")
+    if "usage" in details and described["message"]:
         terminal.note(f"[quiet]{escape(details['usage'])}[/]")
-    return int(told["exit_code"])
+    return int(described["exit_code"])
 
 
 def describe(error: Exception) -> dict[str, Any]:

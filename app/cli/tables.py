@@ -42,10 +42,10 @@ PLAIN = ("running", "succeeded")  # what these jobs do is said by their phases a
 
 def table(*columns: str, right: Sequence[str] = (), gap: int = 3) -> Table:
     """An empty table in the house's style. gap: spaces between columns."""
-    found = Table(box=None, pad_edge=False, header_style="quiet", padding=(0, gap, 0, 0))
+    rows = Table(box=None, pad_edge=False, header_style="quiet", padding=(0, gap, 0, 0))
     for column in columns:
-        found.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return found
+        rows.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return rows
 
 
 def status(word: str) -> str:
@@ -65,10 +65,10 @@ def age(at: float | None, now: float | None = None) -> str:
     return f"{left:.0f} s"
 
 
-def jobs(found: Iterable[Document]) -> Table:
+def jobs(items: Iterable[Document]) -> Table:
     """Jobs, one a line."""
     rows = table("job", "status", "model", "data", "peak", "budget", "quality", "age", right=("peak", "budget", "age"))
-    for job in found:
+    for job in items:
         report = job.get("report") or {}
         peak, metrics = report.get("measured_peak_bytes"), metrics_of(report)
         rows.add_row(
@@ -84,34 +84,34 @@ def jobs(found: Iterable[Document]) -> Table:
     return rows
 
 
-def reasons(found: Iterable[Document]) -> list[str]:
+def reasons(items: Iterable[Document]) -> list[str]:
     """A line for each job that waits or failed."""
     lines = []
-    for job in found:
+    for job in items:
         if job["status"] in ("queued", "failed") and job.get("reason"):
             place = f"number {job['position']} in the queue, " if job.get("position") else ""
             lines.append(f"[name]{job['id']}[/]  {place}{escape(str(job['reason']['message']))}")
     return lines
 
 
-def job(found: Document) -> RenderableType:
+def job(document: Document) -> RenderableType:
     """One job with its reason, phases, memory and what to do next."""
-    request, report = found["request"], found.get("report") or {}
+    request, report = document["request"], document.get("report") or {}
     epochs = request.get("epochs")
     for_how_long = f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "as many epochs as the data asks for"
     lines: list[RenderableType] = [
-        f"[name]{found['id']}[/] {status(found['status'])}  {escape(str(found.get('name') or ''))}".rstrip(),
+        f"[name]{document['id']}[/] {status(document['status'])}  {escape(str(document.get('name') or ''))}".rstrip(),
         f"  {escape(str(request.get('model')))} on {escape(str(request.get('data')))}, "
         f"{escape(str(request.get('adapter', 'auto')))}, {for_how_long}",
     ]
-    if found.get("reason") and found["status"] not in PLAIN:
-        lines.append(f"  {escape(str(found['reason']['message']))}")
-    lines += waits.lines(found)
-    phases = [phase["name"] for phase in found.get("phases") or []]
+    if document.get("reason") and document["status"] not in PLAIN:
+        lines.append(f"  {escape(str(document['reason']['message']))}")
+    lines += waits.lines(document)
+    phases = [phase["name"] for phase in document.get("phases") or []]
     if phases:
         lines.append(f"  phases     {' > '.join(phases)}")
-    budget = found["budget_bytes"]
-    predicted = report.get("predicted_peak_bytes") or found.get("planned_peak_bytes")
+    budget = document["budget_bytes"]
+    predicted = report.get("predicted_peak_bytes") or document.get("planned_peak_bytes")
     measured = report.get("measured_peak_bytes")
     lines.append(f"  budget     {format_bytes(budget)}")
     if predicted:
@@ -121,18 +121,18 @@ def job(found: Document) -> RenderableType:
         lines.append(f"  measured   {format_bytes(measured)}{difference}")
         lines.append(Text("  ") + bar([("measured", measured)], budget))
     lines += [f"  {metric.words:<9}  {metric.text(value)}" for metric, value in metrics_of(report)]
-    if found["status"] == "succeeded":
-        lines.append(f"  next: s2a download {found['id']}, then s2a predict {found['id']} IMAGE...")
+    if document["status"] == "succeeded":
+        lines.append(f"  next: s2a download {document['id']}, then s2a predict {document['id']} IMAGE...")
     return Group(*lines)
 
 
-def runs(found: Sequence[Run], width: int) -> Table:
+def runs(items: Sequence[Run], width: int) -> Table:
     """Runs of this machine, one a line. width: of the terminal; below WIDE the columns of WIDE_ONLY are left out."""
     names = [name for name in RUN_COLUMNS if width >= WIDE or name not in WIDE_ONLY]
     rows = table(*names, right=RUN_COLUMNS[3:-1], gap=2)
     for column in rows.columns:
         column.no_wrap = column.header not in RUN_COLUMNS[:3]
-    for run in found:
+    for run in items:
         ended = f"{datetime.fromtimestamp(run.at):%Y-%m-%d}" if run.at else f"[warn]{run.status}[/]"
         is_over = (run.measured_peak_bytes or 0) > (run.budget_bytes or 2**63)
         measured = _size(run.measured_peak_bytes)
@@ -152,16 +152,16 @@ def runs(found: Sequence[Run], width: int) -> Table:
     return rows
 
 
-def differences(found: Sequence[Run]) -> Table | None:
+def differences(items: Sequence[Run]) -> Table | None:
     """The parameters that differ between runs and that their own table does not show; None where there are none."""
     from s2a_core.outputs.comparison import differing, setting_words
 
     shown = ("model", "adapter", "epochs", "budget")
-    values = {name: each for name, each in differing(found).items() if name not in shown}
+    values = {name: each for name, each in differing(items).items() if name not in shown}
     if not values:
         return None
     rows = table("what else differs", *values, gap=2)
-    for number, run in enumerate(found):
+    for number, run in enumerate(items):
         words = [setting_words(name, each[number]) for name, each in values.items()]
         rows.add_row(f"[name]{escape(run.name)}[/]", *map(escape, words))
     return rows
@@ -184,10 +184,10 @@ def bar(pieces: Sequence[tuple[str, int]], total: int, width: int = BAR_WIDTH) -
     return drawn
 
 
-def devices(found: Iterable[Document]) -> RenderableType:
+def devices(items: Iterable[Document]) -> RenderableType:
     """Each device's memory as a bar with its jobs below."""
     parts: list[RenderableType] = []
-    for device in found:
+    for device in items:
         state = "" if device["state"] == "ready" else f"  {status(device['state'])}"
         free, capacity = format_bytes(device["free_bytes"]), format_bytes(device["capacity_bytes"])
         place = escape(f"{device['kind']} on {device['worker']}")
@@ -204,10 +204,10 @@ def devices(found: Iterable[Document]) -> RenderableType:
     return Group(*parts) if parts else "no device has reported"
 
 
-def plans(found: Iterable[Document]) -> Table:
+def plans(items: Iterable[Document]) -> Table:
     """Plans, one a line."""
     rows = table("plan", "status", "model", "budget", "predicted", "gradient error", "age", right=("budget", "age"))
-    for plan in found:
+    for plan in items:
         predicted = (plan.get("plan") or {}).get("predicted") or {}
         rows.add_row(
             f"[name]{plan['id']}[/]",
@@ -221,30 +221,30 @@ def plans(found: Iterable[Document]) -> Table:
     return rows
 
 
-def plan(found: Document) -> RenderableType:
+def plan(document: Document) -> RenderableType:
     """One plan: what it promises or why nothing fits, and the alternatives."""
-    lines: list[RenderableType] = [plans([found])]
-    if found.get("reason"):
-        lines.append(f"  {escape(str(found['reason']['message']))}")
-    made = found.get("plan")
+    lines: list[RenderableType] = [plans([document])]
+    if document.get("reason"):
+        lines.append(f"  {escape(str(document['reason']['message']))}")
+    made = document.get("plan")
     if made:
         predicted = made["predicted"]
-        lines.append(Text("  ") + bar(list(predicted["breakdown"].items()), found["budget_bytes"]))
+        lines.append(Text("  ") + bar(list(predicted["breakdown"].items()), document["budget_bytes"]))
         lines.append(f"  {made['adapter']}, {made['micro_batch']} x {made['accumulation']} images, {made['precision']}")
-    if found["alternatives"]:
+    if document["alternatives"]:
         rows = table("  alternative", "peak", "what it trades", right=("peak",))
-        for other in found["alternatives"]:
+        for other in document["alternatives"]:
             rows.add_row(f"  {escape(other['name'])}", format_bytes(other["peak_bytes"]), escape(other["summary"]))
         lines.append(rows)
     return Group(*lines)
 
 
-def datasets(found: Iterable[Document]) -> Table:
+def datasets(items: Iterable[Document]) -> Table:
     """Datasets and uploaded weights, one a line, with why one was refused."""
     rows = table(
         "dataset", "status", "name", "task", "outputs", "images", "age", "", right=("outputs", "images", "age")
     )
-    for dataset in found:
+    for dataset in items:
         summary = dataset.get("summary") or {}
         images = summary.get("num_train", 0) + summary.get("num_val", 0)
         reason = dataset.get("reason") or {}
@@ -262,10 +262,10 @@ def datasets(found: Iterable[Document]) -> Table:
     return rows
 
 
-def keys(found: Iterable[Document]) -> Table:
+def keys(items: Iterable[Document]) -> Table:
     """Keys, one a line."""
     rows = table("key", "team", "name", "scopes", "last used", "ends")
-    for key in found:
+    for key in items:
         used = f"{age(key['last_used_at'])} ago" if key["last_used_at"] else "never"
         rows.add_row(
             f"[name]{key['id']}[/]", escape(key["team"]), escape(key["name"]), ", ".join(key["scopes"]), used, ends(key)
@@ -283,10 +283,10 @@ def ends(key: Document) -> str:
     return f"[bad]expired {day}[/]" if key["expires_at"] <= time.time() else day
 
 
-def teams(found: Iterable[Document]) -> Table:
+def teams(items: Iterable[Document]) -> Table:
     """Teams, one a line: what each uses, of its quota where it has one."""
     rows = table("team", "weight", "running", "waiting", "memory", "GiB-hours today", right=("weight", "waiting"))
-    for team in found:
+    for team in items:
         usage, hours = team["usage"], team["quota_byte_seconds_per_day"]
         rows.add_row(
             f"[name]{escape(team['name'])}[/]",

@@ -29,17 +29,17 @@ def lines(job: Document, now: float | None = None) -> list[str]:
     """The lines below a waiting job's reason; none for other jobs."""
     if job["status"] != "queued":
         return []
-    found = []
+    texts = []
     if job.get("position"):
         start = job.get("estimated_start_at")
-        found.append(
+        texts.append(
             f"  position   {job['position']} in the queue" + (f", starts {until(start, now)}" if start else "")
         )
     devices = ((job.get("reason") or {}).get("details") or {}).get("devices") or []
-    found += [_device(device) for device in devices[:DEVICES_SHOWN]]
+    texts += [_device(device) for device in devices[:DEVICES_SHOWN]]
     if len(devices) > DEVICES_SHOWN:
-        found.append(f"  and {len(devices) - DEVICES_SHOWN} more devices")
-    return found
+        texts.append(f"  and {len(devices) - DEVICES_SHOWN} more devices")
+    return texts
 
 
 def _device(device: Document) -> str:

@@ -108,9 +108,9 @@ class Client(Requests):
         """One plan; with wait_s, once it is ready, infeasible or failed, or when the time is over."""
         deadline = time.monotonic() + wait_s
         while True:
-            found = self._json("GET", f"/v1/plans/{plan_id}")
-            if found["status"] in PLANNED or time.monotonic() >= deadline:
-                return found
+            plan = self._json("GET", f"/v1/plans/{plan_id}")
+            if plan["status"] in PLANNED or time.monotonic() >= deadline:
+                return plan
             time.sleep(poll_s)
 
     # datasets
@@ -156,9 +156,9 @@ class Client(Requests):
 
     def wait_dataset(self, dataset_id: str, poll_s: float = 0.5) -> Document:
         """The dataset once it was looked at: ready or refused."""
-        while (found := self.dataset(dataset_id))["status"] == "validating":
+        while (dataset := self.dataset(dataset_id))["status"] == "validating":
             time.sleep(poll_s)
-        return found
+        return dataset
 
     def remove_dataset(self, dataset_id: str) -> None:
         """Forget a dataset and its files."""
@@ -286,7 +286,7 @@ class _Stream:
 
 def _problem(answer: httpx.Response) -> Document:
     try:
-        found = answer.json()
+        problem = answer.json()
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {"title": answer.text[:200] or answer.reason_phrase}
+        problem = None
+    return problem if isinstance(problem, dict) else {"title": answer.text[:200] or answer.reason_phrase}

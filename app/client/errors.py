@@ -36,12 +36,12 @@ def _tree(kind: type[S2AError]) -> Iterator[type[S2AError]]:
 
 
 def _by_code() -> dict[str, type[S2AError]]:
-    found = {}
+    by_code = {}
     for module in (core, service):
         for kind in _tree(S2AError):
             if kind.__module__ == module.__name__:
-                found[kind.code] = kind
-    return found
+                by_code[kind.code] = kind
+    return by_code
 
 
 _KINDS = _by_code()

@@ -133,13 +133,13 @@ class LocalExecutor:
 
     def _remaining(self, handle: dict[str, Any], seen: set[int]) -> list[psutil.Process]:
         """Processes of the attempt that are not zombies; collects those of them that became this process' children."""
-        found = list(_members(handle))
-        seen.update(p.pid for p in found)
+        members = list(_members(handle))
+        seen.update(p.pid for p in members)
         for pid in seen - self._children.keys():
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         self.look(handle)
-        return [p for p in found if _is_running(p)]
+        return [p for p in members if _is_running(p)]
 
     def devices(self) -> list[DeviceReading]:
         """This machine's memory, then those of its GPUs that this process may use."""
@@ -191,18 +191,18 @@ def _tagged(attempt_id: str) -> Iterator[psutil.Process]:
 def _members(handle: dict[str, Any]) -> Iterator[psutil.Process]:
     """Every process of an attempt, by descent, session or tag."""
     pid, started = int(handle["pid"]), float(handle["started"])
-    found: dict[int, psutil.Process] = {}
+    members: dict[int, psutil.Process] = {}
     with contextlib.suppress(psutil.Error):
         first = psutil.Process(pid)
         if abs(first.create_time() - started) < 1:
-            found = {p.pid: p for p in [first, *first.children(recursive=True)]}
-    is_reused = not found and psutil.pid_exists(pid)
+            members = {p.pid: p for p in [first, *first.children(recursive=True)]}
+    is_reused = not members and psutil.pid_exists(pid)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             is_younger = process.create_time() >= started - 1
             if not is_reused and is_younger and _session(process.pid) == pid:
-                found[process.pid] = process
+                members[process.pid] = process
     if "attempt" in handle:
-        found |= {p.pid: p for p in _tagged(str(handle["attempt"]))}
-    found.pop(os.getpid(), None)
-    yield from found.values()
+        members |= {p.pid: p for p in _tagged(str(handle["attempt"]))}
+    members.pop(os.getpid(), None)
+    yield from members.values()

@@ -165,7 +165,7 @@ class RayExecutor:
         return Look(ProcessState.GONE if self._is_alive(str(handle.get("node"))) else ProcessState.HOST_GONE)
 
     def _is_alive(self, node: str) -> bool:
-        return any(found["NodeID"] == node and found["Alive"] for found in self.ray.nodes())
+        return any(each["NodeID"] == node and each["Alive"] for each in self.ray.nodes())
 
     def kill(self, handle: dict[str, Any], grace_s: float) -> bool:
         """Let the actor end its process, then end the actor; whether both, or their node, are gone."""
@@ -206,7 +206,7 @@ class RayExecutor:
         nodes = {str(node["NodeID"]): node for node in self.ray.nodes() if node["Alive"]}
         with_gpus = [key for key, node in nodes.items() if any(name.startswith(GPU) for name in node["Resources"])]
         measured = self._gauges.readings(with_gpus)
-        found = []
+        readings = []
         for key, node in nodes.items():
             resources: dict[str, float] = node["Resources"]
             names = [name.removeprefix(WORKER_PREFIX) for name in resources if name.startswith(WORKER_PREFIX)]
@@ -216,8 +216,8 @@ class RayExecutor:
                 if resource.startswith(PREFIX) and is_known:
                     name = resource.removeprefix(PREFIX)
                     declared = DeviceReading(worker, name.partition(":")[0], name, int(units) * UNIT_BYTES)
-                    found.append(_measured(declared, measured.get(key, {}).get(name)))
-        return found
+                    readings.append(_measured(declared, measured.get(key, {}).get(name)))
+        return readings
 
 
 def _measured(declared: DeviceReading, seen: DeviceReading | None) -> DeviceReading:

@@ -145,12 +145,12 @@ class Supervisor:
     def round(self) -> None:
         """Look at every live attempt at once; end what has to end. Waits at most ROUND_S for either."""
         with self.database.transaction() as session:
-            found = [(attempt, job) for attempt, job in attempts.live(session) if attempt.id not in self._busy]
+            pairs = [(attempt, job) for attempt, job in attempts.live(session) if attempt.id not in self._busy]
         now = self.clock()
-        self._looks = {attempt.id: self._looks.get(attempt.id) or self._begin_look(attempt) for attempt, _ in found}
+        self._looks = {attempt.id: self._looks.get(attempt.id) or self._begin_look(attempt) for attempt, _ in pairs}
         wait(self._looks.values(), ROUND_S)
         ends: list[Future[None]] = []
-        for attempt, job in found:
+        for attempt, job in pairs:
             why = self._judge(attempt, job, now)
             if why is None:
                 continue
@@ -178,12 +178,12 @@ class Supervisor:
         """The handle of its process and a look at it; None when nobody knows of any."""
         try:
             if "executor" not in handle:
-                found = self.executor.find(attempt_id)
-                if found is None:
+                launched = self.executor.find(attempt_id)
+                if launched is None:
                     return handle, None
                 with self.database.transaction() as session:
-                    self._keep(session, attempt_id, found)
-                handle = {**handle, **found}
+                    self._keep(session, attempt_id, launched)
+                handle = {**handle, **launched}
             return handle, self.executor.look(handle)
         except Exception:  # the thread's boundary: the next round looks again
             log.exception("attempt %s could not be looked at; it is tried again", attempt_id)
@@ -205,9 +205,9 @@ class Supervisor:
                 return  # whoever stops its process stops this service too: the next one judges
             if why.code == "lease_expired":
                 with self.database.transaction() as session:
-                    found = attempts.find(session, attempt.id)
-                    if found is not None and attempts.may_write(found):
-                        attempts.silence(found, AttemptState.LOST, why.code)
+                    current = attempts.find(session, attempt.id)
+                    if current is not None and attempts.may_write(current):
+                        attempts.silence(current, AttemptState.LOST, why.code)
             has_process = "executor" in (attempt.handle or {})
             if why.needs_kill and has_process and not self.executor.kill(attempt.handle or {}, self._grace(why)):
                 log.warning("attempt %s: something of its process remains; its memory stays reserved", attempt.id)
@@ -286,7 +286,7 @@ class Supervisor:
         verdict = attempt.verdict or {}
         if not verdict.get("fault"):
             return why.fault or Fault.INFRASTRUCTURE, {"code": why.code, "message": why.message, "details": details}
-        told = verdict.get("reason") or {"code": verdict.get("code", why.code), "message": why.message}
-        details |= told.get("details") or {}
+        reason = verdict.get("reason") or {"code": verdict.get("code", why.code), "message": why.message}
+        details |= reason.get("details") or {}
         details["verdict"] = {key: value for key, value in verdict.items() if key != "reason"}
-        return Fault(verdict["fault"]), {**told, "details": details}
+        return Fault(verdict["fault"]), {**reason, "details": details}

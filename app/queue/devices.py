@@ -47,9 +47,9 @@ def refresh(
         _measure(device, reading, held.get(device.id, []), settings, now, planned.get(device.id, 0))
     for key, device in known.items():
         if key not in seen and device.state != DeviceState.GONE:
-            kept = {"quarantine": device.reason} if device.state == DeviceState.QUARANTINED else {}
+            reason = {"quarantine": device.reason} if device.state == DeviceState.QUARANTINED else {}
             device.state = DeviceState.GONE
-            device.reason = {"code": "gone", "message": "its worker does not report it any more", "details": kept}
+            device.reason = {"code": "gone", "message": "its worker does not report it any more", "details": reason}
     return [known[key] for key in sorted(known)]
 
 

@@ -53,13 +53,13 @@ class Ledger:
         ]
 
     def lives(
-        self, session: Session, found: Sequence[tuple[Attempt, Job]], rows: Sequence[DeviceRow], now: float
+        self, session: Session, running: Sequence[tuple[Attempt, Job]], rows: Sequence[DeviceRow], now: float
     ) -> list[Live]:
         """Reservations; one whose device nobody knows counts on the first."""
-        self._read(session, found, now)
+        self._read(session, running, now)
         first = rows[0].id if rows else ""
         lives = []
-        for attempt, job in found:
+        for attempt, job in running:
             guess = self.run_s(job.team_id, str(job.request.get("model")))
             is_stopping = job.status in STOPPING or attempt.state in (AttemptState.ENDED, AttemptState.LOST)
             ends_at = expected_end(now, attempt.started_at, guess, self._progress.get(job.id, 0.0))
@@ -113,10 +113,10 @@ class Ledger:
         """How long jobs of that model took that team, or anybody, in the median."""
         return self._runs.get((team_id, model)) or self._runs.get(("", model)) or DEFAULT_RUN_S
 
-    def _read(self, session: Session, found: Sequence[tuple[Attempt, Job]], now: float) -> None:
+    def _read(self, session: Session, running: Sequence[tuple[Attempt, Job]], now: float) -> None:
         if now - self._progress_at > PROGRESS_S:
-            self._progress, self._progress_at = queue.progress(session, [job.id for _, job in found]), now
-        key = frozenset(attempt.id for attempt, _ in found)
+            self._progress, self._progress_at = queue.progress(session, [job.id for _, job in running]), now
+        key = frozenset(attempt.id for attempt, _ in running)
         if key == self._ended_key[0] and now - self._ended_key[1] < HISTORY_S:
             return
         self._ended_key = (key, now)

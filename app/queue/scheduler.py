@@ -120,11 +120,11 @@ class Scheduler:
 
     def _readings(self) -> Sequence[DeviceReading]:
         """What the executor measures; the machine's own memory where it has no device. Nothing while it hangs."""
-        found = self.supervisor.devices.read()
-        if found is None:  # its devices count as gone until they answer: nothing is started on them
+        readings = self.supervisor.devices.read()
+        if readings is None:  # its devices count as gone until they answer: nothing is started on them
             return []
         capacity = self.settings.capacity_bytes or psutil.virtual_memory().total // 2
-        return found or [DeviceReading(socket.gethostname(), "cpu", "cpu", capacity)]
+        return readings or [DeviceReading(socket.gethostname(), "cpu", "cpu", capacity)]
 
     def _pass(self, session: Session, readings: Sequence[DeviceReading]) -> list[tuple[str, str]]:
         """Decide, claim, and write why the others wait: (attempt, token) of what was claimed."""
@@ -182,7 +182,7 @@ class Scheduler:
             if not (is_same and old is not None and now - old[3] < EXPLAIN_S):
                 due.append((old[3] if old is not None else 0.0, job_id))
         due.sort(key=lambda pair: pair[0])
-        found = []
+        explained = []
         for _, job_id in due[:REASONS]:
             wait = waits[job_id]
             self._written[job_id] = (wait.code, wait.message, wait.position, now)
@@ -191,7 +191,7 @@ class Scheduler:
                 "message": wait.message,
                 "details": {**wait.details, "position": wait.position, "eta_at": wait.eta_at},
             }
-            found.append(queue.Waited(job_id, reason, wait.position, wait.eta_at))
-        queue.explain(session, found)
+            explained.append(queue.Waited(job_id, reason, wait.position, wait.eta_at))
+        queue.explain(session, explained)
         for job_id in self._written.keys() - waits.keys():
             del self._written[job_id]

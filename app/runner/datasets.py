@@ -55,14 +55,14 @@ def work(order: dict[str, Any]) -> Answer:
         else:
             source = order["source"]
         with limited_to(DataAccess.from_json(order["data_access"])):
-            found = open_dataset(source)
+            dataset = open_dataset(source)
     except BadDataset as error:
         return {"status": "refused", "reason": _reason(order, root, error)}
     if order["kind"] == "upload":
         for archive in Path(order["folder"]).glob("archive.*"):
             archive.unlink(missing_ok=True)
-    summary = found.report.to_json()
-    summary.update(source=order["name"], classes=list(found.classes))
+    summary = dataset.report.to_json()
+    summary.update(source=order["name"], classes=list(dataset.classes))
     num_bytes = (
         sum(file.stat().st_size for file in Path(source).rglob("*") if file.is_file()) if root == str(source) else 0
     )

@@ -17,8 +17,8 @@ def entries(has_sizes: bool) -> list[dict[str, Any]]:
     """{name, family, input_size, pretrained tags, num_params}, by name. num_params is None where it was not counted."""
     import timm
 
-    found = [_entry(name, has_sizes) for name in timm.list_models()]
-    return sorted([*found, _our_own()], key=lambda entry: str(entry["name"]))
+    listed = [_entry(name, has_sizes) for name in timm.list_models()]
+    return sorted([*listed, _our_own()], key=lambda entry: str(entry["name"]))
 
 
 def _entry(name: str, has_sizes: bool) -> dict[str, Any]:

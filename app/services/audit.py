@@ -33,5 +33,5 @@ class AuditService:
         """A page of lines, newest first; admins only."""
         require_admin(caller)
         with self.database.reading() as session:
-            found, following = audit.listed(session, None, action, limit, after)
-            return {"items": [document(entry) for entry in found], "next": following}
+            rows, following = audit.listed(session, None, action, limit, after)
+            return {"items": [document(entry) for entry in rows], "next": following}

@@ -86,16 +86,16 @@ def _wait(
     child: subprocess.Popen[bytes], timeout_s: float, stop: threading.Event, keep: Callable[[], None], every_s: float
 ) -> bool:
     """Until the child ends; True when it ran out of time."""
-    start = kept = time.monotonic()
+    start = renewed_at = time.monotonic()
     while child.poll() is None:
         now = time.monotonic()
         if stop.is_set():
             raise Stopped
         if now - start > timeout_s:
             return True
-        if now - kept > every_s:
+        if now - renewed_at > every_s:
             keep()
-            kept = now
+            renewed_at = now
         stop.wait(POLL_S)
     return False
 

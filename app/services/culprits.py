@@ -14,13 +14,13 @@ def culprits(verdict: dict[str, Any], others: Iterable[tuple[Attempt, str]]) -> 
     A job counts with what it uses above its reservation; a process that belongs to no job with all that it uses.
     """
     by_pid = {int((attempt.handle or {}).get("pid") or -1): (attempt, job_id) for attempt, job_id in others}
-    found = []
+    named = []
     for pid, used in (verdict.get("users") or {}).items():
         attempt, job_id = by_pid.get(int(pid), (None, None))
         excess = int(used) - (attempt.reserved_bytes if attempt else 0)
         if excess > 0:
             reserved = attempt.reserved_bytes if attempt else None
-            found.append(
+            named.append(
                 {"pid": int(pid), "job": job_id, "bytes": int(used), "reserved_bytes": reserved, "excess_bytes": excess}
             )
-    return sorted(found, key=lambda culprit: -int(culprit["excess_bytes"]))
+    return sorted(named, key=lambda culprit: -int(culprit["excess_bytes"]))

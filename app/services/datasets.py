@@ -123,8 +123,8 @@ class DatasetService:
     def listed(self, caller: Caller, status: str | None, limit: int, after: str | None) -> dict[str, Any]:
         """A page of datasets, newest first."""
         with self.database.reading() as session:
-            found, following = datasets.listed(session, caller.visible_team, status, limit, after)
-            return {"items": [document(dataset, None) for dataset in found], "next": following}
+            rows, following = datasets.listed(session, caller.visible_team, status, limit, after)
+            return {"items": [document(dataset, None) for dataset in rows], "next": following}
 
     def remove(self, caller: Caller, dataset_id: str) -> None:
         """Forget a dataset and its files; WrongState while a job that has not ended uses it."""

@@ -88,9 +88,9 @@ class DeviceService:
     def listed(self, caller: Caller, limit: int, after: str | None) -> dict[str, Any]:
         """A page of devices."""
         with self.database.reading() as session:
-            found, following = devices.listed(session, limit, after)
-            held = devices.live(session, [device.id for device in found])
-            return {"items": _documents(session, found, held, caller), "next": following}
+            rows, following = devices.listed(session, limit, after)
+            held = devices.live(session, [device.id for device in rows])
+            return {"items": _documents(session, rows, held, caller), "next": following}
 
     def get(self, caller: Caller, device_id: str) -> dict[str, Any]:
         """One device."""
@@ -103,11 +103,11 @@ class DeviceService:
     def queue(self, caller: Caller, limit: int) -> dict[str, Any]:
         """Every device with its jobs, the waiting jobs in order, and how many of the caller's jobs have each status."""
         with self.database.reading() as session:
-            found, _ = devices.listed(session, 200, None)
-            held = devices.live(session, [device.id for device in found])
+            rows, _ = devices.listed(session, 200, None)
+            held = devices.live(session, [device.id for device in rows])
             queue = devices.queue(session, limit)
             return {
-                "devices": _documents(session, found, held, caller),
+                "devices": _documents(session, rows, held, caller),
                 "elsewhere": [_held(attempt, job, caller) for attempt, job in held if attempt.device_id is None],
                 "waiting": [waiting(job, place, caller) for place, job in enumerate(queue, 1)],
                 "statuses": devices.statuses(session, caller.visible_team),

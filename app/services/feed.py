@@ -52,7 +52,7 @@ class EventFeed:
         now = time.monotonic()
         started_at, task = self._shared.get(key, (0.0, None))
         if task is None or now - started_at > TICK_S:
-            self._shared = {known: found for known, found in self._shared.items() if now - found[0] <= TICK_S}
+            self._shared = {known: entry for known, entry in self._shared.items() if now - entry[0] <= TICK_S}
             task = asyncio.create_task(asyncio.to_thread(load))
             self._shared[key] = (now, task)
         answer: Answer = await asyncio.shield(task)  # one that is cut off takes nothing from the others

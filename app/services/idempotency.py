@@ -50,17 +50,17 @@ class IdempotencyService:
             f"the request with the Idempotency-Key {key!r} is being served: send it again later",
             details={"retry_after_s": 1},
         )
-        found = idempotency.find(session, team_id, key)
-        if found is None:  # it has failed since
+        row = idempotency.find(session, team_id, key)
+        if row is None:  # it has failed since
             raise under_way
-        if found.created_at > now - LIFETIME_S:
-            if found.body_hash != body_hash:
+        if row.created_at > now - LIFETIME_S:
+            if row.body_hash != body_hash:
                 raise KeyReused(f"the Idempotency-Key {key!r} came with another request before")
-            if found.response is not None:
-                return dict(found.response)
-            if found.created_at > now - ABANDONED_S:
+            if row.response is not None:
+                return dict(row.response)
+            if row.created_at > now - ABANDONED_S:
                 raise under_way
-        idempotency.begin_again(found, body_hash)
+        idempotency.begin_again(row, body_hash)
         return None
 
     def expire(self) -> None:

@@ -178,18 +178,18 @@ class JobService:
         """One job."""
         with self.database.reading() as session:
             job = self.look(session, caller, job_id)
-            found = document(job)
+            shown = document(job)
             if job.status == JobStatus.RUNNING:
-                found["estimated_finish_at"] = estimated_finish(job, jobs.last_event(session, job_id, "step"))
-            return found
+                shown["estimated_finish_at"] = estimated_finish(job, jobs.last_event(session, job_id, "step"))
+            return shown
 
     def listed(
         self, caller: Caller, status: str | None, limit: int, after: str | None, words: str = ""
     ) -> dict[str, Any]:
         """A page of jobs, newest first, and the cursor of the next. words: what to search for."""
         with self.database.reading() as session:
-            found, following = jobs.listed(session, caller.visible_team, status, limit, after, words)
-            return {"items": [document(job) for job in found], "next": following}
+            rows, following = jobs.listed(session, caller.visible_team, status, limit, after, words)
+            return {"items": [document(job) for job in rows], "next": following}
 
     def cancel(self, caller: Caller, job_id: str, version: int | None = None) -> dict[str, Any]:
         """Stop a job for good; one that has ended is WrongState."""
@@ -241,8 +241,8 @@ class JobService:
         """(events above `after`, whether the job has ended)."""
         with self.database.reading() as session:
             job = self.look(session, caller, job_id)
-            found = [event_document(event) for event in jobs.events(session, job_id, after, limit)]
-            return found, job.status in ENDED
+            documents = [event_document(event) for event in jobs.events(session, job_id, after, limit)]
+            return documents, job.status in ENDED
 
     def newest_events(self, caller: Caller, job_id: str, limit: int) -> dict[str, Any]:
         """What a page shows of a job's events: the newest but for steps, newest first; the last plan, step and seq."""

@@ -175,8 +175,8 @@ class KeyService:
         """A page of keys, newest first, without their secrets, of that team if one is given; admins only."""
         require_admin(caller)
         with self.database.reading() as session:
-            found, following = keys.listed(session, team_id, limit, after)
-            return {"items": [document(key, team) for key, team in found], "next": following}
+            rows, following = keys.listed(session, team_id, limit, after)
+            return {"items": [document(key, team) for key, team in rows], "next": following}
 
     def revoke(self, caller: Caller, key_id: str) -> None:
         """Make a key useless; admins only, but everybody their own. WrongState for the last admin's key."""

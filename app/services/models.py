@@ -50,12 +50,12 @@ class ModelCatalog:
             return
         if ours["timm"] == installed:
             return
-        kept = self.folder / f"models-{installed}.json"
-        if kept.is_file():
-            self._known = json.loads(kept.read_text(encoding="utf-8"))["models"]
+        cached = self.folder / f"models-{installed}.json"
+        if cached.is_file():
+            self._known = json.loads(cached.read_text(encoding="utf-8"))["models"]
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-P", "-m", "app.runner.models", str(kept)]
+            command = [sys.executable, "-P", "-m", "app.runner.models", str(cached)]
             log.info("listing models", timm=installed, listed_for=ours["timm"])
             quiet = subprocess.DEVNULL
             self._child = subprocess.Popen(
@@ -65,27 +65,27 @@ class ModelCatalog:
     def search(self, words: str, family: str | None, limit: int, after: str | None) -> dict[str, Any]:
         """A page of the models whose name or family holds every word, those whose name begins with it first."""
         wanted = words.lower().split()
-        found = [
+        matches = [
             entry
             for entry in self.models()
             if (family is None or entry["family"] == family)
             and all(word in f"{entry['name']} {entry['family']}".lower() for word in wanted)
         ]
         first = wanted[0] if wanted else ""
-        found.sort(key=lambda entry: (not entry["name"].startswith(first), entry["name"]))
+        matches.sort(key=lambda entry: (not entry["name"].startswith(first), entry["name"]))
         start = cursors.decode(after, (int,))[0] if after is not None else 0
         start = max(0, start)
-        page = found[start : start + limit]
+        page = matches[start : start + limit]
         end = start + len(page)
-        return {"items": page, "next": cursors.encode(end) if end < len(found) else None, "total": len(found)}
+        return {"items": page, "next": cursors.encode(end) if end < len(matches) else None, "total": len(matches)}
 
     def get(self, name: str) -> dict[str, Any]:
         """One model by its name, with or without a pretrained tag."""
         base = name.partition(".")[0]
-        found = next((entry for entry in self.models() if entry["name"] in (name, base)), None)
-        if found is None:
+        model = next((entry for entry in self.models() if entry["name"] in (name, base)), None)
+        if model is None:
             raise NotFound(f"timm has no model {name[:100]!r}: search with GET /v1/models?q=")
-        return found
+        return model
 
     def require(self, name: str) -> None:
         """Raises UnknownModel for a name that timm does not have; while another release is being listed, none."""

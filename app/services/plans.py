@@ -51,16 +51,16 @@ class PlanService:
         """Ask for a plan; a worker makes it. Raises NoDeviceFits for a kind of device that the service has not."""
         require(caller, "write")
         self.models.require(request["model"])
-        kept = {**request, "budget_bytes": budget_bytes}
-        kept["weights"] = self.datasets.weights(caller, request.get("weights"))
+        stored = {**request, "budget_bytes": budget_bytes}
+        stored["weights"] = self.datasets.weights(caller, request.get("weights"))
         if request.get("data"):
-            kept["data"], kept["source"] = self.datasets.resolve(caller, request["data"])
-        kind = kept.get("device")
+            stored["data"], stored["source"] = self.datasets.resolve(caller, request["data"])
+        kind = stored.get("device")
         worker = f"a worker with a {kind} device" if kind else "a worker"
         reason = {"code": "waiting", "message": f"waits for {worker} to profile and plan it", "details": {}}
         with self.database.transaction() as session:
             require_kind(session, kind)
-            plan = plans.add(session, Plan(team_id=caller.team_id, request=kept, reason=reason))
+            plan = plans.add(session, Plan(team_id=caller.team_id, request=stored, reason=reason))
             audit.record(session, caller.team_id, caller.key_id, "plan.created", plan.id)
             return document(plan)
 
@@ -72,20 +72,20 @@ class PlanService:
     def listed(self, caller: Caller, status: str | None, limit: int, after: str | None) -> dict[str, Any]:
         """A page of plans, newest first."""
         with self.database.reading() as session:
-            found, following = plans.listed(session, caller.visible_team, status, limit, after)
-            return {"items": [document(plan) for plan in found], "next": following}
+            rows, following = plans.listed(session, caller.visible_team, status, limit, after)
+            return {"items": [document(plan) for plan in rows], "next": following}
 
     def profile(self, fingerprint: str) -> dict[str, Any]:
         """A profile; it names a model and a device and no data, so every team may see it."""
         with self.database.reading() as session:
-            found = plans.profile(session, fingerprint)
-            if found is None:
+            row = plans.profile(session, fingerprint)
+            if row is None:
                 raise NotFound(f"no profile {fingerprint[:100]}")
             return {
-                "fingerprint": found.fingerprint,
-                "device": found.device,
-                "created_at": found.created_at,
-                "profile": found.document,
+                "fingerprint": row.fingerprint,
+                "device": row.device,
+                "created_at": row.created_at,
+                "profile": row.document,
             }
 
     def ready(self, caller: Caller, plan_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -172,19 +172,19 @@ def alternatives(
     if best is None:
         return []
     base = best["predicted"]
-    found, first = [], []
+    trades, first = [], []
     if not has_plan:
         row = _row("smallest budget", best["budget_bytes"], base)
         words = f"the smallest budget that fits: {format_bytes(best['budget_bytes'])}"
         first = [{**row, "objective": best["objective"], "summary": words}]
     for other in others:
         row = _row(f"objective {other['objective']}", other["budget_bytes"], other["predicted"])
-        found.append({**row, "objective": other["objective"], "summary": trade(base, row)})
+        trades.append({**row, "objective": other["objective"], "summary": trade(base, row)})
     for point in best.get("frontier") or []:
         if point["budget_bytes"] != best["budget_bytes"]:
             row = _row(f"budget {format_bytes(point['budget_bytes'])}", point["budget_bytes"], point)
-            found.append({**row, "objective": best["objective"], "summary": trade(base, row)})
-    return [*first, *(row for row in found if is_better(row, base))]
+            trades.append({**row, "objective": best["objective"], "summary": trade(base, row)})
+    return [*first, *(row for row in trades if is_better(row, base))]
 
 
 def is_better(row: dict[str, Any], base: dict[str, Any]) -> bool:

@@ -67,7 +67,7 @@ class ResultService:
         """Checkpoints, the newest first."""
         with self.database.reading() as session:
             JobService.look(session, caller, job_id)
-            return {"items": [checkpoint_document(found) for found in series.checkpoints(session, job_id)]}
+            return {"items": [checkpoint_document(row) for row in series.checkpoints(session, job_id)]}
 
     def metrics(self, caller: Caller, job_id: str, name: str | None, after_step: int, limit: int) -> dict[str, Any]:
         """The event of every epoch, and series of points {step, value, at} by name."""
@@ -98,14 +98,14 @@ class ResultService:
         """Names, sizes and checksums of a job's files."""
         with self.database.reading() as session:
             JobService.look(session, caller, job_id)
-            return {"items": [artifact_document(found) for found in jobs.artifacts(session, job_id)]}
+            return {"items": [artifact_document(row) for row in jobs.artifacts(session, job_id)]}
 
     def artifact(self, caller: Caller, job_id: str, name: str) -> tuple[Path, dict[str, Any]]:
         """(file, document); only names that were stored are answered, so no path can be made up."""
         with self.database.reading() as session:
             JobService.look(session, caller, job_id)
-            found = jobs.artifact(session, job_id, name)
+            row = jobs.artifact(session, job_id, name)
             path = job_folder(self.data_dir, job_id) / "artifacts" / name
-            if found is None or not path.is_file():
+            if row is None or not path.is_file():
                 raise NotFound(f"job {job_id} has no artifact {name[:100]!r}")
-            return path, artifact_document(found)
+            return path, artifact_document(row)

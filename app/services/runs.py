@@ -207,11 +207,11 @@ class RunService:
 
     def _judged(self, session: Any, attempt: Attempt, reason: Any, verdict: dict[str, Any]) -> dict[str, Any]:
         """The verdict with the jobs or processes that took the memory named."""
-        found = {**verdict, "reason": reason}
+        judged = {**verdict, "reason": reason}
         if verdict.get("fault") == Fault.NEIGHBOUR:
             others = [(a, j.id) for a, j in attempts.live(session, attempt.device_id) if a.id != attempt.id]
-            found["culprits"] = culprits(verdict, others)
-        return found
+            judged["culprits"] = culprits(verdict, others)
+        return judged
 
     def drain(self, attempt_id: str) -> None:
         """Store what an attempt wrote to its spool and could not send. Its process is gone, so nothing is added."""

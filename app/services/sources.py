@@ -34,10 +34,10 @@ def data_source(text: str, caller: Caller, roots: Sequence[Path]) -> str:
         return str(allowed_path(text, caller, roots))
     if text in BUILT_IN:
         return text
-    if found := TORCHVISION.fullmatch(text):
-        return f"torchvision:{found[1]}"
-    if found := HUB.fullmatch(text):
-        return f"hf:{found[1]}"
+    if match := TORCHVISION.fullmatch(text):
+        return f"torchvision:{match[1]}"
+    if match := HUB.fullmatch(text):
+        return f"hf:{match[1]}"
     if WORD.fullmatch(text):
         return f"torchvision:{text}"
     raise InvalidInput(

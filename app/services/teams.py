@@ -34,8 +34,8 @@ class TeamService:
     def listed(self, caller: Caller, limit: int, after: str | None) -> dict[str, Any]:
         """A page of the teams the caller sees."""
         with self.database.reading() as session:
-            found, following = teams.listed(session, caller.visible_team, limit, after)
-            return {"items": self._documents(session, found), "next": following}
+            rows, following = teams.listed(session, caller.visible_team, limit, after)
+            return {"items": self._documents(session, rows), "next": following}
 
     def get(self, caller: Caller, team_id: str) -> dict[str, Any]:
         """One team."""
@@ -68,9 +68,9 @@ class TeamService:
             return self._documents(session, [team])[0]
 
     @staticmethod
-    def _documents(session: Any, found: list[Team]) -> list[dict[str, Any]]:
-        used = teams.usage(session, [team.id for team in found], time.time())
-        return [document(team, used[team.id]) for team in found]
+    def _documents(session: Any, rows: list[Team]) -> list[dict[str, Any]]:
+        used = teams.usage(session, [team.id for team in rows], time.time())
+        return [document(team, used[team.id]) for team in rows]
 
     @staticmethod
     def _find(session: Any, caller: Caller, team_id: str) -> Team:

@@ -180,10 +180,10 @@ class UploadService:
     def expire(self) -> int:
         """Drop the uploads whose time is over; how many there were."""
         with self.database.transaction() as session:
-            found = datasets.expired_uploads(session, time.time())
-            for upload in found:
+            expired = datasets.expired_uploads(session, time.time())
+            for upload in expired:
                 self._drop(session, upload)
-            return len(found)
+            return len(expired)
 
     def _drop(self, session: Any, upload: Upload) -> None:
         dataset = datasets.find(session, upload.dataset_id, None)

@@ -98,8 +98,8 @@ class WebhookService:
     def listed(self, caller: Caller, limit: int, after: str | None) -> dict[str, Any]:
         """A page of webhooks."""
         with self.database.reading() as session:
-            found, following = webhooks.listed(session, caller.visible_team, limit, after)
-            return {"items": [document(webhook) for webhook in found], "next": following}
+            rows, following = webhooks.listed(session, caller.visible_team, limit, after)
+            return {"items": [document(webhook) for webhook in rows], "next": following}
 
     def get(self, caller: Caller, webhook_id: str) -> dict[str, Any]:
         """One webhook."""
@@ -117,8 +117,8 @@ class WebhookService:
         """A page of a webhook's tries, newest first."""
         with self.database.reading() as session:
             self._find(session, caller, webhook_id)
-            found, following = webhooks.deliveries(session, webhook_id, limit, after)
-            return {"items": [delivery_document(delivery) for delivery in found], "next": following}
+            rows, following = webhooks.deliveries(session, webhook_id, limit, after)
+            return {"items": [delivery_document(delivery) for delivery in rows], "next": following}
 
     @staticmethod
     def _find(session: Any, caller: Caller, webhook_id: str) -> Webhook:

@@ -64,10 +64,10 @@ def claim(session: Session, lease_s: float) -> Dataset | None:
     now = time.time()
     is_free = Dataset.lease_expires_at.is_(None) | (Dataset.lease_expires_at < now)
     wanted = select(Dataset).where(Dataset.status == DatasetStatus.VALIDATING, is_free)
-    found = session.scalar(wanted.order_by(Dataset.created_at).limit(1).with_for_update(skip_locked=True))
-    if found is not None:
-        found.lease_expires_at = now + lease_s
-    return found
+    oldest = session.scalar(wanted.order_by(Dataset.created_at).limit(1).with_for_update(skip_locked=True))
+    if oldest is not None:
+        oldest.lease_expires_at = now + lease_s
+    return oldest
 
 
 def held(session: Session, dataset_id: str, lease_expires_at: float) -> Dataset | None:

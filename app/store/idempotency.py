@@ -22,16 +22,16 @@ def begin(session: Session, team_id: str, key: str, body_hash: str) -> bool:
     return add_unique(session, IdempotencyKey(team_id=team_id, key=key, body_hash=body_hash))
 
 
-def begin_again(found: IdempotencyKey, body_hash: str) -> None:
+def begin_again(row: IdempotencyKey, body_hash: str) -> None:
     """The same for a key whose request is forgotten or was abandoned."""
-    found.body_hash, found.status, found.response, found.created_at = body_hash, 0, None, time.time()
+    row.body_hash, row.status, row.response, row.created_at = body_hash, 0, None, time.time()
 
 
 def finish(session: Session, team_id: str, key: str, status: int, response: dict[str, Any]) -> None:
     """Remember the answer."""
-    found = session.get(IdempotencyKey, (team_id, key))
-    if found is not None:
-        found.status, found.response = status, response
+    row = session.get(IdempotencyKey, (team_id, key))
+    if row is not None:
+        row.status, row.response = status, response
 
 
 def expire(session: Session, before: float) -> None:

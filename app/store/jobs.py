@@ -106,11 +106,11 @@ def artifact(session: Session, job_id: str, name: str) -> Artifact | None:
 
 def put_artifact(session: Session, job_id: str, name: str, num_bytes: int, sha256: str) -> None:
     """Remember a file; a later one of the same name replaces it."""
-    found = artifact(session, job_id, name)
-    if found is None:
+    row = artifact(session, job_id, name)
+    if row is None:
         session.add(Artifact(job_id=job_id, name=name, num_bytes=num_bytes, sha256=sha256))
     else:
-        found.num_bytes, found.sha256 = num_bytes, sha256
+        row.num_bytes, row.sha256 = num_bytes, sha256
 
 
 def last_event(session: Session, job_id: str, kind: str) -> Event | None:

@@ -20,11 +20,11 @@ def count(session: Session) -> int:
 def team(session: Session, name: str) -> Team:
     """The team of that name, made if there is none."""
     wanted = select(Team).where(Team.name == name)
-    found = session.scalar(wanted)
-    if found is None:
+    row = session.scalar(wanted)
+    if row is None:
         add_unique(session, Team(name=name))
-        found = session.scalars(wanted).one()
-    return found
+        row = session.scalars(wanted).one()
+    return row
 
 
 def add(
@@ -54,10 +54,10 @@ def listed(
     wanted = select(ApiKey)
     if team_id is not None:
         wanted = wanted.where(ApiKey.team_id == team_id)
-    found, following = newest_first(session, ApiKey, wanted, limit, after)
-    teams = select(Team.id, Team.name).where(Team.id.in_({key.team_id for key in found}))
+    rows, following = newest_first(session, ApiKey, wanted, limit, after)
+    teams = select(Team.id, Team.name).where(Team.id.in_({key.team_id for key in rows}))
     names = {row[0]: row[1] for row in session.execute(teams)}
-    return [(key, names[key.team_id]) for key in found], following
+    return [(key, names[key.team_id]) for key in rows], following
 
 
 def named(session: Session, key_id: str, team_id: str | None) -> ApiKey | None:
@@ -76,8 +76,8 @@ def used(session: Session, key_id: str, at: float) -> None:
 def valid_admins(session: Session, now: float) -> list[str]:
     """Ids of admins' keys that are neither revoked nor expired; nobody revokes one until this transaction ends."""
     is_valid = (ApiKey.revoked_at.is_(None), ApiKey.expires_at.is_(None) | (ApiKey.expires_at > now))
-    found = session.scalars(select(ApiKey).where(*is_valid).order_by(ApiKey.id).with_for_update())
-    return [key.id for key in found if "admin" in key.scopes]
+    rows = session.scalars(select(ApiKey).where(*is_valid).order_by(ApiKey.id).with_for_update())
+    return [key.id for key in rows if "admin" in key.scopes]
 
 
 def revoke(session: Session, key: ApiKey) -> None:

@@ -72,10 +72,10 @@ def claim(
     waiting = list(session.scalars(wanted.with_for_update(skip_locked=True)))
     for plan in waiting:
         plan.document = None  # what its last worker had reserved
-    found = next(filter(accepts, waiting), None)
-    if found is not None:
-        found.status, found.lease_expires_at = PlanStatus.RUNNING, now + lease_s
-    return found
+    first = next(filter(accepts, waiting), None)
+    if first is not None:
+        first.status, first.lease_expires_at = PlanStatus.RUNNING, now + lease_s
+    return first
 
 
 def running(session: Session, now: float) -> list[Plan]:
@@ -87,8 +87,8 @@ def running(session: Session, now: float) -> list[Plan]:
 def put_profile(session: Session, fingerprint: str, device: str, document: dict[str, Any]) -> None:
     """Keep a profile; a later one of the same fingerprint replaces it."""
     if not add_unique(session, Profile(fingerprint=fingerprint, device=device, document=document)):
-        found = session.get_one(Profile, fingerprint)
-        found.document, found.created_at = document, time.time()
+        row = session.get_one(Profile, fingerprint)
+        row.document, row.created_at = document, time.time()
 
 
 def profile(session: Session, fingerprint: str) -> Profile | None:

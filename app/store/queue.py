@@ -41,23 +41,23 @@ def teams(session: Session) -> list[Team]:
 
 def used_since(session: Session, since: float) -> list[tuple[str, int, float, float]]:
     """(team, bytes, start, end) of every reservation that was given back after `since`."""
-    found = session.execute(
+    rows = session.execute(
         select(Job.team_id, Attempt.reserved_bytes, Attempt.started_at, Attempt.ended_at)
         .join(Job, Job.id == Attempt.job_id)
         .where(Attempt.is_live.is_(False), Attempt.ended_at > since)
     )
-    return [(row[0], row[1], row[2], row[3] or row[2]) for row in found]
+    return [(row[0], row[1], row[2], row[3] or row[2]) for row in rows]
 
 
 def run_times(session: Session, limit: int = 200) -> list[tuple[str, str, float, float]]:
     """(team, model, start, end) of the jobs that succeeded last."""
-    found = session.execute(
+    rows = session.execute(
         select(Job.team_id, Job.request["model"].as_string(), Job.started_at, Job.ended_at)
         .where(Job.status == JobStatus.SUCCEEDED, Job.started_at.is_not(None))
         .order_by(Job.created_at.desc())
         .limit(limit)
     )
-    return [(row[0], row[1], row[2], row[3] or row[2]) for row in found]
+    return [(row[0], row[1], row[2], row[3] or row[2]) for row in rows]
 
 
 def progress(session: Session, job_ids: Iterable[str]) -> dict[str, float]:
@@ -68,13 +68,13 @@ def progress(session: Session, job_ids: Iterable[str]) -> dict[str, float]:
         .group_by(Event.job_id)
         .subquery()
     )
-    found = session.execute(
+    rows = session.execute(
         select(Event.job_id, Event.payload).join(
             newest, (newest.c.job_id == Event.job_id) & (newest.c.seq == Event.seq)
         )
     )
     parts: dict[str, float] = {}
-    for job_id, payload in found:
+    for job_id, payload in rows:
         done, total = payload.get("step"), payload.get("total_steps")
         if isinstance(done, int) and isinstance(total, int) and 0 < done <= total:
             parts[job_id] = done / total
@@ -109,9 +109,9 @@ def lock_running(session: Session, job_id: str) -> Job | None:
     return session.scalar(wanted.execution_options(populate_existing=True))
 
 
-def explain(session: Session, found: Sequence[Waited]) -> None:
+def explain(session: Session, explained: Sequence[Waited]) -> None:
     """Write why jobs wait, where they are still queued. A place in the queue is no change of the job's version."""
-    if not found:
+    if not explained:
         return
     statement = (
         update(Job)
@@ -119,6 +119,6 @@ def explain(session: Session, found: Sequence[Waited]) -> None:
         .values(reason=bindparam("new_reason"), position=bindparam("new_position"), eta_at=bindparam("new_eta"))
     )
     rows = [
-        {"job_id": w.job_id, "new_reason": w.reason, "new_position": w.position, "new_eta": w.eta_at} for w in found
+        {"job_id": w.job_id, "new_reason": w.reason, "new_position": w.position, "new_eta": w.eta_at} for w in explained
     ]
     session.connection().execute(statement, rows)

@@ -39,12 +39,12 @@ def metrics(session: Session, job_id: str, name: str | None, after_step: int, li
     lengths = session.execute(select(Metric.name, func.count()).where(*asked).group_by(Metric.name)).all()
     share = max(1, limit // max(1, len(lengths)))
     age = func.row_number().over(order_by=Metric.step.desc()) - 1
-    found: list[Metric] = []
+    metrics_by_step: list[Metric] = []
     for series, length in lengths:
         aged = select(Metric, age.label("age")).where(*asked, Metric.name == series).subquery()
         every = math.ceil(length / share)
-        found += session.scalars(select(aliased(Metric, aged)).where(aged.c.age % every == 0))
-    return sorted(found, key=lambda point: (point.step, point.name))[-limit:]
+        metrics_by_step += session.scalars(select(aliased(Metric, aged)).where(aged.c.age % every == 0))
+    return sorted(metrics_by_step, key=lambda point: (point.step, point.name))[-limit:]
 
 
 def checkpoints(session: Session, job_id: str) -> list[Checkpoint]:

@@ -212,9 +212,9 @@ def curves(
     num_epochs = max((p["step"] for p in series.get("epoch.val_loss", ())), default=0)
     lines = []
     for name, (words, css) in names.items():
-        found = series.get(name) or ()
+        samples = series.get(name) or ()
         scale = steps / num_epochs if name.startswith("epoch.") and steps and num_epochs else 1.0
-        points = [(p["step"] * scale, float(p["value"])) for p in found]
+        points = [(p["step"] * scale, float(p["value"])) for p in samples]
         if points:
             lines.append(Line(words, thinned(points, 400), css, is_dashed=name.startswith("epoch.")))
     if not lines or epochs < 1:

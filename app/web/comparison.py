@@ -40,12 +40,12 @@ ORDER_WORDS = {
 
 @router.get("/jobs/compare")
 def comparison_page(
-    request: Request, wired: Wired, found: SignedIn, job: Annotated[list[str] | None, Query()] = None
+    request: Request, wired: Wired, visitor: SignedIn, job: Annotated[list[str] | None, Query()] = None
 ) -> Response:
     """The jobs that were chosen: figures, curves overlaid, and the parameters that differ."""
     chosen = list(dict.fromkeys(job or ()))[:MOST_OVERLAID]
-    jobs = [wired.jobs.get(found.caller, job_id) for job_id in chosen]
-    runs = [_with_curves(wired, found.caller, one) for one in jobs]
+    jobs = [wired.jobs.get(visitor.caller, job_id) for job_id in chosen]
+    runs = [_with_curves(wired, visitor.caller, one) for one in jobs]
     return page(
         request,
         "comparison.html",

@@ -92,6 +92,6 @@ def read(kind: type[Request], fields: Mapping[str, str]) -> tuple[Request | None
         return kind.model_validate(given), {}
     except ValidationError as error:
         return None, {
-            ".".join(str(part) for part in found["loc"][:1]): found["msg"].removeprefix("Value error, ")
-            for found in error.errors()
+            ".".join(str(part) for part in each["loc"][:1]): each["msg"].removeprefix("Value error, ")
+            for each in error.errors()
         }

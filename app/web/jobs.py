@@ -34,7 +34,7 @@ MEMORY = {"step.peak_bytes": ("peak so far", "c1")}
 def jobs_page(
     request: Request,
     wired: Wired,
-    found: SignedIn,
+    visitor: SignedIn,
     status: str | None = None,
     after: str | None = None,
     q: str = "",
@@ -42,7 +42,7 @@ def jobs_page(
 ) -> Response:
     """Jobs, newest first or in another order, to search and to choose from for the page that compares them."""
     wanted, order = status if status in STATUSES else None, sort if sort in ORDER_WORDS else "date"
-    listed = wired.jobs.listed(found.caller, wanted, 30 if order == "date" else SORTED, after, q[:200])
+    listed = wired.jobs.listed(visitor.caller, wanted, 30 if order == "date" else SORTED, after, q[:200])
     jobs = listed["items"] if order == "date" else sorted_jobs(listed["items"], order)
     return page(
         request,
@@ -58,29 +58,29 @@ def jobs_page(
 
 @router.get("/jobs/new")
 def new_job_page(
-    request: Request, wired: Wired, found: SignedIn, plan: str = "", data: str = "", weights: str = "", like: str = ""
+    request: Request, wired: Wired, visitor: SignedIn, plan: str = "", data: str = "", weights: str = "", like: str = ""
 ) -> Response:
     """The form; with a plan, only what the plan leaves open. like: a job whose values it begins with."""
     values = DEFAULTS | {name: text for name, text in (("data", data), ("weights", weights)) if text}
     if like:
-        values |= prefilled(wired.jobs.get(found.caller, like))
-    return job_form(request, wired, found.caller, values, {}, plan_id=plan)
+        values |= prefilled(wired.jobs.get(visitor.caller, like))
+    return job_form(request, wired, visitor.caller, values, {}, plan_id=plan)
 
 
 @router.post("/jobs")
-def create_job(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
+def create_job(request: Request, wired: Wired, visitor: SignedIn, fields: OwnForm) -> Response:
     """Queue a job and show it; the form again where something is wrong."""
     body, errors = read(JobRequest, fields)
     if body is not None:
         try:
             job = wired.jobs.submit(
-                found.caller, body.run_request(), body.budget_bytes, body.priority, name=body.name, plan_id=body.plan
+                visitor.caller, body.run_request(), body.budget_bytes, body.priority, name=body.name, plan_id=body.plan
             )
             return RedirectResponse(f"/jobs/{job['id']}", 303)
         except S2AError as error:
             errors = {"budget" if error.code == "bad_budget" else "": error.message}
     values = {**DEFAULTS, **fields}
-    return job_form(request, wired, found.caller, values, errors, plan_id=fields.get("plan", ""), status=422)
+    return job_form(request, wired, visitor.caller, values, errors, plan_id=fields.get("plan", ""), status=422)
 
 
 def job_form(
@@ -112,12 +112,12 @@ def job_form(
 
 
 @router.get("/jobs/{job_id}")
-def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Response:
+def job_page(request: Request, wired: Wired, visitor: SignedIn, job_id: str) -> Response:
     """One job, live."""
-    job = wired.jobs.get(found.caller, job_id)
-    said = wired.jobs.newest_events(found.caller, job_id, NEWEST_EVENTS)
-    metrics = wired.results.metrics(found.caller, job_id, None, -1, 10_000)
-    report = full_report(wired, found.caller, job)
+    job = wired.jobs.get(visitor.caller, job_id)
+    said = wired.jobs.newest_events(visitor.caller, job_id, NEWEST_EVENTS)
+    metrics = wired.results.metrics(visitor.caller, job_id, None, -1, 10_000)
+    report = full_report(wired, visitor.caller, job)
     is_over = job["status"] in ("succeeded", "failed", "cancelled")
     return page(
         request,
@@ -130,15 +130,15 @@ def job_page(request: Request, wired: Wired, found: SignedIn, job_id: str) -> Re
         step=said["step"],
         last_seq=said["last_seq"],
         events=said["events"],
-        artifacts=wired.results.artifacts(found.caller, job_id)["items"],
-        attempts=wired.results.attempts(found.caller, job_id)["items"],
+        artifacts=wired.results.artifacts(visitor.caller, job_id)["items"],
+        attempts=wired.results.attempts(visitor.caller, job_id)["items"],
         curve_names={"loss": LOSSES},
         quality_curves=quality_curves(metrics["series"]),
         epoch_metrics=epoch_metrics,
         doing=doing(said["events"]),
         again=again(job) if is_over else None,
-        log=wired.results.log(found.caller, job_id) if job["attempts"] else "",
-        examples=document_of(wired, found.caller, job_id, "examples.json") or {},
+        log=wired.results.log(visitor.caller, job_id) if job["attempts"] else "",
+        examples=document_of(wired, visitor.caller, job_id, "examples.json") or {},
         classes=class_figures(report),
     )
 
@@ -160,8 +160,8 @@ def quality_curves(series: Mapping[str, Any]) -> list[tuple[Metric, dict[str, tu
 
 def epoch_metrics(event: Mapping[str, Any]) -> list[tuple[Metric, float]]:
     """The validation metrics of an epoch's event."""
-    found = [(metric, event.get(f"val_{name}")) for name, metric in METRICS.items()]
-    return [(metric, float(value)) for metric, value in found if isinstance(value, int | float)]
+    pairs = [(metric, event.get(f"val_{name}")) for name, metric in METRICS.items()]
+    return [(metric, float(value)) for metric, value in pairs if isinstance(value, int | float)]
 
 
 def doing(events: list[dict[str, Any]]) -> str:
@@ -177,10 +177,10 @@ def doing(events: list[dict[str, Any]]) -> str:
 
 
 @router.post("/jobs/{job_id}/{action}")
-def change_job(wired: Wired, found: SignedIn, job_id: str, action: str, fields: OwnForm) -> Response:
+def change_job(wired: Wired, visitor: SignedIn, job_id: str, action: str, fields: OwnForm) -> Response:
     """Cancel, pause or resume."""
     acts = {"cancel": wired.jobs.cancel, "pause": wired.jobs.pause, "resume": wired.jobs.resume}
     if action not in acts:
         raise NotFound(f"a job cannot {action[:40]}: cancel, pause or resume")
-    acts[action](found.caller, job_id)
+    acts[action](visitor.caller, job_id)
     return RedirectResponse(f"/jobs/{job_id}", 303)

@@ -16,9 +16,9 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
 @router.get("/sign-in")
-def sign_in_page(request: Request, found: Guest, next: str = "/") -> Response:
+def sign_in_page(request: Request, visitor: Guest, next: str = "/") -> Response:
     """Where a key is typed in."""
-    if found is not None:
+    if visitor is not None:
         return RedirectResponse(local_path(next), 303)
     return page(request, "sign_in.html", next=local_path(next), error="")
 
@@ -50,12 +50,12 @@ def sign_out(request: Request, wired: Wired, fields: OwnForm) -> Response:
 
 
 @router.get("/")
-def queue_page(request: Request, wired: Wired, found: Guest) -> Response:
+def queue_page(request: Request, wired: Wired, visitor: Guest) -> Response:
     """What runs where and what waits; for a guest, where to sign in."""
-    if found is None:
+    if visitor is None:
         return page(request, "sign_in.html", next="/", error="")
-    queue = wired.devices.queue(found.caller, 100)
-    recent = wired.jobs.listed(found.caller, None, 12, None)["items"]
+    queue = wired.devices.queue(visitor.caller, 100)
+    recent = wired.jobs.listed(visitor.caller, None, 12, None)["items"]
     return page(request, "queue.html", queue=queue, recent=recent)
 
 
@@ -66,9 +66,9 @@ def accuracy_page(request: Request) -> Response:
 
 
 @router.get("/predictions")
-def predictions_page(request: Request, wired: Wired, found: SignedIn, after: str | None = None) -> Response:
+def predictions_page(request: Request, wired: Wired, visitor: SignedIn, after: str | None = None) -> Response:
     """How good predictions of peaks were."""
-    return page(request, "predictions.html", summary=wired.accuracy.summary(found.caller, None, None, 50, after))
+    return page(request, "predictions.html", summary=wired.accuracy.summary(visitor.caller, None, None, 50, after))
 
 
 for _module in (files, comparison, jobs, plans, datasets, teams):  # /jobs/compare goes before /jobs/{job_id}

@@ -37,24 +37,24 @@ class Group:
 
 
 @router.get("/plans")
-def plans_page(request: Request, wired: Wired, found: SignedIn, data: str = "", budget: str = "") -> Response:
+def plans_page(request: Request, wired: Wired, visitor: SignedIn, data: str = "", budget: str = "") -> Response:
     """The form and the plans made so far."""
     asked = {name: request.query_params[name] for name in REPEATED if name in request.query_params}
     values = {**DEFAULTS, **asked, **({"budget": budget} if budget else {})}
-    return _form(request, wired, found.caller, values, {})
+    return _form(request, wired, visitor.caller, values, {})
 
 
 @router.post("/plans")
-def create_plan(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
+def create_plan(request: Request, wired: Wired, visitor: SignedIn, fields: OwnForm) -> Response:
     """Ask for a plan and show it; the form again where something is wrong."""
     body, errors = read(PlanRequest, fields)
     if body is not None:
         try:
-            plan = wired.plans.ask(found.caller, body.run_request(), body.budget_bytes)
+            plan = wired.plans.ask(visitor.caller, body.run_request(), body.budget_bytes)
             return RedirectResponse(f"/plans/{plan['id']}", 303)
         except S2AError as error:
             errors = {"budget" if error.code == "bad_budget" else "": error.message}
-    return _form(request, wired, found.caller, {**DEFAULTS, **fields}, errors, status=422)
+    return _form(request, wired, visitor.caller, {**DEFAULTS, **fields}, errors, status=422)
 
 
 def _form(
@@ -75,9 +75,9 @@ def _form(
 
 
 @router.get("/plans/{plan_id}")
-def plan_page(request: Request, wired: Wired, found: SignedIn, plan_id: str) -> Response:
+def plan_page(request: Request, wired: Wired, visitor: SignedIn, plan_id: str) -> Response:
     """One plan."""
-    plan = wired.plans.get(found.caller, plan_id)
+    plan = wired.plans.get(visitor.caller, plan_id)
     made = plan["plan"]
     repeat = {name: plan["request"].get(name) for name in REPEATED if plan["request"].get(name) is not None}
     return page(
@@ -112,12 +112,12 @@ def distinct(alternatives: list[dict[str, Any]], made: dict[str, Any] | None) ->
         return (row["peak_bytes"], round(row["gradient_error"], 6), round(row["relative_step_time"], 3))
 
     seen = {mark(made["predicted"])} if made else set()
-    found = []
+    distinct_rows = []
     for row in sorted(alternatives, key=lambda row: row["budget_bytes"]):
         if mark(row) not in seen:
             seen.add(mark(row))
-            found.append(row)
-    return found
+            distinct_rows.append(row)
+    return distinct_rows
 
 
 def storage_groups(sites: list[dict[str, Any]]) -> list[Group]:

@@ -23,73 +23,73 @@ Made = dict[str, object] | None
 
 
 @router.get("/teams")
-def teams_page(request: Request, wired: Wired, found: SignedIn) -> Response:
+def teams_page(request: Request, wired: Wired, visitor: SignedIn) -> Response:
     """Every team, for an admin; one's own for everybody else."""
-    if not found.caller.is_admin:
-        return RedirectResponse(f"/teams/{found.caller.team_id}", 303)
-    return _teams(request, wired, found)
+    if not visitor.caller.is_admin:
+        return RedirectResponse(f"/teams/{visitor.caller.team_id}", 303)
+    return _teams(request, wired, visitor)
 
 
 @router.post("/teams")
-def create_team(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
+def create_team(request: Request, wired: Wired, visitor: SignedIn, fields: OwnForm) -> Response:
     """Make a team and show it."""
     try:
         asked = TeamRequest.model_validate({"name": fields.get("name", ""), **quotas_of(fields)})
-        made = wired.teams.create(found.caller, asked.model_dump())
+        made = wired.teams.create(visitor.caller, asked.model_dump())
     except (ValidationError, S2AError) as error:
-        return _teams(request, wired, found, fields, _words(error))
+        return _teams(request, wired, visitor, fields, _words(error))
     return RedirectResponse(f"/teams/{made['id']}", 303)
 
 
 @router.get("/teams/{team_id}/keys")
 @router.get("/teams/{team_id}")
-def team_page(request: Request, wired: Wired, found: SignedIn, team_id: str) -> Response:
+def team_page(request: Request, wired: Wired, visitor: SignedIn, team_id: str) -> Response:
     """One team."""
-    return _team(request, wired, found, team_id)
+    return _team(request, wired, visitor, team_id)
 
 
 @router.post("/teams/{team_id}")
-def change_team(request: Request, wired: Wired, found: SignedIn, team_id: str, fields: OwnForm) -> Response:
+def change_team(request: Request, wired: Wired, visitor: SignedIn, team_id: str, fields: OwnForm) -> Response:
     """Set its weight and quotas; a field that is empty has no limit."""
     try:
         asked = TeamChange.model_validate(quotas_of(fields))
-        wired.teams.change(found.caller, team_id, asked.model_dump(exclude_unset=True))
+        wired.teams.change(visitor.caller, team_id, asked.model_dump(exclude_unset=True))
     except (ValidationError, S2AError) as error:
-        return _team(request, wired, found, team_id, error=_words(error), values=fields, status=422)
+        return _team(request, wired, visitor, team_id, error=_words(error), values=fields, status=422)
     return RedirectResponse(f"/teams/{team_id}", 303)
 
 
 @router.post("/teams/{team_id}/keys")
-def create_team_key(request: Request, wired: Wired, found: SignedIn, team_id: str, fields: OwnForm) -> Response:
+def create_team_key(request: Request, wired: Wired, visitor: SignedIn, team_id: str, fields: OwnForm) -> Response:
     """Make a key for a member and show it this once."""
-    name = wired.teams.get(found.caller, team_id)["name"]
+    name = wired.teams.get(visitor.caller, team_id)["name"]
     try:
-        made = _issued(wired, found, {**fields, "team": name})
+        made = _issued(wired, visitor, {**fields, "team": name})
     except (ValidationError, S2AError) as error:
-        return _team(request, wired, found, team_id, error=_words(error), status=422)
-    return _team(request, wired, found, team_id, made=made, status=201)
+        return _team(request, wired, visitor, team_id, error=_words(error), status=422)
+    return _team(request, wired, visitor, team_id, made=made, status=201)
 
 
 @router.get("/keys")
-def keys_page(request: Request, wired: Wired, found: SignedIn) -> Response:
+def keys_page(request: Request, wired: Wired, visitor: SignedIn) -> Response:
     """The keys, for an admin; one's own for everybody else."""
-    return _keys(request, wired, found)
+    return _keys(request, wired, visitor)
 
 
 @router.post("/keys")
-def create_key(request: Request, wired: Wired, found: SignedIn, fields: OwnForm) -> Response:
+def create_key(request: Request, wired: Wired, visitor: SignedIn, fields: OwnForm) -> Response:
     """Make a key and show it this once."""
     try:
-        made = _issued(wired, found, fields)
+        made = _issued(wired, visitor, fields)
     except (ValidationError, S2AError) as error:
-        return _keys(request, wired, found, error=_words(error), status=422)
-    return _keys(request, wired, found, made=made, status=201)
+        return _keys(request, wired, visitor, error=_words(error), status=422)
+    return _keys(request, wired, visitor, made=made, status=201)
 
 
 @router.post("/keys/{key_id}/revoke")
-def revoke_key(wired: Wired, found: SignedIn, key_id: str, fields: OwnForm) -> Response:
+def revoke_key(wired: Wired, visitor: SignedIn, key_id: str, fields: OwnForm) -> Response:
     """Make a key useless; back to its team's page where it was pressed there."""
-    wired.keys.revoke(found.caller, key_id)
+    wired.keys.revoke(visitor.caller, key_id)
     team_id = fields.get("team_id", "")
     return RedirectResponse(f"/teams/{team_id}" if team_id.isalnum() or team_id.startswith("team_") else "/keys", 303)
 
@@ -119,7 +119,7 @@ def quota_values(team: dict[str, Any]) -> Fields:
     }
 
 
-def _issued(wired: Any, found: Visitor, fields: Fields) -> dict[str, object]:
+def _issued(wired: Any, visitor: Visitor, fields: Fields) -> dict[str, object]:
     scope = fields.get("scope", "write")
     asked = KeyRequest.model_validate(
         {
@@ -129,7 +129,7 @@ def _issued(wired: Any, found: Visitor, fields: Fields) -> dict[str, object]:
             "expires_at": parse_expiry(fields.get("expires")),
         }
     )
-    made: dict[str, object] = wired.keys.issue(found.caller, asked.team, asked.scopes, asked.name, asked.expires_at)
+    made: dict[str, object] = wired.keys.issue(visitor.caller, asked.team, asked.scopes, asked.name, asked.expires_at)
     return made
 
 
@@ -140,8 +140,8 @@ def _words(error: ValidationError | S2AError) -> str:
     return f"{first['loc'][0]}: {first['msg']}"
 
 
-def _teams(request: Request, wired: Any, found: Visitor, values: Fields | None = None, error: str = "") -> Response:
-    listed = wired.teams.listed(found.caller, 200, None)["items"]
+def _teams(request: Request, wired: Any, visitor: Visitor, values: Fields | None = None, error: str = "") -> Response:
+    listed = wired.teams.listed(visitor.caller, 200, None)["items"]
     teams = sorted(listed, key=lambda team: (-team["usage"]["held_bytes"], team["name"]))
     return page(request, "teams.html", 422 if error else 200, teams=teams, values=values or {}, error=error)
 
@@ -149,7 +149,7 @@ def _teams(request: Request, wired: Any, found: Visitor, values: Fields | None =
 def _team(
     request: Request,
     wired: Any,
-    found: Visitor,
+    visitor: Visitor,
     team_id: str,
     *,
     made: Made = None,
@@ -157,11 +157,11 @@ def _team(
     values: Fields | None = None,
     status: int = 200,
 ) -> Response:
-    team = wired.teams.get(found.caller, team_id)
+    team = wired.teams.get(visitor.caller, team_id)
     keys = (
-        wired.keys.listed(found.caller, 200, None, team_id)["items"]
-        if found.caller.is_admin
-        else [wired.keys.whoami(found.caller)]
+        wired.keys.listed(visitor.caller, 200, None, team_id)["items"]
+        if visitor.caller.is_admin
+        else [wired.keys.whoami(visitor.caller)]
     )
     return page(
         request,
@@ -177,11 +177,11 @@ def _team(
 
 
 def _keys(
-    request: Request, wired: Any, found: Visitor, *, made: Made = None, error: str = "", status: int = 200
+    request: Request, wired: Any, visitor: Visitor, *, made: Made = None, error: str = "", status: int = 200
 ) -> Response:
-    if found.caller.is_admin:
-        listed = wired.keys.listed(found.caller, 100)["items"]
-        teams = wired.teams.listed(found.caller, 100, None)["items"]
+    if visitor.caller.is_admin:
+        listed = wired.keys.listed(visitor.caller, 100)["items"]
+        teams = wired.teams.listed(visitor.caller, 100, None)["items"]
     else:
-        listed, teams = [wired.keys.whoami(found.caller)], []
+        listed, teams = [wired.keys.whoami(visitor.caller)], []
     return page(request, "keys.html", status, keys=listed, teams=teams, made=made, error=error, scopes=SCOPES)

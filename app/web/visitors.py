@@ -44,9 +44,9 @@ class Visitor:
 
 def local_path(text: str | None) -> str:
     """A path of this site to go to after signing in; the first page for anything else."""
-    found = urlsplit(text or "/")
-    is_local = not found.scheme and not found.netloc and found.path.startswith("/") and "\\" not in (text or "")
-    return found.geturl() if is_local and not found.path.startswith("//") else "/"
+    parts = urlsplit(text or "/")
+    is_local = not parts.scheme and not parts.netloc and parts.path.startswith("/") and "\\" not in (text or "")
+    return parts.geturl() if is_local and not parts.path.startswith("//") else "/"
 
 
 def guest_or_visitor(request: Request, wired: Wired) -> Visitor | None:
@@ -58,23 +58,23 @@ def guest_or_visitor(request: Request, wired: Wired) -> Visitor | None:
         caller = wired.sessions.caller(token)
     except (NotAuthorized, ValueError):
         return None
-    found = Visitor(caller, wired.sessions.csrf(token), wired.teams.own_name(caller))
+    visitor = Visitor(caller, wired.sessions.csrf(token), wired.teams.own_name(caller))
     wired.limit.spend(caller.key_id or caller.team_id)
-    request.state.visitor = found
+    request.state.visitor = visitor
     request.scope.setdefault("state", {})["key_id"] = caller.key_id
-    return found
+    return visitor
 
 
 Guest = Annotated[Visitor | None, Depends(guest_or_visitor)]
 
 
-async def signed_in(request: Request, found: Guest) -> Visitor:
+async def signed_in(request: Request, visitor: Guest) -> Visitor:
     """The session's holder; everybody else is sent to sign in, and comes back."""
-    if found is None:
+    if visitor is None:
         query = f"?{request.url.query}" if request.url.query else ""
         back = f"{request.url.path}{query}" if request.method == "GET" else "/"
         raise HTTPException(303, "sign in first", headers={"Location": f"/sign-in?next={quote(back, safe='/')}"})
-    return found
+    return visitor
 
 
 SignedIn = Annotated[Visitor, Depends(signed_in)]
@@ -90,7 +90,7 @@ async def plain_fields(request: Request) -> Fields:
     return fields
 
 
-async def own_fields(request: Request, wired: Wired, found: SignedIn) -> Fields:
+async def own_fields(request: Request, wired: Wired, visitor: SignedIn) -> Fields:
     """The same of a form that a page of this session sent; NotAllowed for any other."""
     fields = await plain_fields(request)
     wired.sessions.check_csrf(request.cookies.get(COOKIE, ""), "POST", fields.pop("csrf", None))

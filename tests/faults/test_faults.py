@@ -37,7 +37,7 @@ QUICK: dict[str, Any] = {
     "runner_command": json.dumps(STUB),
 }
 EPOCHS = 6
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 40 * ROUNDS)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 90 * ROUNDS)]
 
 
 def submit(service: RunningService, **changes: Any) -> str:

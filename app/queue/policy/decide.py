@@ -43,53 +43,53 @@ def decide(
     """Decide one pass. fronts: those of the pass before. Without is_explained, waits is empty and a pass is faster."""
     rules = rules or Rules()
     packing, quotas = Packing(devices, lives, now), Quotas(teams, lives)
-    found = _Pass([], [], {})
+    this_pass = _Pass([], [], {})
     order = Order(waiting, lives, teams, now, rules)
     before = fronts or {}
     for index, job in enumerate(order):
         if index >= rules.depth and not is_explained:
             break
-        why = _held_by_team(job, quotas, found, now, rules)
+        why = _held_by_team(job, quotas, this_pass, now, rules)
         device_id = packing.best_fit(job) if why is None and index < rules.depth else None
         if device_id is not None:
             live = packing.place(job, device_id)
             quotas.take(job.team_id, live.num_bytes)
-            found.starts.append(Start(job.job_id, device_id, live.num_bytes))
+            this_pass.starts.append(Start(job.job_id, device_id, live.num_bytes))
             continue
-        if job.team_id not in found.fronts:
+        if job.team_id not in this_pass.fronts:
             old = before.get(job.team_id)
-            found.fronts[job.team_id] = old if old and old.job_id == job.job_id else Front(job.job_id, now)
-        found.held.append(why or _held_by_memory(job, packing, found, rules))
-        if job.job_id not in found.reserved:
+            this_pass.fronts[job.team_id] = old if old and old.job_id == job.job_id else Front(job.job_id, now)
+        this_pass.held.append(why or _held_by_memory(job, packing, this_pass, rules))
+        if job.job_id not in this_pass.reserved:
             order.refund(job)
         if why is not None and why.code in ("quota_jobs", "quota_byte_seconds", "behind_own_team") and not is_explained:
             order.drop_team(job.team_id)
-    waits = explain(found.held, packing, teams, found.preempts, rules) if is_explained else {}
-    return Decision(tuple(found.starts), found.preempts, waits, found.fronts)
+    waits = explain(this_pass.held, packing, teams, this_pass.preempts, rules) if is_explained else {}
+    return Decision(tuple(this_pass.starts), this_pass.preempts, waits, this_pass.fronts)
 
 
-def _held_by_team(job: Waiting, quotas: Quotas, found: _Pass, now: float, rules: Rules) -> Held | None:
+def _held_by_team(job: Waiting, quotas: Quotas, this_pass: _Pass, now: float, rules: Rules) -> Held | None:
     need = min(job.limit_bytes, job.peak_bytes)
     over = quotas.exceeded(job.team_id, need)
     if over is not None:
         return Held(job, *over)
-    front = found.fronts.get(job.team_id)
-    if front is not None and front.job_id not in found.reserved and now - front.since >= rules.front_s:
+    front = this_pass.fronts.get(job.team_id)
+    if front is not None and front.job_id not in this_pass.reserved and now - front.since >= rules.front_s:
         message = f"does not overtake {front.job_id} of its team, which is next for {(now - front.since) / 60:.0f} min"
         return Held(job, "behind_own_team", message, {"behind": front.job_id})
     return None
 
 
-def _held_by_memory(job: Waiting, packing: Packing, found: _Pass, rules: Rules) -> Held:
+def _held_by_memory(job: Waiting, packing: Packing, this_pass: _Pass, rules: Rules) -> Held:
     if not packing.could_hold(job):
         return Held(job, "no_device", "", {})
-    is_head = not found.reserved
+    is_head = not this_pass.reserved
     if len(packing.reservations) < max(1, len(packing.free) // rules.devices_per_reservation):
         held = packing.reserve(job)
         if held is not None:
-            found.reserved.add(job.job_id)
-            found.preempts += victims(job, packing, rules) if is_head else ()
-            code = "preempting" if is_head and found.preempts else "waiting_for_memory"
+            this_pass.reserved.add(job.job_id)
+            this_pass.preempts += victims(job, packing, rules) if is_head else ()
+            code = "preempting" if is_head and this_pass.preempts else "waiting_for_memory"
             return Held(job, code, "", {}, starts_at=held.at)
     if packing.fits_now(job):
         return Held(job, "held_for_head", "", {})

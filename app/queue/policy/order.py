@@ -45,11 +45,11 @@ def queues(waiting: Sequence[Waiting], now: float, rules: Rules) -> dict[str, li
             end = bisect_right(jobs, rank, start, key=lambda job: -effective_class(job, now, rules))
             by_class.setdefault((team, rank), []).extend(jobs[start:end])
             start = end
-    found: dict[str, list[tuple[int, Waiting]]] = {}
+    by_team: dict[str, list[tuple[int, Waiting]]] = {}
     for team, rank in sorted(by_class):
         by_class[team, rank].sort(key=BY_AGE)
-        found.setdefault(team, []).extend([(rank, job) for job in by_class[team, rank]])
-    return found
+        by_team.setdefault(team, []).extend([(rank, job) for job in by_class[team, rank]])
+    return by_team
 
 
 class Order:

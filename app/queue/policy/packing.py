@@ -43,8 +43,8 @@ class Packing:
             device = self.devices[device_id]
             need = job.need_on(device)
             if need <= free and job.accepts(device) and self._delays_nobody(job, device_id, need):
-                found = (free - need, device_id)
-                best = found if best is None or found < best else best
+                fit = (free - need, device_id)
+                best = fit if best is None or fit < best else best
         return best[1] if best else None
 
     def fits_now(self, job: Waiting) -> bool:
@@ -86,9 +86,9 @@ class Packing:
             need = job.need_on(device)
             if device_id in self.reservations or not self.could_hold_on(job, device_id):
                 continue
-            found = self._earliest(job, device_id, need)
-            if found and (best is None or (found.at, found.extra_bytes) < (best.at, best.extra_bytes)):
-                best = found
+            start = self._earliest(job, device_id, need)
+            if start and (best is None or (start.at, start.extra_bytes) < (best.at, best.extra_bytes)):
+                best = start
         if best is not None:
             self.reservations[best.device_id] = best
         return best

@@ -82,22 +82,22 @@ def explain(
 
 
 def _details(entry: Held, packing: Packing, shown: Mapping[str, dict[str, Any]], num_stopped: int) -> dict[str, Any]:
-    found = {
+    details = {
         **entry.details,
         "needs_bytes": min(entry.job.limit_bytes, entry.job.peak_bytes),
         "devices": _per_device(entry.job, packing, shown),
     }
-    return {**found, "num_stopped": num_stopped} if entry.code == "preempting" else found
+    return {**details, "num_stopped": num_stopped} if entry.code == "preempting" else details
 
 
 def _timelines(packing: Packing) -> list[_Timeline]:
-    found = []
+    timelines = []
     for device_id, free in packing.free.items():
         line = _Timeline(packing.devices[device_id], packing.now, free)
         line.ends = [(max(packing.now, live.ends_at), live.num_bytes) for live in packing.lives[device_id]]
         heapq.heapify(line.ends)
-        found.append(line)
-    return found
+        timelines.append(line)
+    return timelines
 
 
 def _eta(entry: Held, timelines: Sequence[_Timeline]) -> float | None:
@@ -107,8 +107,8 @@ def _eta(entry: Held, timelines: Sequence[_Timeline]) -> float | None:
         need = job.need_on(line.device)
         if need > line.device.capacity_bytes - line.device.others_bytes or not job.accepts(line.device):
             continue
-        found = (line.promise(need), index, line)
-        best = found if best is None or found[:2] < best[:2] else best
+        promise = (line.promise(need), index, line)
+        best = promise if best is None or promise[:2] < best[:2] else best
     if best is None:
         return None
     at = best[2].start_of(job.need_on(best[2].device), job.runs_s)
@@ -140,12 +140,12 @@ def _shown(packing: Packing, device_id: str, team_id: str, teams: Mapping[str, T
 
 
 def _per_device(job: Waiting, packing: Packing, shown: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    found = []
+    documents = []
     for device_id, device in packing.devices.items():
         if job.accepts(device):
             short = job.need_on(device) - max(0, packing.free.get(device_id, 0))
-            found.append({**shown[device_id], "short_bytes": max(0, short)})
-    return found
+            documents.append({**shown[device_id], "short_bytes": max(0, short)})
+    return documents
 
 
 def _message(entry: Held, packing: Packing, make_details: Callable[[], Mapping[str, Any]]) -> str:

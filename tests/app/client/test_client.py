@@ -57,7 +57,7 @@ def test_an_address_of_something_else_is_said() -> None:
 
 def test_an_empty_file_is_not_sent(tmp_path: Path) -> None:
     (tmp_path / "empty.zip").touch()
-    with pytest.raises(InvalidInput, match=r"empty\.zip is empty: pack"):
+    with pytest.raises(InvalidInput, match=r"empty\.zip is empty: give a zip"):
         client_of(httpx.MockTransport(lambda _: httpx.Response(500))).upload(tmp_path / "empty.zip")
 
 
