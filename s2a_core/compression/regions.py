@@ -281,27 +281,37 @@ def run_region(interceptor: Interceptor, region: Region, forward: Callable[..., 
         interceptor.takes_pending(pending)
     x: Tensor = evaluated(first) if pending is None else pending.raw
     rest, kwargs = evaluated((args[1:], kwargs))
-    beside = list(_tensors((rest, kwargs)))
-    if uses_batch_statistics(region.batch_norms) or any(t.requires_grad for t in beside):
-        # A part of the batch is another input there, a second pass another estimate; or a gradient would be missed.
+    with torch._C.DisableTorchFunction():  # what is asked of tensors here is no call of the model's
+        call = _region_call(interceptor, region, forward, x, None if pending is None else pending.call, rest, kwargs)
+        parameters = [] if call is None else list(chain(*_trained(call)))
+        is_training = torch.is_grad_enabled() and (x.requires_grad or bool(parameters))
+    if call is None:
         return forward(x if as_block else first, *rest, **kwargs)
+    site = Site(region.site, "block" if region.is_block else "region", region.storage, Intent.REGION)
+    return interceptor.attributed(site, RegionFunction.apply, x, call, is_training, *parameters)
+
+
+def _region_call(
+    interceptor: Interceptor, region: Region, forward: Callable[..., Any], x: Tensor, norm: NormCall | None,
+    args: tuple[Any, ...], kwargs: dict[str, Any],
+) -> RegionCall | None:  # fmt: skip
+    """How a region runs on x and what is passed beside it; None where it must run as its module does."""
+    beside = list(_tensors((args, kwargs)))
+    if uses_batch_statistics(region.batch_norms) or any(t.requires_grad for t in beside):
+        return None  # a part of the batch, or a second pass, would have other statistics; or a gradient would be missed
     # A tensor with as many rows as x has one for each of them, or is a table for all that happens to be as long.
     has_rows_beside = any(t.dim() > 0 and t.shape[0] == x.shape[0] for t in beside)
     batch, device = interceptor.batch, x.device.type
     rows_per_sample = x.shape[0] // batch if batch and x.shape[0] % batch == 0 else 0
-    call = RegionCall(
+    return RegionCall(
         interceptor=interceptor,
         region=region,
         forward=forward,
-        norm=None if pending is None else pending.call,
-        args=rest,
+        norm=norm,
+        args=args,
         kwargs=kwargs,
         rows_per_sample=rows_per_sample or x.shape[0] or 1,
         rows_per_chunk=0 if has_rows_beside else interceptor.policy.chunk_samples * rows_per_sample,
         autocast=(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)),
-        key=pass_key((x, rest, kwargs, *(p.requires_grad for p in region.parameters)), region.module.training),
+        key=pass_key((x, args, kwargs, *[p.requires_grad for p in region.parameters]), region.module.training),
     )
-    parameters = list(chain(*_trained(call)))
-    is_training = torch.is_grad_enabled() and (x.requires_grad or bool(parameters))
-    site = Site(region.site, "block" if region.is_block else "region", region.storage, Intent.REGION)
-    return interceptor.attributed(site, RegionFunction.apply, x, call, is_training, *parameters)
