@@ -49,6 +49,7 @@ CASES = {
     "DINOv2-g": Case("vit_giant_patch14_dinov2", 224, 8),
     "so400m": Case("vit_so400m_patch14_siglip_384", 384, 32),
     "ViT-H": Case("vit_huge_patch14_224", 224, 8),
+    "SAM-B": Case("samvit_base_patch16", 1024, 1),
     "SAM-H": Case("samvit_huge_patch16", 1024, 1),
     "7B": Case("vit_7b_patch16_dinov3", 224, 1),
 }

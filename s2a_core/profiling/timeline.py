@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from math import ceil
 
 from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark
@@ -120,11 +119,13 @@ def chunked(
 def chunk_slope(tops: Mapping[int, int]) -> int:
     """Bytes a further sample of a chunk takes. tops: samples of a chunk -> bytes.
 
-    The steepest slope between two chunks that follow each other: another moment may be the worst one in larger chunks,
-    and all samples as one chunk need no room to put outputs together.
+    The slope to the largest chunk, from the smallest one or from the one before it, whichever is steeper: from one
+    sample to two it may be a jump, as convolutions of one sample take other paths.
     """
     chunks = sorted(tops)
-    return max((ceil((tops[b] - tops[a]) / (b - a)) for a, b in pairwise(chunks) if tops[b] > tops[a]), default=0)
+    last = chunks.pop() if chunks else 0
+    slopes = [(tops[last] - tops[chunk]) / (last - chunk) for chunk in (*chunks[:1], *chunks[-1:])]
+    return ceil(max(0.0, *slopes)) if slopes else 0
 
 
 def with_opening(
