@@ -104,9 +104,8 @@ def table(rows: Iterable[Row], is_double: bool = False) -> str:
 
 
 WHY_MORE = (
-    "Predicted too much, where it was looked into: a site that is kept exact beside exact ones is charged what "
-    "neighbours in codes would leave alive (ViT of transformers), and a plan that missed is made again with room to "
-    "spare."
+    "Predicted too much: in ViT of transformers a site that is kept exact beside exact ones is charged what neighbours "
+    "in codes would leave alive; in DPT it is the forward turn of an exact ReLU of its head, for a cause not yet known."
 )
 WHY_MORE_ON_DOUBLE = (
     "Predicted too much: every plan counts 20 MiB for kernels' code and 12 MiB and 4 % for the allocator's segments, "

@@ -141,9 +141,9 @@ class Measuring:
         return chunked(segments_of, len(self.x), tops)
 
     def _larger_chunks(self) -> list[int]:
-        """All samples as one chunk; where plans go further, as on CUDA, half as many before: the slope may rise."""
+        """All samples as one chunk, and half as many before: the slope is seldom the same up to both."""
         n = len(self.x)
-        return [n // 2, n] if n > 2 and self.x.device.type == "cuda" else [n]
+        return [n // 2, n] if n > 3 else [n]
 
     def _segments(self, batches: tuple[int, int], steps: Sequence[Step]) -> dict[str, tuple[Segment, ...]]:
         order = {spec.name: None for spec in self.specs}

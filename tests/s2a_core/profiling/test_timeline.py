@@ -70,10 +70,11 @@ def test_the_opening_is_followed_at_every_moment_to_larger_batches() -> None:
     assert with_opening((2, 4), found, uneven, {"a"}) == found
 
 
-def test_a_further_sample_of_a_chunk_takes_the_steeper_of_two_slopes() -> None:
+def test_a_further_sample_of_a_chunk_takes_the_steepest_slope_that_is_no_jump() -> None:
     assert chunk_slope({1: 100, 4: 400}) == 100
     assert chunk_slope({1: 100, 2: 110, 4: 400}) == 145  # from 2 to 4: another moment is the worst one there
-    assert chunk_slope({1: 100, 2: 300, 4: 400}) == 100
+    assert chunk_slope({1: 100, 2: 300, 4: 400}) == 100  # from 1 to 2: a jump
+    assert chunk_slope({1: 100, 2: 230, 4: 400}) == 130  # all samples as one chunk put no outputs together
     assert chunk_slope({1: 400, 4: 100}) == 0
     assert chunk_slope({1: 100}) == 0
 
