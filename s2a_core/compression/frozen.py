@@ -26,8 +26,8 @@ def prepare_frozen_weights(model: nn.Module, how: FrozenWeights, weight_format: 
             f"frozen weights can be kept as they are (keep) or in bf16, not {how!r}", details={"value": how}
         )
     saved = narrow_weights(model, weight_format)
-    for parameter in narrowed_numbers(model) if how == "bf16" else ():
-        if parameter.dtype == torch.float32:
+    for parameter in _narrowed(model) if how == "bf16" else ():
+        if parameter.dtype == torch.float32:  # of codes: what they decode to
             before = parameter.untyped_storage().nbytes()
             parameter.data = parameter.data.to(torch.bfloat16)
             saved += before - parameter.untyped_storage().nbytes()
@@ -35,14 +35,18 @@ def prepare_frozen_weights(model: nn.Module, how: FrozenWeights, weight_format: 
 
 
 def narrowed_numbers(model: nn.Module) -> list[nn.Parameter]:
-    """The frozen parameters that `bf16` keeps in that dtype: all numbers but scales and shifts beside statistics.
+    """The frozen parameters kept as numbers that `bf16` keeps in that dtype."""
+    return [p for p in _narrowed(model) if is_frozen_number(p)]
+
+
+def _narrowed(model: nn.Module) -> list[nn.Parameter]:
+    """The frozen parameters but for scales and shifts beside statistics.
 
     Stock's batch norm takes those in the statistics' fp32 alone: each would be cast in every step.
     """
-    beside = {
-        id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase) for p in m.parameters(False)
-    }
-    return [p for p in model.parameters() if is_frozen_number(p) and id(p) not in beside]
+    norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase))
+    beside = {id(p) for norm in norms for p in norm.parameters(False)}
+    return [p for p in model.parameters() if not p.requires_grad and id(p) not in beside]
 
 
 def is_frozen_number(parameter: Tensor) -> bool:
