@@ -15,6 +15,7 @@ from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.record import SiteList, SiteSpec
 from s2a_core.compression.regions import BLOCK, REGION
 from s2a_core.compression.session import Session
+from s2a_core.hooks import RebuildableHooks
 from s2a_core.operators import storages_of
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.storage import StoragePolicy, uniform_storage
@@ -31,13 +32,14 @@ class _Survey:
         self.members: dict[str, list[int]] = {}  # candidate site -> positions of the sites inside
         self.norm_of: dict[str, str] = {}
         self.repeated = set(_repeated(model))
+        self.hooks = RebuildableHooks(model)
 
     def enter(self, module: nn.Module, name: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Pre-hook: opens a candidate. A pending norm that opened a region is evaluated for the modules inside."""
         first = args[0] if args else None
         if not isinstance(first, Tensor) or not _has_inside(module):
             return None
-        if uses_batch_statistics(batch_norms(module)):
+        if uses_batch_statistics(batch_norms(module)) or not self.hooks.allow(name):
             return None
         if isinstance(first, PendingNorm):
             if first.value is None and first.raw.dim() >= 3:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2a_core.adapters.kind import Kind, Options, Rates
 from s2a_core.errors import BadAdapter
+from s2a_core.hooks import PairedHooks
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,7 +55,7 @@ def _bottleneck(channels: int, width: int, is_map: bool) -> nn.Module:
     return nn.Sequential(down, nn.ReLU(), up)
 
 
-class _Parallel:
+class _Parallel(PairedHooks):
     """The two hooks of one bottleneck: `read` before the first layer of its MLP, `add` after the last."""
 
     def __init__(self, owner: nn.Module, name: str) -> None:

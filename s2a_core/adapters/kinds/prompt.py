@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s2a_core.adapters.kind import Kind, Options, Rates
+from s2a_core.hooks import pure
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +25,7 @@ def attach(backbone: Backbone, options: Options) -> None:
         place.block.register_forward_pre_hook(add_prompt)
 
 
+@pure
 def add_prompt(block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Forward pre-hook: the block sees its input with the prompt added."""
     return (getattr(block, MODULE)(args[0]), *args[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s2a_core.adapters.kind import Kind, Options, Rates
+from s2a_core.hooks import pure
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +26,7 @@ def attach(backbone: Backbone, options: Options) -> None:
         place.block.register_forward_hook(add_branch)
 
 
+@pure
 def add_branch(block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
     """Forward hook: the block's output plus what its branch makes of the block's input."""
     return getattr(block, MODULE)(args[0], output)

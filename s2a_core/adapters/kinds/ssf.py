@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2a_core.adapters.kind import Kind, Options, Rates
 from s2a_core.adapters.kinds import norm
+from s2a_core.hooks import pure
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,6 +35,7 @@ def attach(backbone: Backbone, options: Options) -> None:
         layer.register_forward_hook(scale_and_shift)
 
 
+@pure
 def scale_and_shift(layer: nn.Module, args: tuple[Any, ...], y: Tensor) -> Tensor:
     """Forward hook. y: [..., C] of a linear layer, [B, C, H, W] of a convolution; γ is 1 + gain.
 

@@ -1,0 +1,54 @@
+"""Which forward hooks may run inside a module that is rebuilt in backward, in chunks and without autograd's record.
+
+Such a module shows its hooks pieces of its batch, twice, and tensors that no gradient flows through. A hook that only
+computes its module's output from what it is given is right there; one that keeps a tensor for later is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from torch import nn
+
+_Hook = TypeVar("_Hook", bound=Callable[..., Any])
+
+
+def pure(hook: _Hook) -> _Hook:
+    """Declare a hook that reads and writes nothing but its arguments and its module's parameters."""
+    hook.is_pure = True  # type: ignore[attr-defined]
+    return hook
+
+
+class PairedHooks:
+    """Base of an object whose hooks hand a tensor from one module to a later one, and keep nothing beyond that."""
+
+
+class RebuildableHooks:
+    """What the hooks of a model allow, read once; hooks that are registered later are not known."""
+
+    def __init__(self, model: nn.Module) -> None:
+        hooks = [(name, hook) for name, module in model.named_modules() for hook in _hooks(module)]
+        self._stateful = [(name, hook) for name, hook in hooks if not getattr(hook, "is_pure", False)]
+        self._modules_of: dict[int, set[str]] = {}  # of each pair of hooks
+        for name, hook in self._stateful:
+            self._modules_of.setdefault(id(_owner(hook)), set()).add(name)
+
+    def allow(self, name: str) -> bool:
+        """Whether the module of that name can be rebuilt: what its hooks hand on stays inside of it."""
+        prefix = f"{name}." if name else ""
+        inside = [(each, _owner(hook)) for each, hook in self._stateful if each != name and each.startswith(prefix)]
+        return all(
+            isinstance(owner, PairedHooks)
+            and all(each != name and each.startswith(prefix) for each in self._modules_of[id(owner)])
+            for _, owner in inside
+        )
+
+
+def _hooks(module: nn.Module) -> Iterator[Callable[..., Any]]:
+    yield from module._forward_pre_hooks.values()
+    yield from module._forward_hooks.values()
+
+
+def _owner(hook: Callable[..., Any]) -> Any:
+    return getattr(hook, "__self__", hook)
