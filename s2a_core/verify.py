@@ -128,12 +128,14 @@ def _is_own(failure: OutOfMemory) -> bool:
 
 
 def _promised(plan: Plan, measured: int, model: nn.Module) -> int:
-    """What a plan promises once it ran: what was measured, where that is more. On CUDA, where only real steps show what
-    the allocator reserves: what was measured and a little code, and at least what the process has held so far.
+    """What a plan promises once it ran: what was measured and its margin, if that is less than was predicted.
+
+    On CUDA, where only real steps show what the allocator reserves: what was measured and a little code, and at least
+    what the process has held so far.
     """
     memory = device_memory(next(model.parameters()).device)
     if memory is None:
-        return max(plan.predicted.peak_bytes, measured)
+        return max(measured, min(plan.predicted.peak_bytes, measured + plan.predicted.breakdown.get(MARGIN, 0)))
     return min(max(measured + PROMISED_CODE_BYTES, memory.peak_bytes()), plan.budget_bytes)
 
 
@@ -141,7 +143,8 @@ def _with_measured(plan: Plan, measured: int, promised: int) -> Plan:
     """The plan with its measured peak and what it promises; the difference is in the parts that were only believed."""
     parts = dict(plan.predicted.breakdown)
     more = promised - plan.predicted.peak_bytes
-    for name in (SLACK, MARGIN, CODE, WORKING) if more < 0 else (SLACK if SLACK in parts else MARGIN,):
+    believed = (SLACK, MARGIN, CODE, WORKING) if SLACK in parts else (WORKING, MARGIN)
+    for name in believed if more < 0 else (SLACK if SLACK in parts else MARGIN,):
         change = max(more, -parts.get(name, 0))
         parts[name], more = parts.get(name, 0) + change, more - change
     predicted = replace(plan.predicted, peak_bytes=promised - more, breakdown=parts)

@@ -172,3 +172,14 @@ def test_what_a_plan_promises_once_it_ran_is_not_more_for_kernels_that_were_not_
     assert predicted.peak_bytes == sum(predicted.breakdown.values()) == 312 * MIB
     assert predicted.breakdown["context"] == 300 * MIB
     assert min(predicted.breakdown.values()) >= 0
+
+
+def test_a_plan_that_takes_less_than_predicted_promises_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_vit()
+    first = plan(profile(model, 32, 4, has_baselines=False, refine_s=0.0), 2**30, batch_size=16)
+    parts = first.predicted.breakdown
+    measured = first.predicted.peak_bytes - parts["margin"] - parts["working"] // 2
+    monkeypatch.setattr("s2a_core.verify.measured_peak", lambda *_: measured)
+    promised = verify(model, first, IMAGES, LABELS).plan.predicted
+    assert promised.peak_bytes == measured + parts["margin"] == sum(promised.breakdown.values())
+    assert promised.breakdown["margin"] == parts["margin"]
