@@ -7,9 +7,10 @@ computes its module's output from what it is given is right there; one that keep
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 _Hook = TypeVar("_Hook", bound=Callable[..., Any])
 
