@@ -185,7 +185,7 @@ class RegionFunction(StoringFunction):
                     out = _changeable(y, x)
                 else:
                     if out is None:
-                        out = y.new_empty((x.shape[0], *y.shape[1:]))
+                        out = _rows_like(y, x.shape[0], y.dtype)
                     out[rows] = y
                 del y, h
         ctx.save_for_backward(*kept)
@@ -200,7 +200,7 @@ class RegionFunction(StoringFunction):
         inner, of_norm = _trained(call)
         totals: list[Tensor | None] = [None] * (len(inner) + len(of_norm))
         chunks, needs_dx = list(call.chunks(ctx.shape[0])), ctx.needs_input_grad[0]
-        dx = dy.new_empty(ctx.shape, dtype=ctx.dtype) if needs_dx and len(chunks) > 1 else None
+        dx: Tensor | None = None
         needs_input, per_chunk = needs_dx or bool(of_norm), 1 if call.norm is None else 2
         mode = ReplayMode(call.phantom) if call.needs_mode else None
         with call.running(mode, None if call.needs_mode else call.unread):
@@ -226,10 +226,12 @@ class RegionFunction(StoringFunction):
                         call.norm.subtracts_mean, needs_weight_grad=trains(call.norm.weight),
                     )  # fmt: skip
                     grads += [d for d, p in ((dw, call.norm.weight), (db, call.norm.bias)) if trains(p)]
-                if dx is not None and g is not None:
-                    dx[rows] = g
-                elif needs_dx and g is not None:
-                    dx = g.to(ctx.dtype)
+                if needs_dx and g is not None:
+                    if len(chunks) == 1:
+                        dx = g.to(ctx.dtype)
+                    else:
+                        dx = _rows_like(g, ctx.shape[0], ctx.dtype) if dx is None else dx
+                        dx[rows] = g
                 del g
                 for j, grad in enumerate(grads):
                     if grad is not None:
@@ -237,6 +239,14 @@ class RegionFunction(StoringFunction):
                         totals[j] = grad.float() if known is None else known.add_(grad)
                 del grads
         return dx, None, None, *totals
+
+
+def _rows_like(part: Tensor, num_rows: int, dtype: torch.dtype) -> Tensor:
+    """Uninitialised [num_rows, ...] whose dimensions lie in memory as those of a part, channels_last included."""
+    shape, strides, size = (num_rows, *part.shape[1:]), [0] * part.dim(), 1
+    for dim in sorted(range(part.dim()), key=lambda dim: (part.stride(dim), -dim)):
+        strides[dim], size = size, size * shape[dim]
+    return torch.empty_strided(shape, strides, dtype=dtype, device=part.device)
 
 
 def _changeable(y: Tensor, x: Tensor) -> Tensor:

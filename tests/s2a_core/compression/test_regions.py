@@ -149,6 +149,22 @@ def test_blocks_of_channels_last_maps_are_rebuilt_as_they_lay(chunk: int, traine
             assert_close(parameter.grad, expected[name], rel=0.1)
 
 
+@pytest.mark.parametrize("chunk", [0, 1, 2])
+def test_maps_leave_a_block_as_they_lie_without_it(chunk: int) -> None:
+    """What is put together of chunks is channels_last as its parts are: later layers would copy and hold other maps."""
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 4, 3, padding=1)) for _ in range(2)]
+    model = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.randn(5, 4, 6, 7).to(memory_format=torch.channels_last).requires_grad_()
+    with compress(model, _policy(model, x, "block", chunk_samples=chunk)):
+        y = model(x)
+    (dx,) = torch.autograd.grad(y.square().sum(), x)
+    stock = model(x)
+    (expected,) = torch.autograd.grad(stock.square().sum(), x)
+    assert (y.stride(), dx.stride()) == (stock.stride(), expected.stride()) == (x.stride(), x.stride())
+    assert_close(dx, expected, rel=0.05)
+
+
 class _Moved(nn.Module):
     """Adds what it is given beside its input: a table for all samples, or a row for each."""
 
