@@ -50,15 +50,15 @@ def runs(
         bare: nn.Module = timm.create_model(name, num_classes=CLASSES, **options)
         model = add_adapters(bare, AdapterSpec.parse("bias"), size)
         x, y = measure.images(batch, size, CLASSES, torch.float32)
-        found = profile(model, size, 4, name=name, adapter="bias")
-        largest = plan(found, 2**50, batch, has_frontier=False)
+        profiled = profile(model, size, 4, name=name, adapter="bias")
+        largest = plan(profiled, 2**50, batch, has_frontier=False)
         full = next(b.peak_bytes for b in largest.baselines if b.name == "full")
-        smallest = smallest_budget(found, batch)
+        smallest = smallest_budget(profiled, batch)
         training_mode(model, resting_modules(model, "bias"))
         stock = Runner(copy.deepcopy(model))
         exact = measure.gradients(stock, x, y)
         for budget in [*(int(s * full) for s in SHARES if s * full > smallest), smallest]:
-            made = plan(found, budget, batch, has_frontier=False)
+            made = plan(profiled, budget, batch, has_frontier=False)
             yield _measured(made, model, stock, exact, x, y, full, repeats)
 
 

@@ -129,10 +129,10 @@ def _checked(row: Coverage, model: nn.Module) -> Coverage:
     }
     at_8, held_8 = gradients(model, x, y, StoragePolicy(codes))
     in_regions = gradients(model, x, y, StoragePolicy(whole, chunk_samples=1))[0] if whole else None
-    kept = Counter[str]()
+    exact_bytes = Counter[str]()
     for entry in held_8.entries:
         if entry.storage is Storage.EXACT:
-            kept[entry.op] += entry.bytes
+            exact_bytes[entry.op] += entry.bytes
     return dataclasses.replace(
         row,
         sites=len(codes),
@@ -140,8 +140,8 @@ def _checked(row: Coverage, model: nn.Module) -> Coverage:
         blocks=sum(s.op == "block" for s in specs),
         held_stock_bytes=held.total_bytes // BATCH,
         held_8bit_bytes=held_8.total_bytes // BATCH,
-        kept_exact_bytes=sum(kept.values()) // BATCH,
-        kept_exact_operators=tuple(op for op, _ in kept.most_common(5)),
+        kept_exact_bytes=sum(exact_bytes.values()) // BATCH,
+        kept_exact_operators=tuple(op for op, _ in exact_bytes.most_common(5)),
         error_exact=relative_error(exact, stock),
         cosine_8bit=cosine(at_8, stock),
         cosine_regions=None if in_regions is None else cosine(in_regions, stock),
@@ -199,12 +199,12 @@ def table(rows: Iterable[Coverage]) -> str:
         if r.failure:
             lines.append(f"{start} failed: {r.failure.replace('|', '/')} |")
             continue
-        kept = f"{r.kept_exact_bytes / 1e6:.2f} MB: {', '.join(r.kept_exact_operators)}" if r.kept_exact_bytes else "-"
+        exact = f"{r.kept_exact_bytes / 1e6:.2f} MB: {', '.join(r.kept_exact_operators)}" if r.kept_exact_bytes else "-"
         regions = "-" if r.cosine_regions is None else f"{r.cosine_regions:.5f}"
         lines.append(
             f"{start} {r.sites} | {r.regions} | {r.blocks} "
             f"| {r.held_stock_bytes / 1e6:.2f} → {r.held_8bit_bytes / 1e6:.2f} | {r.error_exact:.1e} "
-            f"| {r.cosine_8bit:.5f} | {regions} | {kept} |"
+            f"| {r.cosine_8bit:.5f} | {regions} | {exact} |"
         )
     return "\n".join(lines) + "\n"
 

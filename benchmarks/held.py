@@ -72,16 +72,16 @@ def measured(name: str, precision: str, size: int = SIZE) -> Iterator[Held]:
     exact = _gradient(ours, size, precision, None)
     x, _ = measure.images(2, size, CLASSES, torch.float32)
     for kind, bits in WAYS:
-        way, chosen = f"{kind} {bits} bit", policy(ours.model, x, bits, kind.removesuffix("s"))
+        storage, chosen = f"{kind} {bits} bit", policy(ours.model, x, bits, kind.removesuffix("s"))
         if kind == "codes":
             chosen = policy(ours.model, x, bits, "codes")
-        found = [_held(ours, n, size, precision, chosen) for n in BATCHES]
-        held, ledger = found[-1]
-        per_sample = _slope([bytes_ for bytes_, _ in found])
-        target = TARGETS.get(name, {}).get((way, precision))
+        per_batch = [_held(ours, n, size, precision, chosen) for n in BATCHES]
+        held, ledger = per_batch[-1]
+        per_sample = _slope([bytes_ for bytes_, _ in per_batch])
+        target = TARGETS.get(name, {}).get((storage, precision))
         actual = _gradient(ours, size, precision, chosen)
         error = float((actual - exact).norm() / exact.norm())
-        yield Held(name, precision, way, per_sample, whole / per_sample, target, error, abs(ledger / held - 1))
+        yield Held(name, precision, storage, per_sample, whole / per_sample, target, error, abs(ledger / held - 1))
 
 
 def _slope(held: list[int]) -> int:
@@ -110,8 +110,8 @@ def _gradient(runner: Runner, size: int, precision: str, chosen: StoragePolicy |
     x, y = measure.images(2, size, CLASSES, torch.float32)
     around = runner.around if chosen is None else lambda: compress(runner.model, chosen)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        found = measure.gradients(Runner(runner.model, around), x, y)
-    return torch.cat([grad.flatten() for name, grad in found.items() if name.endswith("bias")]).double()
+        gradient = measure.gradients(Runner(runner.model, around), x, y)
+    return torch.cat([grad.flatten() for name, grad in gradient.items() if name.endswith("bias")]).double()
 
 
 def line(row: Held) -> str:

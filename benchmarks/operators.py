@@ -139,9 +139,9 @@ class Measurement:
 
     def errors(self, names: list[str], bits: int, tables: tuple[FittedTable, ...] = ()) -> tuple[float, float]:
         """Cosine and relative L2 of the gradient with these sites at `bits`."""
-        found = self.gradient(StoragePolicy(dict.fromkeys(names, Storage(f"b{bits}")), tables=tables))
-        cosine = torch.dot(found, self.exact) / (found.norm() * self.exact.norm())
-        return float(cosine), float((found - self.exact).norm() / self.exact.norm())
+        gradient = self.gradient(StoragePolicy(dict.fromkeys(names, Storage(f"b{bits}")), tables=tables))
+        cosine = torch.dot(gradient, self.exact) / (gradient.norm() * self.exact.norm())
+        return float(cosine), float((gradient - self.exact).norm() / self.exact.norm())
 
 
 def real_rows(weights: Path, archive: Path, only: str = "", draw: int = 0) -> Iterator[Row]:
@@ -178,8 +178,8 @@ def synthetic_rows() -> Iterator[Row]:
             back = kernels.dequantize_channels(payload, (4, 197, 64), bits, torch.float32)
             step = (x.amax(1) - x.amin(1)) / (2**bits - 1)
             uniform = float(step.square().mean().sqrt() / math.sqrt(12) / x.square().mean().sqrt())
-            found = float((back - x).norm() / x.norm())
-            yield Row(f"synthetic {what}", bits, None, found, None, uniform)
+            error = float((back - x).norm() / x.norm())
+            yield Row(f"synthetic {what}", bits, None, error, None, uniform)
 
 
 def line(row: Row) -> str:

@@ -38,36 +38,36 @@ def measured() -> Profile:
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=IMAGE_SIZE)
     model = add_adapters(model, AdapterSpec.parse("bias"), IMAGE_SIZE)
-    found = profile(model, IMAGE_SIZE, 2, has_baselines=False, sensitivity_s=10.0, refine_s=0.0)
-    return dataclasses.replace(found, sites=tuple(dataclasses.replace(site, work={}) for site in found.sites))
+    profiled = profile(model, IMAGE_SIZE, 2, has_baselines=False, sensitivity_s=10.0, refine_s=0.0)
+    return dataclasses.replace(profiled, sites=tuple(dataclasses.replace(site, work={}) for site in profiled.sites))
 
 
-def repeated(found: Profile, times: int) -> Profile:
+def repeated(profiled: Profile, times: int) -> Profile:
     """A network `times` as deep; each site's errors are scaled by exp(N(0, SPREAD^2)), seeded."""
     draw = random.Random(times)
     sites, shared = [], []
     for k in range(times):
-        for site in found.sites:
+        for site in profiled.sites:
             scale = math.exp(draw.gauss(0.0, SPREAD))
             options = tuple(dataclasses.replace(o, gradient_error=o.gradient_error * scale) for o in site.options)
             region, block = (None if p is None else f"{k}.{p}" for p in (site.region, site.block))
             name = f"{k}.{site.name}"
             sites.append(dataclasses.replace(site, name=name, options=options, region=region, block=block))
-        shared += [dataclasses.replace(t, sites=tuple(f"{k}.{name}" for name in t.sites)) for t in found.shared]
-    return dataclasses.replace(found, sites=tuple(sites), shared=tuple(shared))
+        shared += [dataclasses.replace(t, sites=tuple(f"{k}.{name}" for name in t.sites)) for t in profiled.shared]
+    return dataclasses.replace(profiled, sites=tuple(sites), shared=tuple(shared))
 
 
-def greedy(found: Profile, capacity: int) -> dict[str, Storage]:
+def greedy(profiled: Profile, capacity: int) -> dict[str, Storage]:
     """From the smallest codes everywhere, always the upgrade that removes most squared error per byte and fits.
 
     It sees one site at a time, so it cannot weigh a region against the sites inside it.
     """
     ladders = {
         s.name: sorted(s.options, key=lambda o: (o.bytes_per_sample, -o.gradient_error))
-        for s in found.sites
+        for s in profiled.sites
         if s.op not in WHOLE
     }
-    chosen = {s.name: Storage.NONE for s in found.sites if s.op in WHOLE}
+    chosen = {s.name: Storage.NONE for s in profiled.sites if s.op in WHOLE}
     chosen |= {name: ladder[0].storage for name, ladder in ladders.items()}
     at = dict.fromkeys(ladders, 0)
     waiting: list[tuple[float, str, int, int]] = []
@@ -87,15 +87,15 @@ def greedy(found: Profile, capacity: int) -> dict[str, Storage]:
         if base != at[name]:
             continue
         tried = {**chosen, name: ladders[name][step].storage}
-        if held_bytes(found, tried, SAMPLES) <= capacity:
+        if held_bytes(profiled, tried, SAMPLES) <= capacity:
             chosen, at[name] = tried, step
             offer(name)
     return chosen
 
 
-def run(found: Profile, times: int) -> PlannerRun:
+def run(profiled: Profile, times: int) -> PlannerRun:
     """One size of problem."""
-    deep = repeated(found, times)
+    deep = repeated(profiled, times)
     uniform: Mapping[str, Storage] = Plan.uniform(deep, BITS).sites
     capacity = held_bytes(deep, uniform, SAMPLES)
     start = time.perf_counter()
@@ -114,6 +114,6 @@ def run(found: Profile, times: int) -> PlannerRun:
 
 def runs(repeats: tuple[int, ...] = REPEATS) -> Iterator[PlannerRun]:
     """Problems of growing size."""
-    found = measured()
+    profiled = measured()
     for times in repeats:
-        yield run(found, times)
+        yield run(profiled, times)

@@ -89,8 +89,8 @@ def tracked(model: nn.Module, x: Tensor, y: Tensor) -> int | None:
 def full(name: str) -> PredictionRun:
     """Full fine-tuning with stock operators."""
     model = create(name, "full")
-    found = _profile(model, name, "full", has_baselines=True)
-    ours = next(b for b in found.baselines if b.name == "full").at(BATCH)
+    profiled = _profile(model, name, "full", has_baselines=True)
+    ours = next(b for b in profiled.baselines if b.name == "full").at(BATCH)
     fit, measured = two_points(model, StoragePolicy()), total(model, BATCH, StoragePolicy())
     x, y = images(BATCH, SIZE, CLASSES, torch.float32)
     return PredictionRun(name, "full", BATCH, measured, ours, fit, tracked(model, x, y))

@@ -53,8 +53,8 @@ def plan_html(plan: Document) -> str:
         f"{plan['micro_batch']} x {plan['accumulation']} images in {plan['precision']}"
     )
     parts = [(part.words, format_bytes(size)) for part, size in parts_of(predicted["breakdown"])]
-    kept = Counter(str(site["storage"]) for site in plan["sites"])
-    parts += [("sites", ", ".join(f"{count} {storage}" for storage, count in kept.most_common(6)))]
+    counts = Counter(str(site["storage"]) for site in plan["sites"])
+    parts += [("sites", ", ".join(f"{count} {storage}" for storage, count in counts.most_common(6)))]
     return _table(lead, ("part of the peak", "bytes"), parts)
 
 

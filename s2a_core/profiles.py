@@ -117,9 +117,9 @@ class Profiles:
 
     def _recalled(self, candidate: Candidate, extent: str) -> Profile | None:
         """What is kept to this extent, or a whole profile of the same model and data; None where there is neither."""
-        kept = recall(self._cache, self._key_of(candidate) + extent) if self._cache is not None else None
-        if kept is not None and not self._may_change:
-            return kept
+        recalled = recall(self._cache, self._key_of(candidate) + extent) if self._cache is not None else None
+        if recalled is not None and not self._may_change:
+            return recalled
         fingerprint = self._fingerprint_of(candidate)  # a precision left open is the same as the one it becomes
-        alike = [profile for profile in (kept, *self._known[COMPLETE].values()) if profile is not None]
+        alike = [profile for profile in (recalled, *self._known[COMPLETE].values()) if profile is not None]
         return next((profile for profile in alike if profile.fingerprint == fingerprint), None)

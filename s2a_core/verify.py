@@ -230,8 +230,8 @@ def _within_memory(step: Callable[[], _Result], device: str) -> _Result:
 
 def run_copies(model: nn.Module, plan: Plan) -> list[Tensor]:
     """What a run of the plan keeps over its steps, as many copies of what training changes as the plan has parts."""
-    kept = [name for name in (AVERAGE, BEST_STATE) if name in plan.predicted.breakdown]
-    return [tensor.detach().clone() for _ in kept for tensor in trained_state(model).values()]
+    names = [name for name in (AVERAGE, BEST_STATE) if name in plan.predicted.breakdown]
+    return [tensor.detach().clone() for _ in names for tensor in trained_state(model).values()]
 
 
 def _autocast(plan: Plan, x: Tensor | Samples) -> torch.autocast:

@@ -69,9 +69,9 @@ class LedgerBook(Recorder):
         self.entries: list[LedgerEntry] = []
         self._known: dict[int, StorageWeakRef] = {}
 
-    def keeps(self, site: Site, kept: Tensor, storage: Storage, reason: str, original: Tensor) -> None:
+    def keeps(self, site: Site, stored: Tensor, storage: Storage, reason: str, original: Tensor) -> None:
         """`site` keeps `kept` for backward."""
-        owner = kept.untyped_storage()
+        owner = stored.untyped_storage()
         known = self._known.get(owner._cdata)
         if known is not None and not known.expired():
             return

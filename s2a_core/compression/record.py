@@ -25,12 +25,12 @@ class Recorder:
     def unlisted(self, site: Site, tensor: Tensor) -> None:
         """An operator that no declaration routes saves a tensor that could be coded."""
 
-    def keeps(self, site: Site, kept: Tensor, storage: Storage, reason: str, original: Tensor) -> None:
+    def keeps(self, site: Site, stored: Tensor, storage: Storage, reason: str, original: Tensor) -> None:
         """`site` keeps `kept` for backward: `original` as it is, or a code of it. reason: why it is exact."""
 
-    def packed(self, site: Site, kept: Any, is_owned: bool) -> Any:
+    def packed(self, site: Site, stored: Any, is_owned: bool) -> Any:
         """What autograd is to hold instead of `kept`. is_owned: a parameter or the model's input."""
-        return kept
+        return stored
 
 
 @dataclass(frozen=True)

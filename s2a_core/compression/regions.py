@@ -162,7 +162,7 @@ class RegionFunction(StoringFunction):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, call: RegionCall, is_training: bool, *parameters: Tensor) -> Tensor:
-        kept: list[Tensor] = []
+        saved: list[Tensor] = []
         ctx.packed, ctx.call, ctx.shape, ctx.dtype = [], call, tuple(x.shape), x.dtype
         out: Tensor | None = None
         chunks = list(call.chunks(x.shape[0]))
@@ -171,7 +171,7 @@ class RegionFunction(StoringFunction):
             for rows in chunks:
                 h, coded = call.enter(x[rows], is_training)
                 if coded is not None:
-                    kept += coded[0]
+                    saved += coded[0]
                     ctx.packed.append(coded[1])
                 call.generator_states.append(generator_state(x) if is_training else None)
                 if mode is not None:
@@ -188,7 +188,7 @@ class RegionFunction(StoringFunction):
                         out = _rows_like(y, x.shape[0], y.dtype)
                     out[rows] = y
                 del y, h
-        ctx.save_for_backward(*kept)
+        ctx.save_for_backward(*saved)
         assert out is not None
         return out
 
@@ -196,7 +196,7 @@ class RegionFunction(StoringFunction):
     @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         call: RegionCall = ctx.call
-        kept = list(ctx.saved_tensors)
+        saved = list(ctx.saved_tensors)
         inner, of_norm = _trained(call)
         totals: list[Tensor | None] = [None] * (len(inner) + len(of_norm))
         chunks, needs_dx = list(call.chunks(ctx.shape[0])), ctx.needs_input_grad[0]
@@ -205,7 +205,7 @@ class RegionFunction(StoringFunction):
         mode = ReplayMode(call.phantom) if call.needs_mode else None
         with call.running(mode, None if call.needs_mode else call.unread):
             for i, rows in enumerate(chunks):
-                h = call.reenter(kept[i * per_chunk], ctx.packed[i], ctx.shape, ctx.dtype)
+                h = call.reenter(saved[i * per_chunk], ctx.packed[i], ctx.shape, ctx.dtype)
                 h.requires_grad_(needs_input)
                 if mode is not None:
                     mode.begin()
@@ -222,7 +222,7 @@ class RegionFunction(StoringFunction):
                 del h
                 if call.norm is not None and g is not None:
                     g, dw, db = kernels.norm_bwd(
-                        g, kept[2 * i], kept[2 * i + 1], call.norm.weight, ctx.packed[i].grouped, call.bits,
+                        g, saved[2 * i], saved[2 * i + 1], call.norm.weight, ctx.packed[i].grouped, call.bits,
                         call.norm.subtracts_mean, needs_weight_grad=trains(call.norm.weight),
                     )  # fmt: skip
                     grads += [d for d, p in ((dw, call.norm.weight), (db, call.norm.bias)) if trains(p)]

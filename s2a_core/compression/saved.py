@@ -48,10 +48,10 @@ class SavedTensors:
         if seen.paused or (is_owned and not seen.recorders):
             return _outside_graph(tensor)
         site = seen.site or self._stock_site(tensor)
-        kept = _outside_graph(tensor) if is_owned else self._kept(tensor, site)
+        stored = _outside_graph(tensor) if is_owned else self._kept(tensor, site)
         for recorder in seen.recorders:
-            kept = recorder.packed(site, kept, is_owned)
-        return kept
+            stored = recorder.packed(site, stored, is_owned)
+        return stored
 
     def _kept(self, tensor: Tensor, site: Site) -> Any:
         is_stock = site.intent is Intent.STOCK
@@ -103,12 +103,12 @@ def _outside_graph(tensor: Tensor) -> Tensor:
     return tensor.detach() if tensor.requires_grad and not tensor.is_leaf else tensor
 
 
-def _unpack(kept: Any) -> Tensor:
-    if isinstance(kept, Watched):
-        kept = kept.unpacked()
-    if isinstance(kept, tuple):
-        return decode(*kept)
-    tensor: Tensor = kept
+def _unpack(stored: Any) -> Tensor:
+    if isinstance(stored, Watched):
+        stored = stored.unpacked()
+    if isinstance(stored, tuple):
+        return decode(*stored)
+    tensor: Tensor = stored
     return tensor
 
 

@@ -41,12 +41,12 @@ class Watcher(Recorder):
         """The call of a site begins."""
         self._mark(FORWARD, site.name)
 
-    def packed(self, site: Site, kept: Any, is_owned: bool) -> Watched:
+    def packed(self, site: Site, stored: Any, is_owned: bool) -> Watched:
         """Wraps what a site keeps, so that reading it is marked. is_owned: a parameter or the input."""
-        if isinstance(kept, Tensor) and not is_owned:
-            storage = kept.untyped_storage()
+        if isinstance(stored, Tensor) and not is_owned:
+            storage = stored.untyped_storage()
             self.kept.append((site.name, storage._cdata, storage.nbytes()))
-        return Watched(self, site.name, kept)
+        return Watched(self, site.name, stored)
 
     def read(self, site: str) -> None:
         """Backward reads what a site kept."""

@@ -103,8 +103,8 @@ def unpack(archive: Path, cache: Path) -> Path:
     Raises BadDataset with every refused entry; then nothing is left behind.
     """
     state = archive.stat()
-    mark = f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
-    key = hashlib.sha256(os.fsencode(mark)).hexdigest()[:24]
+    fingerprint = f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
+    key = hashlib.sha256(os.fsencode(fingerprint)).hexdigest()[:24]
     final = cache / key
     if final.is_dir():
         return final

@@ -233,8 +233,8 @@ def subdirectories(directory: Path) -> dict[str, Path]:
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
     """Visible entries sorted by name. Raises BadDataset for links out of what this process may read."""
-    with os.scandir(directory) as found:
-        entries = sorted((e for e in found if not _is_hidden(e.name)), key=lambda entry: entry.name)
+    with os.scandir(directory) as scan:
+        entries = sorted((e for e in scan if not _is_hidden(e.name)), key=lambda entry: entry.name)
     access = data_access()
     if access.is_limited:
         outside = [e.name for e in entries if e.is_symlink() and not access.allows(e.path)]

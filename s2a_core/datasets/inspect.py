@@ -39,20 +39,20 @@ def inspect_samples(samples: Sequence[Sample]) -> Inspection:
     decode = sum(sizes) <= DECODE_LIMIT_BYTES
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = list(pool.map(_check, samples, sizes, [decode] * len(samples), chunksize=64))
-    found = Inspection()
+    inspection = Inspection()
     facts: list[ImageFacts] = []
     for sample, result in zip(samples, results, strict=True):
         if isinstance(result, str):
-            found.problems.append(f"{sample.name}: {result}")
+            inspection.problems.append(f"{sample.name}: {result}")
         else:
             facts.append(result)
-    found.groups = _equal_files(samples, sizes)
-    found.modes = dict(Counter(fact.mode for fact in facts).most_common())
-    found.sides = _sides(facts)
-    found.ranges = common_ranges(fact.values for fact in facts if fact.values is not None)
-    found.warnings = _remarks(facts, found.ranges)
-    found.fingerprint = _fingerprint(samples, sizes)
-    return found
+    inspection.groups = _equal_files(samples, sizes)
+    inspection.modes = dict(Counter(fact.mode for fact in facts).most_common())
+    inspection.sides = _sides(facts)
+    inspection.ranges = common_ranges(fact.values for fact in facts if fact.values is not None)
+    inspection.warnings = _remarks(facts, inspection.ranges)
+    inspection.fingerprint = _fingerprint(samples, sizes)
+    return inspection
 
 
 def _check(sample: Sample, size: int, decode: bool) -> ImageFacts | str:

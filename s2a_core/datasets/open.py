@@ -49,20 +49,24 @@ def open_dataset(
     if task not in (None, listing.task.name):
         raise BadDataset(str(source), [_no_labels_for(str(task))])
     samples = [*listing.train, *(listing.val or [])]
-    found = inspect_samples(samples)
-    problems = [*listing.problems, *found.problems]
+    inspection = inspect_samples(samples)
+    problems = [*listing.problems, *inspection.problems]
     if problems:
         raise BadDataset(str(source), problems)
     if listing.val is None:
-        train, val = stratified_split(listing.train, val_fraction, seed, found.groups, listing.task.stratum)
+        train, val = stratified_split(listing.train, val_fraction, seed, inspection.groups, listing.task.stratum)
         split: dict[str, object] = {"made": True, "val_fraction": val_fraction, "seed": seed}
         if not val:
             raise BadDataset(str(source), ["every class holds one image only: nothing can be held out for validation"])
     else:
         train, val = tuple(listing.train), tuple(listing.val)
         split = {"made": False}
-    duplicates = _across(train, val, found)
-    warnings = [*listing.warnings, *found.warnings, *_duplicate_warnings(listing.task, train, val, found, duplicates)]
+    duplicates = _across(train, val, inspection)
+    warnings = [
+        *listing.warnings,
+        *inspection.warnings,
+        *_duplicate_warnings(listing.task, train, val, inspection, duplicates),
+    ]
     counts = _counts(listing, train, val)
     warnings += _balance_warnings(listing.task, counts)
     outputs = _outputs(str(source), listing, train)
@@ -75,18 +79,18 @@ def open_dataset(
         num_val=len(val),
         class_counts=counts,
         split=split,
-        sides=found.sides,
-        modes=found.modes,
-        value_ranges=found.ranges,
+        sides=inspection.sides,
+        modes=inspection.modes,
+        value_ranges=inspection.ranges,
         duplicates=duplicates,
         warnings=tuple(warnings),
-        fingerprint=found.fingerprint,
+        fingerprint=inspection.fingerprint,
         scan_s=round(time.perf_counter() - start, 3),
         task=listing.task.name,
         task_reason=listing.task_reason,
         scale=outputs.scale,
     )
-    train_split, val_split = (ImageSplit(samples, ranges=found.ranges) for samples in (train, val))
+    train_split, val_split = (ImageSplit(samples, ranges=inspection.ranges) for samples in (train, val))
     return ImageDataset(train_split, val_split, tuple(listing.classes), report)
 
 
@@ -163,19 +167,23 @@ def _counts(listing: Listing, train: Sequence[Sample], val: Sequence[Sample]) ->
     return {name: (parts[0][i], parts[1][i]) for i, name in enumerate(listing.classes) if parts[0]}
 
 
-def _across(train: Sequence[Sample], val: Sequence[Sample], found: Inspection) -> tuple[tuple[str, ...], ...]:
+def _across(train: Sequence[Sample], val: Sequence[Sample], inspection: Inspection) -> tuple[tuple[str, ...], ...]:
     """Groups of equal files with a member in training and one in validation."""
-    held = {found.groups[s.name] for s in val if s.name in found.groups}
-    both = held & {found.groups[s.name] for s in train if s.name in found.groups}
+    held = {inspection.groups[s.name] for s in val if s.name in inspection.groups}
+    both = held & {inspection.groups[s.name] for s in train if s.name in inspection.groups}
     groups: dict[int, list[str]] = {number: [] for number in sorted(both)}
     for sample in [*train, *val]:
-        if found.groups.get(sample.name) in groups:
-            groups[found.groups[sample.name]].append(sample.name)
+        if inspection.groups.get(sample.name) in groups:
+            groups[inspection.groups[sample.name]].append(sample.name)
     return tuple(tuple(names) for names in groups.values())
 
 
 def _duplicate_warnings(
-    task: Task, train: Sequence[Sample], val: Sequence[Sample], found: Inspection, across: Sequence[tuple[str, ...]]
+    task: Task,
+    train: Sequence[Sample],
+    val: Sequence[Sample],
+    inspection: Inspection,
+    across: Sequence[tuple[str, ...]],
 ) -> list[str]:
     warnings = []
     if across:
@@ -185,10 +193,10 @@ def _duplicate_warnings(
         )
     labels: dict[int, set[Target]] = {}
     for sample in [*train, *val]:
-        if sample.name in found.groups:
-            labels.setdefault(found.groups[sample.name], set()).add(sample.label)
+        if sample.name in inspection.groups:
+            labels.setdefault(inspection.groups[sample.name], set()).add(sample.label)
     if mixed := [number for number, seen in labels.items() if len(seen) > 1]:
-        names = [s.name for s in [*train, *val] if found.groups.get(s.name) == mixed[0]]
+        names = [s.name for s in [*train, *val] if inspection.groups.get(s.name) == mixed[0]]
         warnings.append(f"{len(mixed)} image(s) {task.disagreement}: {' = '.join(names[:3])}")
     return warnings
 

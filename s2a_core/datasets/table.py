@@ -176,11 +176,13 @@ def _parquet(table: Path) -> Iterator[Row]:
     except ImportError as error:
         raise BadDataset(str(table), ["reading Parquet needs pyarrow: pip install 's2a[hub]'"]) from error
     try:
-        found = parquet.read_table(table)
+        content = parquet.read_table(table)
     except ArrowException as error:
         raise BadDataset(str(table), [f"cannot be read as a table: {error}"]) from error
-    names = [name for name, kind in zip(found.column_names, found.schema.types, strict=True) if not _is_nested(kind)]
-    for row in found.select(names).to_pylist():
+    names = [
+        name for name, kind in zip(content.column_names, content.schema.types, strict=True) if not _is_nested(kind)
+    ]
+    for row in content.select(names).to_pylist():
         yield {name: "" if value is None else str(value) for name, value in row.items()}
 
 

@@ -50,17 +50,19 @@ def budget_section(report: Document, plan: Document) -> str:
         f'<span class="key"><i class="{part.css}"></i>{html.escape(part.words)}<b>{format_bytes(size)}</b></span>'
         for part, size in parts
     )
-    mark = ""
+    measured_line = ""
     if measured:
         at = 100 * measured / top
         side = "left" if at > 50 else "right"
-        mark = f'<div class="mark {side}" style="left:{at:.2f}%"><span>measured {format_bytes(measured)}</span></div>'
+        measured_line = (
+            f'<div class="mark {side}" style="left:{at:.2f}%"><span>measured {format_bytes(measured)}</span></div>'
+        )
     gap = f"{100 * (measured - predicted) / predicted:+.1f} %" if predicted and measured else "not measured"
     return (
         "<section><h2>The budget</h2>"
         f'<p class="sub">Predicted peak {format_bytes(predicted)}, measured {format_bytes(measured)} '
         f"({gap} against the prediction), budget {format_bytes(budget)}. {BUDGET_MEANS} The bar is the whole budget.</p>"
-        f'<div class="budgetbar">{mark}<div class="stack">{pieces}<i class="free" style="flex:1" '
+        f'<div class="budgetbar">{measured_line}<div class="stack">{pieces}<i class="free" style="flex:1" '
         f'title="left {format_bytes(free)}"></i></div></div><div class="legend">{keys}'
         f'<span class="key">left<b>{format_bytes(max(0, budget - sum(size for _, size in parts)))}</b></span></div></section>'
     )

@@ -144,13 +144,13 @@ def _masked(image: Image.Image, truth: Any, answer: Any) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in ("torch", "timm", "triton", "peft"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _picked(source: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -15,14 +15,14 @@ from s2a_core.profiling.types import VERSION, Profile
 from s2a_core.storage import AS_NEEDED
 
 
-def load_profile(directory: Path, mark: str) -> Profile | None:
+def load_profile(directory: Path, fingerprint: str) -> Profile | None:
     """The profile with this fingerprint, None where there is none, it cannot be read, or another version wrote it."""
-    path = _path(directory, mark)
+    path = _path(directory, fingerprint)
     try:
         profile = Profile.from_json(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError, StaleProfile):
         return None
-    return profile if profile.fingerprint == mark else None
+    return profile if profile.fingerprint == fingerprint else None
 
 
 def save_profile(directory: Path, profile: Profile) -> Path:
@@ -71,30 +71,30 @@ def request_mark(
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def recall(directory: Path, mark: str) -> Profile | None:
+def recall(directory: Path, request_key: str) -> Profile | None:
     """The profile made for this request, None where there is none or it cannot be read."""
     try:
-        fingerprint: str = json.loads((directory / f"{mark}.request.json").read_text())["fingerprint"]
+        fingerprint: str = json.loads((directory / f"{request_key}.request.json").read_text())["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return load_profile(directory / mark, fingerprint)
+    return load_profile(directory / request_key, fingerprint)
 
 
-def remember(directory: Path, mark: str, profile: Profile) -> None:
+def remember(directory: Path, request_key: str, profile: Profile) -> None:
     """Keeps a profile for the next request like this one."""
-    save_profile(directory / mark, profile)
-    _write(directory / f"{mark}.request.json", {"fingerprint": profile.fingerprint})
+    save_profile(directory / request_key, profile)
+    _write(directory / f"{request_key}.request.json", {"fingerprint": profile.fingerprint})
 
 
-def require_fresh(profile: Profile, mark: str) -> None:
+def require_fresh(profile: Profile, fingerprint: str) -> None:
     """Raises StaleProfile for a profile of another model, adapter, image size, precision, device or version."""
-    if profile.fingerprint != mark:
+    if profile.fingerprint != fingerprint:
         raise StaleProfile(
             f"this profile is of {profile.model} with {profile.adapter or 'no adapter'} on {profile.device} "
-            f"({profile.fingerprint}), not of this model ({mark}): profile again",
-            details={"fingerprint": profile.fingerprint, "expected": mark},
+            f"({profile.fingerprint}), not of this model ({fingerprint}): profile again",
+            details={"fingerprint": profile.fingerprint, "expected": fingerprint},
         )
 
 
-def _path(directory: Path, mark: str) -> Path:
-    return directory / f"{mark}.profile.json"
+def _path(directory: Path, fingerprint: str) -> Path:
+    return directory / f"{fingerprint}.profile.json"

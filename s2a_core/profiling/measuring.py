@@ -104,22 +104,22 @@ class Measuring:
         """Every site's work under each way of running, what exact sites hold, and which tensors they share."""
         stage(self.on_event, "running a first step")
         self.step({}, self.batches[0])  # the first step allocates what later ones reuse
-        for way, sites in self.policies().items():
-            stage(self.on_event, f"measuring memory: {WAY_WORDS[way]}")
+        for mode, sites in self.policies().items():
+            stage(self.on_event, f"measuring memory: {WAY_WORDS[mode]}")
             steps = [self.step(sites, n, True) for n in self.batches]
-            if way == "exact":
+            if mode == "exact":
                 self._exact((steps[0], steps[1]))
-            if way in WHOLE:
-                self.specs = outside(self.specs, way, steps[1].bytes)
+            if mode in WHOLE:
+                self.specs = outside(self.specs, mode, steps[1].bytes)
             steps += self._alone(sites)
             segments_of = self._segments(self.batches, steps)
             segments_of = with_opening(
                 self.batches, segments_of, [step.trace for step in steps], {s.name for s in self.specs}
             )
-            if way in WHOLE:
-                segments_of = self._in_larger_chunks(way, sites, segments_of, steps[1])
+            if mode in WHOLE:
+                segments_of = self._in_larger_chunks(mode, sites, segments_of, steps[1])
             for site, of_site in segments_of.items():
-                self.work.setdefault(site, {})[way] = of_site
+                self.work.setdefault(site, {})[mode] = of_site
             for name, storage in sites.items():
                 of = self.measured[name]
                 if storage is Storage.EXACT:  # a site without codes: what it holds is known, less what it shares
@@ -131,12 +131,12 @@ class Measuring:
         self._among_codes()
 
     def _in_larger_chunks(
-        self, way: str, sites: Mapping[str, Storage], segments_of: dict[str, tuple[Segment, ...]], apart: Step
+        self, mode: str, sites: Mapping[str, Storage], segments_of: dict[str, tuple[Segment, ...]], apart: Step
     ) -> dict[str, tuple[Segment, ...]]:
         """The segments with what larger chunks take, and what they save. apart: the same in chunks of one sample."""
         order = dict.fromkeys(spec.name for spec in self.specs)
         runs = {chunk: self.step(sites, len(self.x), True, chunk) for chunk in self._larger_chunks()}
-        self._chunked.append((way, sites, apart, runs[len(self.x)]))
+        self._chunked.append((mode, sites, apart, runs[len(self.x)]))
         tops = {c: (step.trace.turns(order), held_until(order, step.bytes)) for c, step in runs.items()}
         return chunked(segments_of, len(self.x), tops)
 
@@ -203,33 +203,33 @@ class Measuring:
         """A uniform choice for each way of running that this model has."""
         codes = {s.name: _coded(s) for s in self.specs if s.op not in WHOLE}
         policies: dict[str, dict[str, Storage]] = {"exact": {}, "codes": codes}
-        for way in WHOLE:
-            whole = {s.name: Storage.B4 for s in self.specs if s.op == way}
+        for mode in WHOLE:
+            whole = {s.name: Storage.B4 for s in self.specs if s.op == mode}
             if whole:
-                policies[way] = {**codes, **whole}
+                policies[mode] = {**codes, **whole}
         return policies
 
     def evaluation(self) -> dict[str, WorkingSet]:
         """Peak of a forward pass without gradients under each way of running."""
         working_sets = {}
-        for way, sites in self.policies().items():
-            if way != "codes":
+        for mode, sites in self.policies().items():
+            if mode != "codes":
                 policy = self.policy(sites)
                 small, large = self.batches
                 twice = repeated(self.x, 2 * len(self.x))
-                if way == "exact":  # the first pass of a new batch size may hold what libraries prepare once
+                if mode == "exact":  # the first pass of a new batch size may hold what libraries prepare once
                     evaluation_peak(self.model, twice, self.precision, policy)
                 peaks = [
                     evaluation_peak(self.model, twice[:n], self.precision, policy) for n in (small, large, 2 * large)
                 ]
                 far = line((large, 2 * large), peaks[1:])
                 more = 0
-                if way in WHOLE:
+                if mode in WHOLE:
                     policies = {chunk: self.policy(sites, chunk) for chunk in self._larger_chunks()}
                     wholes = {c: evaluation_peak(self.model, self.x, self.precision, p) for c, p in policies.items()}
                     more = chunk_slope({1: peaks[1], **wholes})
                 one = peaks[0] if small == 1 else evaluation_peak(self.model, self.x[:1], self.precision, policy)
-                working_sets[way] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
+                working_sets[mode] = WorkingSet(*line(self.batches, peaks[:2]), large, *far, more, one)
         return working_sets
 
     @contextmanager
@@ -246,8 +246,8 @@ class Measuring:
         """Bytes, error and time of the measured storages of every site. sensitivity_s 0: nominal errors."""
         gc.collect()
         self.times.exact()
-        for way, sites, apart, together in self._chunked:
-            self.times.chunks(way, sites, apart, together)
+        for mode, sites, apart, together in self._chunked:
+            self.times.chunks(mode, sites, apart, together)
         errors = self._errors()
         if sensitivity_s <= 0:
             errors.nominal(self.policies())

@@ -122,8 +122,8 @@ def relative_error(actual: Tensor, exact: Tensor) -> float:
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
     """Trainable parameters, buffers, gradients, modes and generator state are afterwards what they were."""
-    kept = [*(p.detach() for p in model.parameters() if p.requires_grad), *model.buffers()]
-    values = [(t, t.to("cpu", copy=True)) for t in kept]  # a device has no room to spare
+    originals = [*(p.detach() for p in model.parameters() if p.requires_grad), *model.buffers()]
+    values = [(t, t.to("cpu", copy=True)) for t in originals]  # a device has no room to spare
     flags = [(p, p.requires_grad, p.grad) for p in model.parameters()]
     modes = [(m, m.training) for m in model.modules()]
     state = torch.get_rng_state()

@@ -59,12 +59,12 @@ def with_unlisted(specs: Sequence[SiteSpec], held: Mapping[str, int]) -> tuple[S
     return tuple(in_order)
 
 
-def outside(specs: Sequence[SiteSpec], way: str, held: Mapping[str, int]) -> tuple[SiteSpec, ...]:
+def outside(specs: Sequence[SiteSpec], mode: str, held: Mapping[str, int]) -> tuple[SiteSpec, ...]:
     """Sites that hold bytes although all regions (or blocks) run leave theirs: hooks around modules run them."""
     remaining = []
     for spec in specs:
         if held.get(spec.name, 0) > 0:
-            spec = replace(spec, region=None) if way == "region" else replace(spec, block=None)
+            spec = replace(spec, region=None) if mode == "region" else replace(spec, block=None)
         remaining.append(spec)
     return tuple(remaining)
 

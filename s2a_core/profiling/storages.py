@@ -110,13 +110,13 @@ class StorageErrors:
         for of in self.measured.values():
             for storage, size in of.of_way.items():
                 of.bytes[storage], of.error[storage], of.extra[storage] = size, nominal_error(storage), Extra()
-        for way, sites in policies.items():
-            if way == "exact":
+        for mode, sites in policies.items():
+            if mode == "exact":
                 continue
             chosen = {name: Storage.B3 if storage is Storage.B4 else storage for name, storage in sites.items()}
             step = self.step(chosen)
             for name, storage in chosen.items():
                 of = self.measured[name]
-                if storage not in of.bytes and (way == "codes" or name.endswith(f":{way}")):
+                if storage not in of.bytes and (mode == "codes" or name.endswith(f":{mode}")):
                     of.bytes[storage] = step.bytes.get(name, 0)
                     of.error[storage], of.extra[storage] = nominal_error(storage), Extra()

@@ -164,11 +164,11 @@ def upper_lines(batches: tuple[int, int], steps: Sequence[Turns]) -> list[tuple[
 
 def _envelope(lines: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
     """Those (fixed, per sample) that no other one is above of from some batch on, steepest first."""
-    kept: list[tuple[int, int]] = []
+    hull: list[tuple[int, int]] = []
     for fixed, slope in sorted(lines, key=lambda item: (-item[1], -item[0])):
-        if all(fixed > other for other, _ in kept):
-            kept.append((fixed, slope))
-    return kept
+        if all(fixed > other for other, _ in hull):
+            hull.append((fixed, slope))
+    return hull
 
 
 def line(batches: tuple[int, int], sizes: Sequence[int]) -> tuple[int, int]:
@@ -184,8 +184,8 @@ def two_batches(samples: int) -> tuple[int, int]:
 
 def upper_segments(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     """Without those that another one of the same pass is above of everywhere."""
-    kept = list(dict.fromkeys(segments))
-    return tuple(s for s in kept if not any(o is not s and _is_above(o, s) for o in kept))
+    distinct = list(dict.fromkeys(segments))
+    return tuple(s for s in distinct if not any(o is not s and _is_above(o, s) for o in distinct))
 
 
 def _is_above(a: Segment, b: Segment) -> bool:

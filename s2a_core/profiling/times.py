@@ -68,10 +68,10 @@ class Times:
         per_sample = (large - small) / (self.batches[1] - self.batches[0])
         self.overhead_s = min(max(small - self.batches[0] * per_sample, 0.0), small, self.exact_s)
 
-    def chunks(self, way: str, sites: Sites, apart: Step, together: Step) -> None:
+    def chunks(self, mode: str, sites: Sites, apart: Step, together: Step) -> None:
         """A way of running in chunks of one sample, and as one chunk."""
         saved = max(apart.seconds - together.seconds, 0.0)
-        self.chunk_ms[way] = min(saved, MOST_GAIN * apart.seconds) * 1e3 / max(self.samples - 1, 1)
+        self.chunk_ms[mode] = min(saved, MOST_GAIN * apart.seconds) * 1e3 / max(self.samples - 1, 1)
 
     def exact_of(self, samples: int) -> float:
         """Seconds of an exact step of either batch."""
@@ -116,12 +116,12 @@ class DeviceTimes(Times):
         self.exact_s = max(self.of_exact.host_s, self.of_exact.device_s)
         self.step({}, self.samples)
 
-    def chunks(self, way: str, sites: Sites, apart: Step, together: Step) -> None:
+    def chunks(self, mode: str, sites: Sites, apart: Step, together: Step) -> None:
         """A way of running in chunks of one sample, and as one chunk."""
         n = self.samples
         many, one = self.timing(sites, n, 1), self.timing(sites, n, n)
-        self.chunk_ms[way] = max(many.host_s - one.host_s, 0.0) * 1e3 / max(n - 1, 1)
-        self.chunk_launches[way] = max(many.launches - one.launches, 0) / max(n - 1, 1)
+        self.chunk_ms[mode] = max(many.host_s - one.host_s, 0.0) * 1e3 / max(n - 1, 1)
+        self.chunk_launches[mode] = max(many.launches - one.launches, 0) / max(n - 1, 1)
 
     def exact_of(self, samples: int) -> float:
         """Seconds of an exact step, by that of all samples: the host's part, the most of it, is for any number."""

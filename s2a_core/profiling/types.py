@@ -280,4 +280,4 @@ class Profile:
 
 
 def _work(document: dict[str, Any]) -> Work:
-    return {way: tuple(Segment(**segment) for segment in segments) for way, segments in document.items()}
+    return {mode: tuple(Segment(**segment) for segment in segments) for mode, segments in document.items()}
