@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from s2a_core import kernels
 from s2a_core.compression.checkpoints import refuse_checkpoint
 from s2a_core.compression.intercept import Interceptor
+from s2a_core.compression.layout import changeable, rows_like
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.randomness import GeneratorState, generator_state, has_drawn_since, replayed
 from s2a_core.compression.replay import ReplayMode, without_output_of
@@ -182,10 +183,10 @@ class RegionFunction(StoringFunction):
                 if not has_drawn_since(call.generator_states[-1], x):
                     call.generator_states[-1] = None
                 if len(chunks) == 1:
-                    out = _changeable(y, x)
+                    out = changeable(y, x)
                 else:
                     if out is None:
-                        out = _rows_like(y, x.shape[0], y.dtype)
+                        out = rows_like(y, x.shape[0], y.dtype)
                     out[rows] = y
                 del y, h
         ctx.save_for_backward(*saved)
@@ -230,7 +231,7 @@ class RegionFunction(StoringFunction):
                     if len(chunks) == 1:
                         dx = g.to(ctx.dtype)
                     else:
-                        dx = _rows_like(g, ctx.shape[0], ctx.dtype) if dx is None else dx
+                        dx = rows_like(g, ctx.shape[0], ctx.dtype) if dx is None else dx
                         dx[rows] = g
                 del g
                 for j, grad in enumerate(grads):
@@ -239,23 +240,6 @@ class RegionFunction(StoringFunction):
                         totals[j] = grad.float() if known is None else known.add_(grad)
                 del grads
         return dx, None, None, *totals
-
-
-def _rows_like(part: Tensor, num_rows: int, dtype: torch.dtype) -> Tensor:
-    """Uninitialised [num_rows, ...] whose dimensions lie in memory as those of a part, channels_last included."""
-    shape, strides, size = (num_rows, *part.shape[1:]), [0] * part.dim(), 1
-    for dim in sorted(range(part.dim()), key=lambda dim: (part.stride(dim), -dim)):
-        strides[dim], size = size, size * shape[dim]
-    return torch.empty_strided(shape, strides, dtype=dtype, device=part.device)
-
-
-def _changeable(y: Tensor, x: Tensor) -> Tensor:
-    """y as no view, in the same memory unless that is x's: what follows a module may change its output in place."""
-    if not y._is_view():
-        return y
-    if y.untyped_storage()._cdata == x.untyped_storage()._cdata:
-        return y.clone()
-    return y.new_empty(0).set_(y.untyped_storage(), y.storage_offset(), y.shape, y.stride())
 
 
 def _trained(call: RegionCall) -> tuple[list[Tensor], list[Tensor]]:
