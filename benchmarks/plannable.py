@@ -23,6 +23,7 @@ import timm
 import torch
 from PIL import Image
 
+from benchmarks.device_grid import commit
 from benchmarks.families import SMALLEST
 from s2a_core.errors import InfeasibleBudget, InvalidInput
 from s2a_core.image_sizes import own_size, size_arguments
@@ -38,7 +39,7 @@ OFTEN = ("test_vit", "test_resnet", "test_convnext")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One model. refused: why s2a said no; failure: what it must not do.
+    """One model. refused: why s2a said no; failure: what it must not do; commit: of the code that was measured.
 
     plan_s: processor seconds to a plan for that budget or a refusal, every candidate built and profiled.
     """
@@ -54,6 +55,7 @@ class Run:
     plan_s: float = 0.0
     refused: str = ""
     failure: str = ""
+    commit: str = ""
 
     @property
     def is_good(self) -> bool:
@@ -153,6 +155,7 @@ def table(rows: Sequence[Run]) -> str:
         f"Made by `python -m benchmarks.plannable`: batch {BATCH}, random weights, CPU; MiB of tensors alive.",
         "s: processor seconds from nothing to a plan for that budget, or its refusal, beside other work. A run of one",
         "epoch never holds the copy of its best weights beside a step, which is planned for: measured is less by that.",
+        f"Measured on {' and '.join(sorted({row.commit for row in rows}))}.",
         "",
         "| family | model | px | s | full | budget | adapter | planned | measured | result |",
         "|---|---|--:|--:|--:|--:|---|--:|--:|---|",
@@ -181,10 +184,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     known = json.loads(args.output.read_text())["models"] if args.output.exists() else {}
+    checkout = commit()
     for name in args.models or [name for name in SMALLEST.values() if name not in known]:
         row = check(name, args.image_size)
         log.info("%-36s %s", name, row.failure or row.refused or ("inside" if row.is_good else f"above: {row}"))
-        known[name] = dataclasses.asdict(row)
+        known[name] = dataclasses.asdict(dataclasses.replace(row, commit=checkout))
         document = {"torch": torch.__version__, "timm": timm.__version__, "batch": BATCH, "models": known}
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(document, indent=1) + "\n")
