@@ -38,12 +38,12 @@ class RebuildableHooks:
     def allow(self, name: str) -> bool:
         """Whether the module of that name can be rebuilt: what its hooks hand on stays inside of it."""
         prefix = f"{name}." if name else ""
-        inside = [(each, _owner(hook)) for each, hook in self._stateful if each != name and each.startswith(prefix)]
-        return all(
-            isinstance(owner, PairedHooks)
-            and all(each != name and each.startswith(prefix) for each in self._modules_of[id(owner)])
-            for _, owner in inside
-        )
+
+        def is_inside(other: str) -> bool:
+            return other != name and other.startswith(prefix)
+
+        owners = [_owner(hook) for other, hook in self._stateful if is_inside(other)]
+        return all(isinstance(o, PairedHooks) and all(map(is_inside, self._modules_of[id(o)])) for o in owners)
 
 
 def _hooks(module: nn.Module) -> Iterator[Callable[..., Any]]:

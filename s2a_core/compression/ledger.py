@@ -70,7 +70,7 @@ class LedgerBook(Recorder):
         self._known: dict[int, StorageWeakRef] = {}
 
     def keeps(self, site: Site, stored: Tensor, storage: Storage, reason: str, original: Tensor) -> None:
-        """`site` keeps `kept` for backward."""
+        """`site` keeps `stored` for backward."""
         owner = stored.untyped_storage()
         known = self._known.get(owner._cdata)
         if known is not None and not known.expired():

@@ -26,10 +26,10 @@ class Recorder:
         """An operator that no declaration routes saves a tensor that could be coded."""
 
     def keeps(self, site: Site, stored: Tensor, storage: Storage, reason: str, original: Tensor) -> None:
-        """`site` keeps `kept` for backward: `original` as it is, or a code of it. reason: why it is exact."""
+        """`site` keeps `stored` for backward: `original` as it is, or a code of it. reason: why it is exact."""
 
     def packed(self, site: Site, stored: Any, is_owned: bool) -> Any:
-        """What autograd is to hold instead of `kept`. is_owned: a parameter or the model's input."""
+        """What autograd is to hold instead of `stored`. is_owned: a parameter or the model's input."""
         return stored
 
 
