@@ -105,7 +105,7 @@ def table(rows: Iterable[Row], is_double: bool = False) -> str:
 
 WHY_MORE = (
     "Predicted too much: in ViT of transformers a site that is kept exact beside exact ones is charged what neighbours "
-    "in codes would leave alive; in DPT it is the forward turn of an exact ReLU of its head, for a cause not yet known."
+    "in codes would leave alive."
 )
 WHY_MORE_ON_DOUBLE = (
     "Predicted too much: every plan counts 20 MiB for kernels' code and 12 MiB and 4 % for the allocator's segments, "
