@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from s2a_core.compression.forwards import put_back
+from s2a_core.kernels.sums import column_sum
 from s2a_core.operators.dtypes import linear_operands, matched, matched_call
 from s2a_core.operators.function import StoringFunction
 
@@ -48,7 +49,7 @@ class PhantomLinear(StoringFunction):
         dx = dy.to(weight.dtype) @ weight if ctx.needs_input_grad[0] else None
         rows = dy.flatten(0, -2)
         dw = rows.t() @ x.flatten(0, -2).to(dy.dtype) if ctx.needs_input_grad[1] else None
-        db = rows.sum(0, dtype=torch.float32) if ctx.needs_input_grad[2] else None
+        db = column_sum(rows) if ctx.needs_input_grad[2] else None
         return dx, dw, db
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 
+from s2a_core.kernels.sums import channel_sum
 from s2a_core.operators.call import Call, Intent, autocast_enabled
 from s2a_core.operators.dtypes import matched
 from s2a_core.operators.function import StoringFunction, differentiable_once
@@ -51,7 +52,7 @@ class FrozenConvFunction(StoringFunction):
             dx = _INPUT_GRADIENTS[dy.dim() - 2](ctx.shape, weight.to(dy.dtype), dy, *ctx.options)
         db = None
         if ctx.needs_input_grad[2]:
-            db = dy.sum([d for d in range(dy.dim()) if d != 1], dtype=torch.float32)
+            db = channel_sum(dy)
         return dx, None, db, None, None, None, None
 
 

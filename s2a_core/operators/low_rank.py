@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 from torch.overrides import handle_torch_function, has_torch_function
 
+from s2a_core.kernels.sums import channel_sum, column_sum
 from s2a_core.operators.call import Call
 from s2a_core.operators.function import StoringFunction, differentiable_once
 from s2a_core.operators.operator import HOOKED_CODES, Operator
@@ -80,7 +81,7 @@ class LowRankLinearFunction(StoringFunction):
             d_down = (d_low.t() @ _rows(x)).to(down.dtype).mul_(ctx.scale)
         if needs[4]:
             d_up = (dy.t() @ (_rows(x) @ down.to(x.dtype).t())).to(up.dtype).mul_(ctx.scale)
-        db = dy.sum(0, dtype=torch.float32).to(dy.dtype) if needs[2] else None
+        db = column_sum(dy).to(dy.dtype) if needs[2] else None
         return dx, None, db, d_down, d_up, None
 
 
@@ -128,7 +129,7 @@ class LowRankConvFunction(StoringFunction):
         if needs[4]:
             low = F.conv2d(x, narrow_down, None, stride)
             d_up = conv2d_weight(low, up.shape, dy).to(up.dtype).mul_(ctx.scale)
-        db = dy.sum((0, 2, 3), dtype=torch.float32).to(dy.dtype) if needs[2] else None
+        db = channel_sum(dy).to(dy.dtype) if needs[2] else None
         return dx, None, db, d_down, d_up, None, None
 
 

@@ -23,6 +23,7 @@ from s2a_core import kernels
 from s2a_core.errors import InvalidInput
 from s2a_core.kernels.layout import nf4_bytes, payload_bytes
 from s2a_core.kernels.reference.nf4 import quantize_nf4
+from s2a_core.kernels.sums import column_sum
 from s2a_core.operators.call import autocast_enabled, saves_tensors
 from s2a_core.operators.convolution import FrozenConvFunction, per_dim
 from s2a_core.operators.function import StoringFunction, differentiable_once
@@ -160,7 +161,7 @@ class NarrowLinearFunction(StoringFunction):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         dx = dy @ weight.decoded(dy.dtype) if ctx.needs_input_grad[0] else None  # [..., M] x [M, K]
-        db = dy.flatten(0, -2).sum(0, dtype=torch.float32) if ctx.needs_input_grad[2] else None
+        db = column_sum(dy.flatten(0, -2)) if ctx.needs_input_grad[2] else None
         return dx, None, db
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from s2a_core import kernels
+from s2a_core.kernels.sums import column_sum
 from s2a_core.operators.call import (
     Call,
     Intent,
@@ -84,7 +85,7 @@ class NormFunction(StoringFunction):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         payload, rstd, weight = ctx.saved_tensors
         if not (ctx.needs_input_grad[0] or ctx.needs_input_grad[1]):
-            return None, None, dy.sum(tuple(range(dy.dim() - 1)), dtype=torch.float32), None, None, None
+            return None, None, column_sum(dy.flatten(0, -2)), None, None, None
         dx, dw, db = kernels.norm_bwd(
             dy, payload, rstd, weight, ctx.grouped, ctx.bits, ctx.subtracts_mean, bool(ctx.needs_input_grad[1])
         )

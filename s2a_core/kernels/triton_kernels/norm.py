@@ -9,6 +9,7 @@ from torch import Tensor
 
 from s2a_core.kernels.layout import scales_offset
 from s2a_core.kernels.reference.norm import grouped
+from s2a_core.kernels.sums import column_sum
 from s2a_core.kernels.triton_kernels.channels import bf16_value, statistics, write_payload
 from s2a_core.kernels.triton_kernels.launch import cdiv, launch, power_of_2
 from s2a_core.kernels.triton_kernels.packing import is_wide, load_codes
@@ -150,4 +151,4 @@ def norm_bwd(
             subtract_mean, weight is not None, needs_weight_grad,
             bits, ROWS, block, is_wide(dy.numel()), num_warps=_warps(block),
         )  # fmt: skip
-    return dx, None if dw is None else dw.sum(0), db.sum(0)
+    return dx, None if dw is None else column_sum(dw), column_sum(db)
