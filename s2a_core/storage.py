@@ -74,6 +74,14 @@ def whole_of(site: str) -> str:
     return kind if kind in WHOLE else ""
 
 
+def storage_words(storage: str, whole: str = "") -> str:
+    """How a site is kept, for people: `4-bit codes`, `region rebuilt from 4 bits`. whole: region, block or nothing."""
+    if whole:
+        return f"{whole} run as it is" if storage == "none" else f"{whole} rebuilt from {storage[1:]} bits"
+    words = {"exact": "exact", "mask": "exact masks", "none": "nothing"}
+    return words.get(storage, f"{storage[1:]}-bit codes" if storage[:1] == "b" else storage)
+
+
 def kept_as(whole: str, storage: str) -> str:
     """What a plan's `held_by_storage` calls a site's storage: `b4`, or `region b4` for a whole region."""
     return f"{whole} {storage}".strip()

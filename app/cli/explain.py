@@ -7,19 +7,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from app.cli.tables import boxed
 from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.memory_sections import error_words, site_rows
-from s2a_core.outputs.parts import parts_of
+from s2a_core.outputs.parts import method_words, parts_of
 from s2a_core.sizes import format_at_least, format_bytes
-from s2a_core.storage import kept_as, weight_words, whole_of
+from s2a_core.storage import kept_as, storage_words, weight_words, whole_of
 from s2a_core.tasks import task_of
 
 Document = Mapping[str, Any]
@@ -72,25 +71,13 @@ def sites_table(plan: Document) -> RenderableType:
         if not whole or storage != "none":
             groups[whole, storage].append(name)
     held = plan.get("held_by_storage") or {}
-    table = Table(
-        box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="what is kept for backward, per micro-batch",
-        title_justify="left", title_style="bold",
-    )  # fmt: skip
-    for column in ("kept as", "sites", "bytes", "which"):
-        table.add_column(column, justify="right" if column in ("sites", "bytes") else "left", overflow="fold")
+    columns = ("kept as", "sites", "bytes", "which")
+    table = boxed(*columns, right=("sites", "bytes"), title="what is kept for backward, per micro-batch")
     rows = {key: int(held.get(kept_as(*key), 0)) for key in groups}
     for key in sorted(groups, key=lambda key: (-rows[key], -len(groups[key]))):
         size = format_bytes(rows[key]) if rows[key] else "·"
-        table.add_row(storage_words(*key), str(len(groups[key])), size, escape(summarise(groups[key])))
+        table.add_row(storage_words(key[1], key[0]), str(len(groups[key])), size, escape(summarise(groups[key])))
     return table
-
-
-def storage_words(whole: str, storage: str) -> str:
-    """How something is kept, for people. whole: region, block or nothing."""
-    bits = storage[1:] if storage[:1] == "b" and storage[1:].isdecimal() else ""
-    if whole:
-        return f"{whole} rebuilt from {bits or storage} bits"
-    return f"{bits}-bit codes" if bits else {"mask": "1-bit masks", "none": "nothing"}.get(storage, storage)
 
 
 def baselines_table(plan: Document) -> RenderableType | None:
@@ -100,42 +87,30 @@ def baselines_table(plan: Document) -> RenderableType | None:
         return None
     budget = int(plan.get("budget_bytes") or 0)
     ours = int((plan.get("predicted") or {}).get("peak_bytes") or 0)
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 2, 0, 0),
-        title="what other methods would need",
-        title_justify="left",
-        title_style="bold",
-    )
-    table.add_column("method")
-    table.add_column("peak", justify="right")
-    table.add_column("against this plan", justify="right")
-    table.add_column("")
+    right = ("peak", "against this plan")
+    table = boxed("method", *right, "", right=right, title="what other methods would need")
     table.add_row("[good]this plan[/]", f"[good]{format_bytes(ours)}[/]", "[good]1.0x[/]", "[good]fits[/]")
     for row in rows:
         size = int(row["peak_bytes"])
         verdict = "[bad]over the budget[/]" if budget and size > budget else "fits"
-        table.add_row(str(row["name"]).replace("_", " "), format_bytes(size), f"{size / max(1, ours):.1f}x", verdict)
+        table.add_row(method_words(row["name"]), format_bytes(size), f"{size / max(1, ours):.1f}x", verdict)
     return table
 
 
 def neighbours_table(plan: Document) -> RenderableType | None:
     """One step less and one step more of budget: what would change, from the frontier."""
-    frontier = sorted({_budget_of(p): p for p in plan.get("frontier") or []}.values(), key=_budget_of)
+    frontier = [point for _, point in sorted({int(p["peak_bytes"]): p for p in plan.get("frontier") or ()}.items())]
     if len(frontier) < 2:
         return None
     peak = int((plan.get("predicted") or {}).get("peak_bytes") or plan.get("budget_bytes") or 0)
-    here = min(range(len(frontier)), key=lambda i: abs(_budget_of(frontier[i]) - peak))
-    table = Table(
-        box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title="more or less budget", title_justify="left", title_style="bold"
-    )
-    for column in ("peak", "gradient error", "step time", "micro-batch"):
-        table.add_column(column, justify="right")
+    here = min(range(len(frontier)), key=lambda i: abs(frontier[i]["peak_bytes"] - peak))
+    columns = ("peak", "gradient error", "step time", "micro-batch")
+    table = boxed(*columns, right=columns, title="more or less budget")
     for index in range(max(0, here - 2), min(len(frontier), here + 3)):
         point = frontier[index]
         style = "good" if index == here else None
         table.add_row(
-            format_bytes(_budget_of(point)),
+            format_bytes(point["peak_bytes"]),
             _error(point.get("gradient_error")),
             _number(point.get("relative_step_time"), "{:.2f}x"),
             str(point.get("micro_batch", "·")),
@@ -191,7 +166,7 @@ def _precision(plan: Document) -> str:
 def _sections(plan: Document) -> list[RenderableType]:
     parts = [part for part in (baselines_table(plan), neighbours_table(plan)) if part is not None]
     solver = plan.get("solver") or {}
-    reason = plan.get("adapter_reason") or plan.get("why_adapter")
+    reason = plan.get("adapter_reason")
     if reason:
         parts.append(f"why {adapter_words(plan.get('adapter'))} in {_precision(plan)}: {escape(str(reason))}")
     smallest = plan.get("min_feasible_budget_bytes")
@@ -203,10 +178,6 @@ def _sections(plan: Document) -> list[RenderableType]:
             f"[quiet]solver: {solver.get('status')}, gap {gap}, {_number(solver.get('seconds'), '{:.2f}')} s[/]"
         )
     return parts
-
-
-def _budget_of(point: Document) -> int:
-    return int(point.get("peak_bytes") or point.get("budget_bytes") or 0)
 
 
 def _error(value: Any) -> str:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from app.cli import options
-from app.cli.terminal import Terminal
+from app.cli.terminal import LOADING, Terminal
 from s2a_core.sizes import format_bytes
 
 
@@ -34,12 +34,14 @@ def export(
     for s2a_core.segmenter. .onnx: for other runtimes. .zip: a package for s2a, with any adapter.
     """
     terminal: Terminal = ctx.obj
-    from s2a_core.inference import export_name, export_run, load_run
-    from s2a_core.inference.formats import FORMATS
+    with terminal.busy(LOADING):
+        from s2a_core.inference import export_name, export_run, load_run
+        from s2a_core.inference.formats import FORMATS
 
-    run = load_run(directory, weights)
-    file = file or directory / export_name(run)
-    document = export_run(run, file)
+    with terminal.busy(escape(f"exporting {directory}")):
+        run = load_run(directory, weights)
+        file = file or directory / export_name(run)
+        document = export_run(run, file)
     terminal.document(document)
     description = next(f.description for f in FORMATS if f.name == document["format"])
     terminal.say(

@@ -12,7 +12,7 @@ from rich.markup import escape
 from app.cli import options
 from app.cli.connection import Key, Url, connect, sent
 from app.cli.terminal import Terminal
-from s2a_core.errors import InfeasibleBudget, InvalidInput, JobFailed, S2AError
+from s2a_core.errors import InvalidInput, JobFailed
 from s2a_core.requests import FIELDS
 
 SUBMITTED = tuple(name for name in FIELDS if name != "num_classes")  # the data says how many there are
@@ -54,22 +54,21 @@ def jobs(
     search: Annotated[
         str, typer.Option("--search", metavar="WORDS", help="Only jobs with these words in name, id, model or data.")
     ] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")] = 50,
+    limit: options.Limit = 50,
     url: Url = None,
     key: Key = None,
     json: options.Json = False,
 ) -> None:
     """List jobs, newest first."""
-    from itertools import islice
-
     from app.cli import tables
 
     terminal: Terminal = ctx.obj
     with connect(url, key) as client:
-        items = list(islice(client.jobs(status, search), limit))
+        items = terminal.first(client.jobs(status, search), limit)
     terminal.document({"items": items})
-    nothing = f"no job with the words {escape(search)}" if search else "no job yet"
-    terminal.say(tables.jobs(items) if items else f"{nothing}: s2a submit s2a_tiny --data digits --budget 16MiB")
+    wanted = " ".join((f"is {status}" if status else "", f"has the words {escape(search)}" if search else "")).strip()
+    nothing = f"no job {wanted}" if wanted else "no job yet: s2a submit s2a_tiny --data digits --budget 16MiB"
+    terminal.say(tables.jobs(items) if items else nothing)
     for line in tables.reasons(items):
         terminal.say(line)
 
@@ -131,7 +130,7 @@ def download(
                 raise JobFailed(f"{file['name']} arrived with another checksum: try again")
             (folder / file["name"]).write_bytes(content)
     terminal.document({"job": job, "folder": str(folder), "items": artifacts})
-    terminal.say(f"{len(artifacts)} files in {folder}: " + ", ".join(file["name"] for file in artifacts))
+    terminal.say(escape(f"{len(artifacts)} files in {folder}: " + ", ".join(file["name"] for file in artifacts)))
 
 
 def _show(terminal: Terminal, job: dict[str, Any]) -> None:
@@ -143,6 +142,7 @@ def _show(terminal: Terminal, job: dict[str, Any]) -> None:
 
 def _watch(terminal: Terminal, client: Any, job_id: str) -> None:
     from app.cli.progress import follower
+    from app.client.errors import failure_of
 
     job = client.job(job_id)
     with follower(terminal, job["budget_bytes"]) as tell:
@@ -159,10 +159,4 @@ def _watch(terminal: Terminal, client: Any, job_id: str) -> None:
     _show(terminal, ended)
     if ended["status"] == "failed":
         reason = ended.get("reason") or {}
-        message = f"{job_id} failed: {reason.get('message', 'no reason given')}"
-        details = reason.get("details") or {}
-        if reason.get("code") == InfeasibleBudget.code:
-            error = InfeasibleBudget.__new__(InfeasibleBudget)
-            S2AError.__init__(error, message, details=details)
-            raise error
-        raise JobFailed(message, details=reason)
+        raise failure_of(reason, f"{job_id} failed: {reason.get('message', 'no reason given')}")

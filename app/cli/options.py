@@ -15,13 +15,15 @@ import typer
 from app.cli.requests import read_config
 from s2a_core.adapters.spec import ALONE, AUTO, COMBINABLE
 from s2a_core.fields import Rule, check_all
-from s2a_core.requests import DEFAULTS, FIELDS, option_of
+from s2a_core.requests import BATCH_SIZE, DEFAULTS, FIELDS, option_of
 
 Asked = dict[str, Any]  # what a person said, by field of the request; nothing is None
+# The defaults of a command that follows no plan; its budget has to be said.
+WITHOUT_PLAN = {"budget_bytes": "", "batch_size": str(BATCH_SIZE), "optimizer": "adamw", "weights": "pretrained ones"}
 REQUEST = "request.yaml"  # in the output directory of a run: what was asked for, as --config reads it
 RECIPE_PANEL = "How it is trained"
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout, everything else to stderr.")]
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=FIELDS["model"].help)]
+Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many, the newest.")]
 Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="YAML of the fields of a request; options win over it."),
@@ -31,8 +33,9 @@ Config = Annotated[
 def takes(names: Iterable[str], **unsaid: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The command has these fields of the request as options and is given what was said of them as `asked`.
 
-    MODEL is its argument. unsaid: words for the default of a field where this command has one of its own. Fields that
-    --config says are in `asked` too. Values are checked before the command begins; the budget is text still.
+    MODEL is its argument. unsaid: words for the default of a field where this command has one of its own, empty where
+    it has none. Fields that --config says are in `asked` too. Values are checked before the command begins; the
+    budget is text still.
     """
     names = tuple(names)
 
@@ -68,7 +71,7 @@ def _parameter(name: str, unsaid: str | None) -> inspect.Parameter:
     complete = {"model": model_names, "adapter": adapter_names}.get(name)
     declared: Any = typer.Argument(metavar=rule.metavar, help=rule.help, show_default=False, autocompletion=complete)
     if name != "model":
-        default = unsaid or rule.unsaid or (str(DEFAULTS[name]) if DEFAULTS[name] not in (None, "") else "")
+        default = rule.unsaid or ("" if DEFAULTS[name] is None else str(DEFAULTS[name])) if unsaid is None else unsaid
         declared = typer.Option(
             *_names(name),
             metavar=rule.metavar or "|".join(rule.choices),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from app.cli import options
 from app.cli.requests import require, run_request, settle_budget
@@ -14,7 +15,7 @@ from app.cli.terminal import Terminal
 from s2a_core.requests import PLANNED_FIELDS, starting_weights
 
 
-@options.takes(PLANNED_FIELDS, weights="pretrained ones")
+@options.takes(PLANNED_FIELDS, **options.WITHOUT_PLAN)
 def plan(
     ctx: typer.Context,
     asked: options.Asked,
@@ -30,7 +31,10 @@ def plan(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Choose adapter, storage per site and micro-batch for MODEL inside a memory budget, and say why."""
+    """Choose adapter, storage per site and micro-batch for MODEL inside a memory budget, and say why.
+
+    --budget 80% is that share of the memory that is free now, and --budget auto is 80 % of it.
+    """
     terminal: Terminal = ctx.obj
     require(asked, "model", "budget_bytes")
     asked = settle_budget(terminal, asked)
@@ -59,9 +63,9 @@ def plan(
     document = plain(made.to_json())
     if save is not None:
         write_text(save, json_format.dumps(document, indent=2) + "\n")
-        terminal.note(f"plan written to {save}")
+        terminal.note(escape(f"plan written to {save}"))
     if plot is not None:
         plot_plan(document, plot, predicted_course(planner.profile_of(made), made))
-        terminal.note(f"plot written to {plot}")
+        terminal.note(escape(f"plot written to {plot}"))
     terminal.document(document)
     terminal.say(explain_plan(document))

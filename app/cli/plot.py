@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from s2a_core.errors import InvalidInput
 from s2a_core.outputs.atomic import replacing, write_text
 from s2a_core.outputs.charts import Line, line_chart
 from s2a_core.outputs.comparison import CURVES, Run, comparison_page
+from s2a_core.outputs.document import html_document
 from s2a_core.outputs.memory_sections import (
     baselines_section,
     budget_section,
@@ -65,37 +64,23 @@ def plan_page(plan: Document, course: Sequence[Point] = ()) -> str:
         "budget_bytes": plan.get("budget_bytes"),
         "predicted_peak_bytes": (plan.get("predicted") or {}).get("peak_bytes"),
         "adapter": plan.get("adapter"),
-        "memory_timeline": [{"t": i, "bytes": p.num_bytes, "phase": p.phase} for i, p in enumerate(course)],
+        "memory_timeline": [(i, point.num_bytes, point.phase) for i, point in enumerate(course)],
     }
-    points = frontier_points(plan)
+    points = sorted((float(p["peak_bytes"]), float(p["gradient_error"])) for p in plan.get("frontier") or ())
     chart = line_chart(
-        [Line("gradient error", [(size, error) for size, error in points], "c1")],
+        [Line("gradient error", points, "c1")],
         title="Gradient error against memory",
         x_label="predicted peak",
         x_format=mebibytes,
         y_format=lambda y: f"{y:.3g}",
         height=300,
     )
-    title = html.escape(f"{plan.get('model')} within {mebibytes(float(plan.get('budget_bytes') or 0))}")
-    style = files("s2a_core.outputs").joinpath("report.css").read_text(encoding="utf-8").replace("\n", "")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width,initial-scale=1"><title>{title}</title><style>{style}</style></head><body><main>'
-        f'<p class="kicker">s2a plan</p><h1>{title}</h1>{budget_section(report, plan)}'
-        f"{timeline_section(report, PREDICTED_WORDS)}"
+    body = (
+        f"{budget_section(report, plan)}{timeline_section(report, PREDICTED_WORDS)}"
         "<section><h2>Frontier</h2><p class='sub'>The smallest gradient error that each amount of memory allows.</p>"
-        f"{chart}</section>{baselines_section(report, plan)}{storage_section(plan)}</main></body></html>\n"
+        f"{chart}</section>{baselines_section(report, plan)}{storage_section(plan)}"
     )
-
-
-def frontier_points(plan: Document) -> list[tuple[float, float]]:
-    """(peak bytes, gradient error) of the frontier, by memory."""
-    points = [
-        (float(p.get("peak_bytes") or p.get("budget_bytes") or 0), float(p["gradient_error"]))
-        for p in plan.get("frontier") or []
-        if p.get("gradient_error") is not None
-    ]
-    return sorted(points)
+    return html_document("s2a plan", f"{plan['model']} within {mebibytes(float(plan['budget_bytes']))}", body)
 
 
 def _draw_png(plan: Document, path: Path, course: Sequence[Point]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from app.cli import options
+from app.cli.tables import boxed
 from app.cli.terminal import LOADING, Terminal
 from s2a_core.requests import FIELDS
 
@@ -33,7 +33,10 @@ def predict(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Directory for masks and their CSV, of segmentation; DIR/predictions."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Directory for the masks of segmentation and their CSV; DIR/predictions if not said.",
         ),
     ] = None,
     weights: Annotated[
@@ -109,10 +112,7 @@ def _csv(predictions: Sequence[Prediction], answers: Answers, columns: Sequence[
 
 
 def _table(predictions: Sequence[Prediction], answers: Answers) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    table.add_column("image", overflow="fold")
-    for heading in answers.headings:
-        table.add_column(heading, justify="right" if heading in NUMBERS else "left")
+    table = boxed("image", *answers.headings, right=NUMBERS)
     for p in predictions:
         if p.error:
             words = ["[bad]not read[/]", *[""] * (len(answers.headings) - 2), escape(p.error)]

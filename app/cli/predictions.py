@@ -8,9 +8,11 @@ from statistics import median
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from app.cli import options
 from app.cli.terminal import Terminal
+from s2a_core.errors import InvalidInput
 
 SHOWN = 20
 
@@ -29,7 +31,6 @@ def predictions(
     """Compare predicted and measured peaks: of finished runs, or of every plan verified on this machine."""
     terminal: Terminal = ctx.obj
     from app.cli.profiles import pairs_file, peak_pairs
-    from s2a_core.errors import InvalidInput
 
     if pairs is not None and not pairs.is_file():
         raise InvalidInput(f"{pairs}: no such file; without --pairs those of this machine are taken")
@@ -37,10 +38,10 @@ def predictions(
     document = summary(measured)
     terminal.document(document)
     for pair in measured[-SHOWN:]:
-        terminal.say(f"{pair['run']}  {100 * pair['error']:+.2f} %")
+        terminal.say(escape(f"{pair['run']}  {100 * pair['error']:+.2f} %"))
     if not measured:
-        where = "these runs" if runs else pairs or "this machine"
-        terminal.say(f"no plan has been verified in {where}: `s2a train` does it")
+        where = "in these runs" if runs else f"in {pairs}" if pairs else "on this machine"
+        terminal.say(escape(f"no plan has been verified {where}: `s2a train` does it"))
         return
     terminal.say(
         f"{len(measured)} pairs, median {100 * document['median']:.2f} %, worst {100 * document['worst']:.2f} %, "
@@ -65,7 +66,6 @@ def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    from s2a_core.errors import InvalidInput
     from s2a_core.outputs.read import read_document
 
     pairs = []
@@ -76,14 +76,6 @@ def _of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
         report = read_document(path)
         predicted, measured = report.get("predicted_peak_bytes"), report.get("measured_peak_bytes")
         if predicted and measured and isinstance(predicted, int) and isinstance(measured, int):
-            pairs.append(_pair(str(run), predicted, measured))
+            error = measured / predicted - 1
+            pairs.append({"run": str(run), "predicted_bytes": predicted, "measured_bytes": measured, "error": error})
     return pairs
-
-
-def _pair(name: str, predicted: int, measured: int) -> dict[str, Any]:
-    return {
-        "run": name,
-        "predicted_bytes": predicted,
-        "measured_bytes": measured,
-        "error": measured / max(predicted, 1) - 1,
-    }

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
-from rich import box
 from rich.table import Table
 
 from app.cli import options
 from app.cli.requests import require, run_request
+from app.cli.tables import boxed
 from app.cli.terminal import LOADING, Terminal
 from s2a_core.pictures import profile_rows
-from s2a_core.requests import starting_weights
+from s2a_core.requests import BATCH_SIZE, starting_weights
 from s2a_core.sizes import format_bytes
 
 FIELDS = (
@@ -23,7 +23,7 @@ FIELDS = (
 ADAPTER = "bias"
 
 
-@options.takes(FIELDS, adapter=ADAPTER, weights="pretrained ones", precision="the device's")
+@options.takes(FIELDS, adapter=ADAPTER, batch_size=str(BATCH_SIZE), weights="pretrained ones", precision="the device's")
 def profile(ctx: typer.Context, asked: options.Asked, json: options.Json = False) -> None:
     """Measure what each site of MODEL keeps between forward and backward, stored in every way."""
     terminal: Terminal = ctx.obj
@@ -48,9 +48,8 @@ def profile(ctx: typer.Context, asked: options.Asked, json: options.Json = False
 
 def _table(document: Mapping[str, Any]) -> Table:
     """One row per kind of operator: sites and bytes per sample, exact and in the smallest form."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    for name in ("operator", "sites", "exact per sample", "smallest per sample"):
-        table.add_column(name, justify="left" if name == "operator" else "right")
+    right = ("sites", "exact per sample", "smallest per sample")
+    table = boxed("operator", *right, right=right)
     for op, count, exact, smallest in profile_rows(document):
         table.add_row(op, str(count), format_bytes(exact), format_bytes(smallest))
     return table

@@ -25,7 +25,7 @@ WIDE = 110  # columns from which every measure has room beside a long bar
 class Follower(Protocol):
     """What takes the events of a run; a context manager that leaves the screen tidy."""
 
-    def __call__(self, event: Any) -> None: ...
+    def __call__(self, event: Event) -> None: ...
     def __enter__(self) -> Follower: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -37,19 +37,11 @@ def follower(terminal: Terminal, budget_bytes: int | None) -> Follower:
     return Bars(terminal, budget_bytes) if terminal.err.is_terminal else Lines(terminal, budget_bytes)
 
 
-def as_event(event: Any) -> dict[str, Any]:
-    """An event as a mapping with its `type`, from a mapping or a dataclass."""
-    if isinstance(event, Mapping):
-        return dict(event)
-    fields = {name: getattr(event, name) for name in getattr(event, "__dataclass_fields__", {})}
-    return {"type": getattr(event, "type", type(event).__name__.lower()), **fields}
-
-
 def describe(event: Event, budget_bytes: int | None) -> str:
     """One line for an event, or an empty one for what nobody needs to read."""
     kind = event.get("type")
     if kind == "phase":
-        return f"{event.get('name') or event.get('phase')} {event.get('message') or event.get('detail') or ''}".strip()
+        return str(event.get("name", ""))
     if kind in ("log", "warning", "note"):
         return str(event.get("message", ""))
     if kind == "stage":
@@ -57,20 +49,9 @@ def describe(event: Event, budget_bytes: int | None) -> str:
     if kind == "progress":
         return _progress(event)
     if kind == "step":
-        return " ".join(
-            word
-            for word in (
-                f"step {_place(event, 'step', ('steps', 'num_steps', 'total_steps'))}",
-                _measures(event, budget_bytes),
-            )
-            if word
-        )
+        return f"step {event.get('step')}/{event.get('total_steps')} {_measures(event, budget_bytes)}".rstrip()
     if kind == "epoch":
-        return " ".join(
-            word
-            for word in (f"epoch {_place(event, 'epoch', ('epochs', 'num_epochs'))}", _measures(event, budget_bytes))
-            if word
-        )
+        return f"epoch {event.get('epoch')}/{event.get('epochs')} {_measures(event, budget_bytes)}".rstrip()
     if kind == "plan" and isinstance(event.get("plan"), Mapping):
         return _plan(event["plan"])
     return ""
@@ -111,13 +92,12 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def __call__(self, event: Any) -> None:
-        document = as_event(event)
-        if document.get("type") in ("step", "progress", "stage"):
+    def __call__(self, event: Event) -> None:
+        if event.get("type") in ("step", "progress", "stage"):
             if time.monotonic() - self._last < EVERY_S:
                 return
             self._last = time.monotonic()
-        if line := describe(document, self._budget_bytes):
+        if line := describe(event, self._budget_bytes):
             self._terminal.note(escape(line))
 
 
@@ -156,20 +136,19 @@ class Bars:
         self._live.stop()
         self._end_phase("stopped after " if kind else "")
 
-    def __call__(self, event: Any) -> None:
-        document = as_event(event)
-        kind = document.get("type")
+    def __call__(self, event: Event) -> None:
+        kind = event.get("type")
         if kind == "phase":
             self._end_phase()
-            self._phase = Stopwatch(str(document.get("name") or document.get("phase") or ""))
+            self._phase = Stopwatch(str(event.get("name", "")))
             self._doing("")
         elif kind == "stage":
-            self._doing(str(document.get("message", "")))
+            self._doing(str(event.get("message", "")))
         elif kind == "progress":
-            self._progress(document)
+            self._progress(event)
         elif kind == "step":
-            self._step(document)
-        elif line := describe(document, self._budget_bytes):
+            self._step(event)
+        elif line := describe(event, self._budget_bytes):
             self._console.print(escape(line), soft_wrap=True)
 
     def _end_phase(self, how: str = "") -> None:
@@ -190,11 +169,10 @@ class Bars:
             self._left_s = lambda: max(0.0, until - time.monotonic())
 
     def _step(self, event: Event) -> None:
-        total = next((float(event[k]) for k in ("total_steps", "num_steps", "steps") if event.get(k)), 0.0)
-        done = float(event.get("global_step") or event.get("step") or 0)
+        total, done = float(event.get("total_steps") or 0), float(event.get("step") or 0)
         if not self._phase.first_done:
             self._phase.first_done, self._phase.first_at = done, time.monotonic()
-        self._doing(f"epoch {_place(event, 'epoch', ('epochs', 'num_epochs'))}, step {done:.0f} of {total:.0f}")
+        self._doing(f"epoch {event.get('epoch')}/{event.get('epochs')}, step {done:.0f} of {total:.0f}")
         self._bar = (done, total) if total else None
         self._measures = _measures(event, self._budget_bytes) if self._is_wide else _few_measures(event)
         phase = self._phase
@@ -237,11 +215,6 @@ class Stopwatch:
         return time.monotonic() - self._began
 
 
-def _place(event: Event, key: str, totals: tuple[str, ...]) -> str:
-    total = next((event[k] for k in totals if event.get(k)), None)
-    return f"{event.get(key, '')}/{total}" if total else str(event.get(key, ""))
-
-
 def _few_measures(event: Event) -> str:
     """Loss, the task's figure and memory for a narrow terminal."""
     words = [f"loss {float(event['loss']):.3f}"] if event.get("loss") is not None else []
@@ -262,7 +235,6 @@ def _measures(event: Event, budget_bytes: int | None) -> str:
                 words.append(f"{split}{metric.words} {metric.text(float(value))}")
     if event.get("images_per_s"):
         words.append(f"{float(event['images_per_s']):,.0f} img/s")
-    memory = next((event[k] for k in ("peak_bytes", "measured_peak_bytes", "memory_bytes") if event.get(k)), None)
-    if memory:
+    if memory := event.get("peak_bytes"):
         words.append(format_bytes(int(memory)) + (f" of {format_bytes(budget_bytes)}" if budget_bytes else ""))
     return ", ".join(words)

@@ -28,7 +28,7 @@ def push(
         from s2a_core.inference import load_run
         from s2a_core.inference.push import push_run
 
-    with terminal.busy(f"sending {directory} to {repository}"):
+    with terminal.busy(escape(f"sending {directory} to {repository}")):
         document = push_run(load_run(directory, weights), repository, is_private=private)
     terminal.document(document)
     terminal.say(f"[good]{escape(document['url'])}[/]  {', '.join(document['files'])}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,18 +12,19 @@ from app.cli.connection import Key, Url, connect, in_full, sent
 from app.cli.requests import require
 from app.cli.terminal import Terminal
 from app.expiry import parse_expiry
-from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
+from s2a_core.errors import InvalidInput
 from s2a_core.requests import PLANNED_FIELDS
 
-LIMIT = 100
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Its id, as `s2a datasets` lists it.")]
 PlanId = Annotated[str, typer.Argument(metavar="PLAN", help="Its id, as `s2a plans` lists it.")]
 Name = Annotated[str | None, typer.Option("--name", help="What people call it; the file's name by default.")]
 
 
-def list_datasets(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+def list_datasets(
+    ctx: typer.Context, limit: options.Limit = 100, url: Url = None, key: Key = None, json: options.Json = False
+) -> None:
     """Datasets: list them, upload one, see what was found in it."""
-    _list(ctx, url, key, "datasets", "no dataset yet: s2a datasets upload photos.zip")
+    _list(ctx, limit, url, key, "datasets", "no dataset yet: s2a datasets upload photos.zip")
 
 
 def upload_dataset(
@@ -98,12 +98,14 @@ def remove_dataset(
     terminal.say(f"{dataset} is gone")
 
 
-def list_plans(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+def list_plans(
+    ctx: typer.Context, limit: options.Limit = 100, url: Url = None, key: Key = None, json: options.Json = False
+) -> None:
     """Plans of a service: list them, ask for one, see what it promises."""
-    _list(ctx, url, key, "plans", "no plan yet: s2a plans ask s2a_tiny --data digits --budget 16MiB")
+    _list(ctx, limit, url, key, "plans", "no plan yet: s2a plans ask s2a_tiny --data digits --budget 16MiB")
 
 
-@options.takes(PLANNED_FIELDS, weights="pretrained ones")
+@options.takes(PLANNED_FIELDS, **options.WITHOUT_PLAN)
 def ask_plan(
     ctx: typer.Context,
     asked: options.Asked,
@@ -142,9 +144,11 @@ def devices(ctx: typer.Context, url: Url = None, key: Key = None, json: options.
     terminal.say(tables.devices(items))
 
 
-def list_keys(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
+def list_keys(
+    ctx: typer.Context, limit: options.Limit = 100, url: Url = None, key: Key = None, json: options.Json = False
+) -> None:
     """API keys: list them, make one, revoke one; needs an admin's key."""
-    _list(ctx, url, key, "keys", "no key")
+    _list(ctx, limit, url, key, "keys", "no key")
 
 
 def create_key(
@@ -216,14 +220,14 @@ def group(lister: Any, commands: dict[str, Any]) -> typer.Typer:
     return app
 
 
-def _list(ctx: typer.Context, url: str | None, key: str | None, what: str, nothing: str) -> None:
+def _list(ctx: typer.Context, limit: int, url: str | None, key: str | None, what: str, nothing: str) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from app.cli import tables
 
     terminal: Terminal = ctx.obj
     with connect(url, key) as client:
-        items = list(islice(getattr(client, what)(), LIMIT))
+        items = terminal.first(getattr(client, what)(), limit)
     terminal.document({"items": items})
     terminal.say(getattr(tables, what)(items) if items else nothing)
 
@@ -243,11 +247,11 @@ def _dataset(terminal: Terminal, dataset: dict[str, Any]) -> None:
 
 
 def _plan(terminal: Terminal, plan: dict[str, Any]) -> None:
+    from app.client.errors import failure_of
+
     _say(terminal, "plan", plan)
     reason = plan.get("reason") or {}
     if plan["status"] == "infeasible":
-        error = InfeasibleBudget.__new__(InfeasibleBudget)
-        S2AError.__init__(error, str(reason.get("message")), details=reason.get("details"))
-        raise error
+        raise failure_of(reason, str(reason.get("message")))
     if plan["status"] == "failed":
         raise InvalidInput(f"the plan failed: {reason.get('message')}", details=reason.get("details"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from app.cli import options
 from app.cli.terminal import Terminal
@@ -55,7 +56,8 @@ def runs(
         raise InvalidInput(f"no run{words} in {', '.join(map(str, directories))}: `s2a train --output DIR` makes one")
     terminal.document({"items": [run.to_json() for run in listed], "differing": differing(listed)})
     if not listed:
-        terminal.say(f"no run in {FOLDER}/: `s2a train` writes there without --output, or name directories")
+        words = f" with the words {escape(search)}" if search else ""
+        terminal.say(f"no run{words} in {FOLDER}/: `s2a train` writes there without --output, or name directories")
         return
     from app.cli import tables
 
@@ -66,7 +68,7 @@ def runs(
         from app.cli.plot import plot_runs
 
         plot_runs(listed, plot)
-        terminal.note(f"curves in {plot}")
+        terminal.note(escape(f"curves in {plot}"))
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -42,7 +43,16 @@ PLAIN = ("running", "succeeded")  # what these jobs do is said by their phases a
 
 def table(*columns: str, right: Sequence[str] = (), gap: int = 3) -> Table:
     """An empty table in the house's style. gap: spaces between columns."""
-    rows = Table(box=None, pad_edge=False, header_style="quiet", padding=(0, gap, 0, 0))
+    return _headed(Table(box=None, pad_edge=False, header_style="quiet", padding=(0, gap, 0, 0)), columns, right)
+
+
+def boxed(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
+    """An empty table with a line below its head."""
+    rows = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), title=title, title_justify="left", title_style="bold")
+    return _headed(rows, columns, right)
+
+
+def _headed(rows: Table, columns: Sequence[str], right: Sequence[str]) -> Table:
     for column in columns:
         rows.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return rows
@@ -141,7 +151,7 @@ def runs(items: Sequence[Run], width: int) -> Table:
             escape(str(run.settings.get("model", ""))),
             escape(str(run.settings.get("adapter", ""))),
             str(run.settings.get("epochs", "")),
-            "" if run.accuracy is None else f"{100 * run.accuracy:.2f} %",
+            run.result,
             _size(run.predicted_peak_bytes),
             f"[bad]{measured}[/]" if is_over else measured,
             _size(run.budget_bytes),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
@@ -70,6 +71,13 @@ class Terminal:
             self._has_document = True
             self._stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
             self._stdout.flush()
+
+    def first(self, items: Iterable[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+        """At most `limit` items, with a remark where there are more."""
+        listed = list(islice(items, limit + 1))
+        if len(listed) > limit:
+            self.note(f"these are the newest {limit}: --limit {10 * limit} shows more")
+        return listed[:limit]
 
     def text(self, text: str) -> None:
         """Plain text on stdout as it is, for CSV and the like."""

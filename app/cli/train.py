@@ -56,6 +56,7 @@ def train(
 
     It starts from timm's pretrained weights, as its plan does, unless --weights says otherwise. Random
     weights (--weights none) are trained in full where no adapter is named: there is nothing to adapt.
+    --budget 80% is that share of the memory that is free now, and --budget auto is 80 % of it.
     """
     terminal: Terminal = ctx.obj
     if resume and (directory := _resumed(asked, output)) is not None:
@@ -107,7 +108,7 @@ def train(
             report, exceeded = plain(error.report), error
         except KeyboardInterrupt:
             if (output / options.REQUEST).is_file():
-                terminal.note(f"go on with: s2a train --resume {shlex.quote(str(output))}")
+                terminal.note(escape(f"go on with: s2a train --resume {shlex.quote(str(output))}"))
             raise
     terminal.document(report)
     _summary(terminal, report, output)
@@ -171,6 +172,6 @@ def _summary(terminal: Terminal, report: Mapping[str, Any], output: Path) -> Non
         f"peak memory          [{'good' if within else 'bad'}]{format_bytes(measured)}[/] of {format_bytes(budget)}"
         f"  (predicted {format_bytes(int(report.get('predicted_peak_bytes') or 0))})",
         f"trained parameters   {trained:,}" + (f"  ({100 * trained / share:.2f} % of the model)" if share else ""),
-        f"report               {output / 'report.html'}",
-        f"use it               s2a predict {output} IMAGE...",
+        escape(f"report               {output / 'report.html'}"),
+        escape(f"use it               s2a predict {shlex.quote(str(output))} IMAGE..."),
     )

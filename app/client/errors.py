@@ -13,7 +13,7 @@ from typing import Any
 
 from app import errors as service
 from s2a_core import errors as core
-from s2a_core.errors import InvalidInput, S2AError
+from s2a_core.errors import InfeasibleBudget, InvalidInput, JobFailed, S2AError
 
 
 class ProblemError(S2AError):
@@ -62,12 +62,23 @@ def error_of(status: int, problem: Mapping[str, Any]) -> S2AError:
     code = str(problem.get("code") or "")
     if code in ("invalid_request", "unstorable"):
         return InvalidInput(title, details={**details, "errors": wrong})
-    kind = _KINDS.get(code)
-    if kind is None:
+    if code not in _KINDS:
         return ProblemError(f"{status}: {title}", details=dict(problem))
-    # Some exceptions build their message from parts; here the message is made already.
+    return _error(_KINDS[code], title, details)
+
+
+def failure_of(reason: Mapping[str, Any], message: str) -> S2AError:
+    """The exception of a job or plan that ended for this reason: JobFailed, but for what fits no budget its own."""
+    kind = _KINDS.get(str(reason.get("code")), JobFailed)
+    if kind.exit_code != InfeasibleBudget.exit_code:
+        return JobFailed(message, details=reason)
+    return _error(kind, message, reason.get("details") or {})
+
+
+def _error(kind: type[S2AError], message: str, details: Mapping[str, Any]) -> S2AError:
+    """An exception whose message is made already; some build theirs from parts."""
     error = kind.__new__(kind)
-    S2AError.__init__(error, title, details=details)
+    S2AError.__init__(error, message, details=details)
     for name in ("budget_bytes", "min_feasible_budget_bytes", "is_estimate"):
         if name in details:
             setattr(error, name, details[name])

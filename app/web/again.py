@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.schemas.jobs import JobRequest
+from s2a_core.amounts import exact_amount
 
 Document = Mapping[str, Any]
 ROOM = 1.05  # of what a run took that did not fit: the next budget to try
@@ -41,4 +42,4 @@ def again(job: Document) -> Again:
 def prefilled(job: Document) -> dict[str, str]:
     """The values of the form of a new job that begins as a copy of this one."""
     repeat = again(job)
-    return {**repeat.fields, "budget": f"{repeat.budget_bytes}"}
+    return {**repeat.fields, "budget": exact_amount(repeat.budget_bytes)}

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from app.web.formats import EXACT
 from app.web.formats import size as format_bytes
-from s2a_core.outputs.charts import Level, Line, Span, line_chart
-from s2a_core.outputs.memory_sections import mebibytes, thinned, timeline_of
+from s2a_core.outputs.charts import Format, Level, Line, Span, line_chart
+from s2a_core.outputs.memory_sections import mebibytes, thinned, timeline_chart
 from s2a_core.outputs.parts import part_of, parts_of
 from s2a_core.planning.peak import Point
 
@@ -69,18 +69,6 @@ def compare_bar(num_bytes: int, top: int, budget: int, label: str) -> Markup:
     return memory_bar([Piece(label, num_bytes, css)], top, words, [("budget", budget)], height=16)
 
 
-def method_word(name: str) -> str:
-    """A baseline as people say it."""
-    words = {"full": "full fine-tuning", "lora": "LoRA", "bias": "biases, stock PyTorch"}
-    return words.get(name, name.replace("_", " "))
-
-
-def storage_word(storage: str) -> str:
-    """A storage as people say it."""
-    words = {"exact": "exact", "mask": "1 bit", "none": "nothing"}
-    return words.get(storage, f"{storage[1:]} bit")
-
-
 def memory_bar(
     pieces: Sequence[Piece], total_bytes: int, label: str, marks: Sequence[tuple[str, int]] = (), height: int = 34
 ) -> Markup:
@@ -128,15 +116,7 @@ def frontier(plan: Document, others: Sequence[Document]) -> Markup:
     if points[0][1] < 100 * EXACT:
         words = f"Exact from the smallest budget on ({mebibytes(points[0][0])}): more memory buys no better gradient."
         return Markup(f'<p class="empty">{words}</p>')
-    drawn = line_chart(
-        [Line("gradient error", points, "c1", is_area=True)],
-        title="Gradient error against predicted peak memory",
-        x_label="predicted peak",
-        x_format=mebibytes,
-        y_format=lambda y: f"{y:.2g} %",
-        height=300,
-    )
-    return Markup(drawn)
+    return _by_peak(Line("gradient error", points, "c1", is_area=True), lambda y: f"{y:.2g} %")
 
 
 def step_times(plan: Document, others: Sequence[Document]) -> Markup:
@@ -147,14 +127,12 @@ def step_times(plan: Document, others: Sequence[Document]) -> Markup:
         return Markup("")
     if max(y for _, y in points) - min(y for _, y in points) < 0.005:
         return Markup(f'<p class="empty">{points[0][1]:.3g}× at every budget: more memory buys no faster step.</p>')
-    drawn = line_chart(
-        [Line("step time", points, "c2", is_area=True)],
-        title="Relative step time against predicted peak memory",
-        x_label="predicted peak",
-        x_format=mebibytes,
-        y_format=lambda y: f"{y:.2g}×",
-        height=300,
-    )
+    return _by_peak(Line("step time", points, "c2", is_area=True), lambda y: f"{y:.2g}×")
+
+
+def _by_peak(line: Line, y_format: Format) -> Markup:
+    title = f"{line.name.capitalize()} against predicted peak memory"
+    drawn = line_chart([line], title=title, x_label="predicted peak", x_format=mebibytes, y_format=y_format, height=300)
     return Markup(drawn)
 
 
@@ -184,23 +162,7 @@ def predicted_timeline(course: Sequence[Point], budget: int) -> Markup:
 
 def measured_timeline(report: Document) -> Markup:
     """Memory over one measured step under the budget line."""
-    points, spans = timeline_of(report.get("memory_timeline") or [])
-    if len(points) < 2:
-        return Markup("")
-    levels = [Level("budget", float(report.get("budget_bytes") or 0))]
-    if predicted := report.get("predicted_peak_bytes"):
-        levels.append(Level("predicted", float(predicted), "predicted"))
-    drawn = line_chart(
-        [Line("in use", points, "c1", is_area=True)],
-        title="Memory in use over one measured training step",
-        levels=[level for level in levels if level.value > 0],
-        spans=spans,
-        x_format=lambda x: f"{x:.0f} %",
-        x_label="progress of one step",
-        y_format=mebibytes,
-        height=300,
-    )
-    return Markup(drawn)
+    return Markup(timeline_chart(report, height=300))
 
 
 def curves(

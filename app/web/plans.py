@@ -37,11 +37,13 @@ class Group:
 
 
 @router.get("/plans")
-def plans_page(request: Request, wired: Wired, visitor: SignedIn, data: str = "", budget: str = "") -> Response:
+def plans_page(
+    request: Request, wired: Wired, visitor: SignedIn, budget: str = "", after: str | None = None
+) -> Response:
     """The form and the plans made so far."""
     asked = {name: request.query_params[name] for name in REPEATED if name in request.query_params}
     values = {**DEFAULTS, **asked, **({"budget": budget} if budget else {})}
-    return _form(request, wired, visitor.caller, values, {})
+    return _form(request, wired, visitor.caller, values, {}, after=after)
 
 
 @router.post("/plans")
@@ -58,8 +60,16 @@ def create_plan(request: Request, wired: Wired, visitor: SignedIn, fields: OwnFo
 
 
 def _form(
-    request: Request, wired: Any, caller: Caller, values: dict[str, str], errors: dict[str, str], status: int = 200
+    request: Request,
+    wired: Any,
+    caller: Caller,
+    values: dict[str, str],
+    errors: dict[str, str],
+    *,
+    after: str | None = None,
+    status: int = 200,
 ) -> Response:
+    listed = wired.plans.listed(caller, None, 20, after)
     return page(
         request,
         "plans.html",
@@ -67,7 +77,8 @@ def _form(
         values=values,
         errors=errors,
         datasets=wired.datasets.listed(caller, "ready", 100, None)["items"],
-        plans=wired.plans.listed(caller, None, 20, None)["items"],
+        plans=listed["items"],
+        next=listed["next"],
         adapters=ADAPTERS,
         objectives=OBJECTIVES,
         inputs=PLAN_INPUTS,

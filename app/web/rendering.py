@@ -12,7 +12,9 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoes
 from app.text import printable
 from app.web import charts, formats
 from s2a_core import __version__
+from s2a_core.outputs.parts import method_words
 from s2a_core.sizes import BUDGET_MEANS
+from s2a_core.storage import storage_words
 from s2a_core.tasks import metrics_of, task_of
 
 POLICY = (
@@ -47,7 +49,9 @@ _environment.globals |= {
     "charts": charts,
     "version": __version__,
     "budget_means": BUDGET_MEANS,
+    "method_words": method_words,
     "metrics_of": metrics_of,
+    "storage_words": storage_words,
     "task_of": task_of,
 }
 

@@ -19,15 +19,16 @@ from s2a_core.errors import InvalidInput, S2AError
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 SCOPES = {"read": "look", "write": "look, submit and change", "admin": "everything, for every team"}
 GIB_HOUR = 2**30 * 3600
+SHOWN = 100  # rows of a page
 Made = dict[str, object] | None
 
 
 @router.get("/teams")
-def teams_page(request: Request, wired: Wired, visitor: SignedIn) -> Response:
+def teams_page(request: Request, wired: Wired, visitor: SignedIn, after: str | None = None) -> Response:
     """Every team, for an admin; one's own for everybody else."""
     if not visitor.caller.is_admin:
         return RedirectResponse(f"/teams/{visitor.caller.team_id}", 303)
-    return _teams(request, wired, visitor)
+    return _teams(request, wired, visitor, after=after)
 
 
 @router.post("/teams")
@@ -37,15 +38,15 @@ def create_team(request: Request, wired: Wired, visitor: SignedIn, fields: OwnFo
         asked = TeamRequest.model_validate({"name": fields.get("name", ""), **quotas_of(fields)})
         made = wired.teams.create(visitor.caller, asked.model_dump())
     except (ValidationError, S2AError) as error:
-        return _teams(request, wired, visitor, fields, _words(error))
+        return _teams(request, wired, visitor, values=fields, error=_words(error))
     return RedirectResponse(f"/teams/{made['id']}", 303)
 
 
 @router.get("/teams/{team_id}/keys")
 @router.get("/teams/{team_id}")
-def team_page(request: Request, wired: Wired, visitor: SignedIn, team_id: str) -> Response:
+def team_page(request: Request, wired: Wired, visitor: SignedIn, team_id: str, after: str | None = None) -> Response:
     """One team."""
-    return _team(request, wired, visitor, team_id)
+    return _team(request, wired, visitor, team_id, after=after)
 
 
 @router.post("/teams/{team_id}")
@@ -71,9 +72,9 @@ def create_team_key(request: Request, wired: Wired, visitor: SignedIn, team_id: 
 
 
 @router.get("/keys")
-def keys_page(request: Request, wired: Wired, visitor: SignedIn) -> Response:
+def keys_page(request: Request, wired: Wired, visitor: SignedIn, after: str | None = None) -> Response:
     """The keys, for an admin; one's own for everybody else."""
-    return _keys(request, wired, visitor)
+    return _keys(request, wired, visitor, after=after)
 
 
 @router.post("/keys")
@@ -140,10 +141,33 @@ def _words(error: ValidationError | S2AError) -> str:
     return f"{first['loc'][0]}: {first['msg']}"
 
 
-def _teams(request: Request, wired: Any, visitor: Visitor, values: Fields | None = None, error: str = "") -> Response:
-    listed = wired.teams.listed(visitor.caller, 200, None)["items"]
-    teams = sorted(listed, key=lambda team: (-team["usage"]["held_bytes"], team["name"]))
-    return page(request, "teams.html", 422 if error else 200, teams=teams, values=values or {}, error=error)
+def _teams(
+    request: Request,
+    wired: Any,
+    visitor: Visitor,
+    *,
+    after: str | None = None,
+    values: Fields | None = None,
+    error: str = "",
+) -> Response:
+    listed = wired.teams.listed(visitor.caller, SHOWN, after)
+    return page(
+        request,
+        "teams.html",
+        422 if error else 200,
+        teams=sorted(listed["items"], key=lambda team: (-team["usage"]["held_bytes"], team["name"])),
+        next=listed["next"],
+        values=values or {},
+        error=error,
+    )
+
+
+def _listed_keys(wired: Any, visitor: Visitor, after: str | None, team_id: str | None = None) -> dict[str, Any]:
+    """A page of keys for an admin; one's own for everybody else."""
+    if not visitor.caller.is_admin:
+        return {"items": [wired.keys.whoami(visitor.caller)], "next": None}
+    listed: dict[str, Any] = wired.keys.listed(visitor.caller, SHOWN, after, team_id)
+    return listed
 
 
 def _team(
@@ -154,21 +178,19 @@ def _team(
     *,
     made: Made = None,
     error: str = "",
+    after: str | None = None,
     values: Fields | None = None,
     status: int = 200,
 ) -> Response:
     team = wired.teams.get(visitor.caller, team_id)
-    keys = (
-        wired.keys.listed(visitor.caller, 200, None, team_id)["items"]
-        if visitor.caller.is_admin
-        else [wired.keys.whoami(visitor.caller)]
-    )
+    listed = _listed_keys(wired, visitor, after, team_id)
     return page(
         request,
         "team.html",
         status,
         team=team,
-        keys=keys,
+        keys=listed["items"],
+        next=listed["next"],
         made=made,
         error=error,
         values=values or quota_values(team),
@@ -177,11 +199,18 @@ def _team(
 
 
 def _keys(
-    request: Request, wired: Any, visitor: Visitor, *, made: Made = None, error: str = "", status: int = 200
+    request: Request,
+    wired: Any,
+    visitor: Visitor,
+    *,
+    after: str | None = None,
+    made: Made = None,
+    error: str = "",
+    status: int = 200,
 ) -> Response:
-    if visitor.caller.is_admin:
-        listed = wired.keys.listed(visitor.caller, 100)["items"]
-        teams = wired.teams.listed(visitor.caller, 100, None)["items"]
-    else:
-        listed, teams = [wired.keys.whoami(visitor.caller)], []
-    return page(request, "keys.html", status, keys=listed, teams=teams, made=made, error=error, scopes=SCOPES)
+    listed = _listed_keys(wired, visitor, after)
+    teams = wired.teams.listed(visitor.caller, SHOWN, None)["items"] if visitor.caller.is_admin else []
+    keys, following = listed["items"], listed["next"]
+    return page(
+        request, "keys.html", status, keys=keys, next=following, teams=teams, made=made, error=error, scopes=SCOPES
+    )

@@ -46,7 +46,7 @@ ALONE = tuple(kind.name for kind in KINDS.values() if not kind.is_combinable)
 FALLBACKS = tuple(
     kind.name for kind in sorted(KINDS.values(), key=lambda kind: kind.fallback or 0) if kind.fallback is not None
 )
-HELP = f"{AUTO}, {', '.join(ALONE)}, or any of {','.join(COMBINABLE)} joined by commas."
+HELP = f"{AUTO}, {', '.join(ALONE)}, or any of {', '.join(COMBINABLE)} joined by commas."
 # Fields of older documents that are kinds of their own: (kind, field) -> kind.
 _FIELDS_OF_OLD = {("lora", "lite"): "lora-lite", ("side", "detach"): "side-detached", (AUTO, "or_full"): AUTO_OR_FULL}
 

@@ -67,7 +67,7 @@ judge on images that were never looked at.
 
 ```
 s2a predict . IMAGE...               # {task.answers.summary}
-s2a export . model.safetensors       # {_export_words(report)}
+s2a export .                         # {export_words(report)}
 ```
 
 {_files(report)} `report.html` shows the memory over a step, the curves and the mistakes.
@@ -115,8 +115,9 @@ def _files(report: Document) -> str:
     return f"`adapter.safetensors` holds what was trained and the classifier; the base weights ({beside}) are needed beside it."
 
 
-def _export_words(report: Document) -> str:
-    refusals = merge_refusals(report.get("adapter"))
-    if refusals:
-        return f"a package that s2a_core loads; {'; '.join(refusals)}"
-    return "a checkpoint of plain timm" if task_of(report).network is None else "a checkpoint that s2a_core loads"
+def export_words(report: Document) -> str:
+    """What `s2a export DIR` writes of a run, and why it is no checkpoint where it is none."""
+    if refusals := merge_refusals(report.get("adapter")):
+        return f"model.zip, a package that s2a_core loads; {'; '.join(refusals)}"
+    reader = "of plain timm" if task_of(report).network is None else "that s2a_core loads"
+    return f"model.safetensors, a checkpoint {reader}"

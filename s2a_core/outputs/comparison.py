@@ -6,12 +6,12 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.resources import files
 from typing import Any
 
 from s2a_core.adapters.spec import AUTO, adapter_words
-from s2a_core.outputs.charts import Line, Point, line_chart
-from s2a_core.outputs.quality_sections import smoothed
+from s2a_core.outputs.charts import Line, Point
+from s2a_core.outputs.document import html_document
+from s2a_core.outputs.quality_sections import curve_chart, smoothed
 from s2a_core.requests import DEFAULTS, FIELDS
 from s2a_core.sizes import format_bytes
 from s2a_core.tasks import TASKS, metrics_of
@@ -46,6 +46,11 @@ class Run:
     at: float | None = None
     curves: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     quality: str = ""
+
+    @property
+    def result(self) -> str:
+        """Its accuracy, or the main metric of another task with its name; empty before there is one."""
+        return self.quality if self.accuracy is None else f"{100 * self.accuracy:.2f} %"
 
     def to_json(self) -> dict[str, Any]:
         """The run without its curves."""
@@ -160,15 +165,8 @@ def overlaid(runs: Sequence[Run], curve: Curve, height: int = 270) -> str:
         for run, css in zip(runs, COLOURS, strict=False)
         if curve.name in run.curves
     ]
-    return line_chart(
-        lines,
-        title=f"{curve.name} of {len(lines)} runs by {curve.x_label}",
-        x_label=curve.x_label,
-        x_format=lambda x: f"{x:.0f}" if abs(x - round(x)) < 1e-6 else "",
-        y_format=(lambda y: f"{100 * y:.0f} %" if y <= 1 else "") if curve.is_share else (lambda y: f"{y:.3g}"),
-        y_from_zero=not curve.is_share,
-        height=height,
-    )
+    title = f"{curve.name} of {len(lines)} runs by {curve.x_label}"
+    return curve_chart(lines, curve.x_label, title, curve.is_share, height)
 
 
 def drawn_curves(runs: Sequence[Run]) -> list[Curve]:
@@ -178,18 +176,15 @@ def drawn_curves(runs: Sequence[Run]) -> list[Curve]:
 
 def comparison_page(runs: Sequence[Run]) -> str:
     """A page that opens offline: a table of runs, their curves, and the parameters that differ."""
-    style = files("s2a_core.outputs").joinpath("report.css").read_text(encoding="utf-8").replace("\n", "")
     shown = runs[:MOST_OVERLAID]
     few = f" Drawn: the first {MOST_OVERLAID} of {len(runs)}." if len(runs) > MOST_OVERLAID else ""
     charts = "".join(f"<div><h3>{curve.name}</h3>{overlaid(shown, curve)}</div>" for curve in drawn_curves(shown))
-    title = f"{len(runs)} runs side by side"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width,initial-scale=1"><title>{title}</title><style>{style}</style></head><body><main>'
-        f'<p class="kicker">s2a runs</p><h1>{title}</h1><section><h2>Runs</h2>{_table(*_run_rows(runs))}</section>'
+    body = (
+        f"<section><h2>Runs</h2>{_table(*_run_rows(runs))}</section>"
         f"<section><h2>Curves</h2><p class='sub'>Training losses are running means.{few}</p>"
-        f'<div class="two">{charts}</div></section>{_differences(runs)}</main></body></html>\n'
+        f'<div class="two">{charts}</div></section>{_differences(runs)}'
     )
+    return html_document("s2a runs", f"{len(runs)} runs side by side", body)
 
 
 def _run_rows(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
@@ -199,7 +194,7 @@ def _run_rows(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
             run.name,
             str(run.settings.get("model", "")),
             str(run.settings.get("adapter", "")),
-            run.quality if run.accuracy is None else f"{100 * run.accuracy:.2f} %",
+            run.result,
             *(
                 "" if size is None else format_bytes(size)
                 for size in (run.predicted_peak_bytes, run.measured_peak_bytes)

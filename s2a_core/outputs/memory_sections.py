@@ -9,18 +9,13 @@ from typing import Any
 
 from s2a_core.adapters.spec import adapter_words
 from s2a_core.outputs.charts import Level, Line, Span, line_chart
-from s2a_core.outputs.parts import parts_of
+from s2a_core.outputs.parts import method_words, parts_of
 from s2a_core.sizes import BUDGET_MEANS, format_bytes
-from s2a_core.storage import kept_as, whole_of
+from s2a_core.storage import kept_as, storage_words, whole_of
 
 Document = Mapping[str, Any]
 
 MEASURED_WORDS = "Bytes alive at every allocation and release of a real training step"
-STORAGE_WORDS = {
-    "exact": "as PyTorch keeps it",
-    "mask": "1 bit, exact gradient",
-    "none": "nothing is needed",
-}
 STORAGE_COLOURS = {
     "exact": "6",
     "b8": "7",
@@ -70,13 +65,23 @@ def budget_section(report: Document, plan: Document) -> str:
 
 def timeline_section(report: Document, words: str = MEASURED_WORDS) -> str:
     """Memory in use over one step, under the budget line. words: what the points are."""
+    if not (chart := timeline_chart(report)):
+        return ""
+    return (
+        f"<section><h2>Memory over one step</h2><p class='sub'>{html.escape(words)}: weights, gradients, optimizer "
+        f"state, held activations and temporaries.</p>{chart}</section>"
+    )
+
+
+def timeline_chart(report: Document, height: int = 320) -> str:
+    """The bytes in use over one step with its phases, the budget and the predicted peak; nothing without a step."""
     points, spans = timeline_of(report.get("memory_timeline") or [])
-    if not points:
+    if len(points) < 2:
         return ""
     levels = [Level("budget", float(report.get("budget_bytes") or 0))]
     if predicted := report.get("predicted_peak_bytes"):
         levels.append(Level("predicted peak", float(predicted), "predicted"))
-    chart = line_chart(
+    return line_chart(
         [Line("in use", points, "c1", is_area=True)],
         title="Memory in use over one training step",
         levels=[level for level in levels if level.value > 0],
@@ -84,11 +89,7 @@ def timeline_section(report: Document, words: str = MEASURED_WORDS) -> str:
         y_format=mebibytes,
         x_format=lambda x: f"{x:.0f} %",
         x_label="progress of one training step",
-        height=320,
-    )
-    return (
-        f"<section><h2>Memory over one step</h2><p class='sub'>{html.escape(words)}: weights, gradients, optimizer "
-        f"state, held activations and temporaries.</p>{chart}</section>"
+        height=height,
     )
 
 
@@ -100,7 +101,7 @@ def baselines_section(report: Document, plan: Document) -> str:
     budget = int(report.get("budget_bytes") or 0)
     ours = int(report.get("measured_peak_bytes") or report.get("predicted_peak_bytes") or 0)
     rows = [(f"this run ({adapter_words(report.get('adapter')) or 's2a'})", ours, True)]
-    rows += [(str(b["name"]).replace("_", " "), int(b["peak_bytes"]), False) for b in baselines]
+    rows += [(method_words(b["name"]), int(b["peak_bytes"]), False) for b in baselines]
     top = max(size for _, size, _ in rows) * 1.02
     drawn = "".join(
         f'<div class="row{" ours" if is_ours else ""}{" over" if size > budget else ""}"><span>{html.escape(name)}</span>'
@@ -130,7 +131,7 @@ def storage_section(plan: Document) -> str:
     count = Counter((whole_of(name), storage) for name, storage in sites)
     rows = "".join(
         f"<tr><td><span class='key'><i class='bg{STORAGE_COLOURS.get(s, '6')}' style='opacity:{_opacity(s)}'></i></span>"
-        f"{html.escape(kept_as(whole, s))}</td><td>{html.escape(_words(whole, s))}</td><td class='num'>{n}</td>"
+        f"{html.escape(kept_as(whole, s))}</td><td>{html.escape(storage_words(s, whole))}</td><td class='num'>{n}</td>"
         f"<td class='num'>{format_bytes(size) if (size := held.get(kept_as(whole, s))) else '·'}</td></tr>"
         for (whole, s), n in sorted(count.items(), key=lambda item: -item[1])
     )
@@ -158,11 +159,8 @@ def error_words(plan: Document) -> str:
 
 
 def site_rows(plan: Document) -> list[tuple[str, str]]:
-    """(site, storage) of a plan document, whose sites are a list or a mapping."""
-    sites = plan.get("sites") or {}
-    if isinstance(sites, Mapping):
-        return [(str(name), str(storage)) for name, storage in sites.items()]
-    return [(str(site["name"]), str(site["storage"])) for site in sites]
+    """(site, storage) of a plan document, in forward order."""
+    return [(str(site["name"]), str(site["storage"])) for site in plan.get("sites") or ()]
 
 
 def mebibytes(value: float) -> str:
@@ -173,16 +171,8 @@ def mebibytes(value: float) -> str:
 
 
 def timeline_of(raw: Sequence[Any]) -> tuple[list[tuple[float, float]], list[Span]]:
-    """Points and phases, x in percent, of a timeline given as [x, bytes] or [x, bytes, phase] or {"t", "bytes", "phase"}."""
-    rows = []
-    for index, entry in enumerate(raw):
-        if isinstance(entry, Mapping):
-            x = entry.get("t", entry.get("position", entry.get("index", index)))
-            rows.append((float(x), float(entry["bytes"]), entry.get("phase")))
-        elif isinstance(entry, (int, float)):
-            rows.append((float(index), float(entry), None))
-        else:
-            rows.append((float(entry[0]), float(entry[1]), entry[2] if len(entry) > 2 else None))
+    """Points and phases, x in percent, of a timeline of [x, bytes] or [x, bytes, phase]."""
+    rows = [(float(x), float(num_bytes), phase[0] if phase else None) for x, num_bytes, *phase in raw]
     spans: list[Span] = []
     for x, _, phase in rows:
         if phase and spans and spans[-1].name == phase:
@@ -210,10 +200,3 @@ def thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[floa
 
 def _opacity(storage: str) -> str:
     return {"b6": ".8", "b5": ".6", "b1": ".6", "none": ".2"}.get(storage, "1")
-
-
-def _words(whole: str, storage: str) -> str:
-    """What a storage keeps, for people. whole: region, block or nothing."""
-    if whole:
-        return "run as it is" if storage == "none" else f"its input in {storage[1:]} bits; rebuilt in backward"
-    return STORAGE_WORDS.get(storage, f"codes of {storage[1:]} bit" if storage[:1] == "b" else "")

@@ -1,13 +1,14 @@
-"""`report.html`: one file that opens offline, on a desk or a phone, in light or dark."""
+"""`report.html`: what a finished run is worth, what it took, and how to use it."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 from s2a_core.adapters.spec import adapter_words
+from s2a_core.outputs.card import export_words
+from s2a_core.outputs.document import html_document
 from s2a_core.outputs.memory_sections import baselines_section, budget_section, storage_section, timeline_section
 from s2a_core.outputs.quality_sections import (
     classes_section,
@@ -39,18 +40,9 @@ def render_page(report: Document, plan: Document) -> str:
         data_section(report),
         _run_section(report),
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{html.escape(_title(report))}</title><style>{_style()}</style></head><body><main>"
-        f"{_header(report)}{''.join(sections)}"
-        f"<footer>s2a {html.escape(str(report.get('s2a_version', '')))} · {html.escape(str(report.get('created_at', '')))} · "
-        "the same numbers as report.json and plan.json beside this page</footer></main></body></html>\n"
-    )
-
-
-def _style() -> str:
-    return files("s2a_core.outputs").joinpath("report.css").read_text(encoding="utf-8").replace("\n", "")
+    made = html.escape(f"s2a {report.get('s2a_version', '')} · {report.get('created_at', '')}")
+    footer = f"<footer>{made} · the same numbers as report.json and plan.json beside this page</footer>"
+    return html_document("s2a fine-tuning report", _title(report), f"{_header(report)}{''.join(sections)}{footer}")
 
 
 def _title(report: Document) -> str:
@@ -73,10 +65,7 @@ def _header(report: Document) -> str:
         str(report.get("device", "")),
     ]
     pills = verdict + "".join(f'<span class="pill">{html.escape(word)}</span>' for word in words if word)
-    return (
-        f'<p class="kicker">s2a fine-tuning report</p><h1>{html.escape(_title(report))}</h1>'
-        f"<p>{pills}</p><div class='cards'>{_cards(report)}</div>"
-    )
+    return f"<p>{pills}</p><div class='cards'>{_cards(report)}</div>"
 
 
 def _cards(report: Document) -> str:
@@ -123,7 +112,7 @@ def _run_section(report: Document) -> str:
     repeat = f"<h3>Repeat</h3><pre>{html.escape(str(command))}</pre>" if command else ""
     return (
         "<section><h2>This run</h2><h3>Use the model</h3><pre>s2a predict DIR IMAGE...     # "
-        f"{task_of(report).answers.summary}\ns2a export DIR model.safetensors   # a checkpoint</pre>"
+        f"{task_of(report).answers.summary}\ns2a export DIR               # {html.escape(export_words(report))}</pre>"
         f"{repeat}<div class='scroll'><table>{table}</table></div></section>"
     )
 

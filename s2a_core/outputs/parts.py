@@ -1,4 +1,4 @@
-"""The parts of a peak as people see them: one table of words and colours for the report, the pages and the terminal."""
+"""The parts of a peak and the other ways of training, in the words and colours of report, pages and terminal."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ PARTS = (
     PeakPart("slack", "what the allocator reserves besides", "c7", "bright_white"),
     PeakPart("margin", "safety margin", "c6", "bright_black"),
 )
+
+
+def method_words(name: str) -> str:
+    """Another way of training, as people say it."""
+    return {"full": "full fine-tuning", "lora": "LoRA", "bias": "biases, stock PyTorch"}.get(name, name)
 
 
 def part_of(name: str) -> PeakPart:

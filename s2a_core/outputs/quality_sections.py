@@ -6,12 +6,14 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from s2a_core.outputs.card import split_words
 from s2a_core.outputs.charts import Line, line_chart
 from s2a_core.outputs.class_figures import class_figures
 from s2a_core.tasks import metrics_of, task_of
 from s2a_core.tasks.task import Metric
 
 Document = Mapping[str, Any]
+MOST_COUNTED = 40  # classes whose images are counted on the page
 _MAX_CLASSES = 24  # a larger confusion matrix is listed, not drawn
 
 
@@ -27,14 +29,14 @@ def curves_section(report: Document) -> str:
     metrics = "".join(_metric_chart(history, metric) for metric in task_of(report).shown)
     steps = [(float(i + 1), float(v)) for i, v in enumerate(report.get("step_losses") or [])]
     by_step = (
-        f"<h3>Loss of each step</h3>{_chart([Line('training', smoothed(steps), 'c1')], 'step', 'Loss by step')}"
+        f"<h3>Loss of each step</h3>{curve_chart([Line('training', smoothed(steps), 'c1')], 'step', 'Loss by step')}"
         if len(history) < 3 and len(steps) > 3
         else ""
     )
     return (
         "<section><h2>Training</h2>"
         f'<p class="sub">{html.escape(_best(report))}</p><div class="two">'
-        f"<div><h3>Loss</h3>{_chart(loss, 'epoch', 'Loss by epoch')}</div>{metrics}</div>{by_step}</section>"
+        f"<div><h3>Loss</h3>{curve_chart(loss, 'epoch', 'Loss by epoch')}</div>{metrics}</div>{by_step}</section>"
     )
 
 
@@ -44,7 +46,7 @@ def _metric_chart(history: Sequence[Document], metric: Metric) -> str:
         Line("training", _points(history, f"train_{metric.name}"), "c1"),
         Line("validation", _points(history, f"val_{metric.name}"), "c2"),
     ]
-    drawn = _chart(lines, "epoch", f"{metric.title} by epoch", percent=metric.is_share)
+    drawn = curve_chart(lines, "epoch", f"{metric.title} by epoch", metric.is_share)
     return f"<div><h3>{metric.title}</h3>{drawn}</div>"
 
 
@@ -166,7 +168,7 @@ def data_section(report: Document) -> str:
     split = data.get("split") or {}
     task = task_of(report)
     made = (
-        f"{'a stratified' if task.has_one_class else 'a random'} {100 * float(split.get('val_fraction', 0)):.0f} % held out with seed {split.get('seed')}"
+        f"{split_words(report)} {100 * float(split.get('val_fraction', 0)):.0f} % held out with seed {split.get('seed')}"
         if split.get("made")
         else "the split the data came with"
     )
@@ -181,11 +183,13 @@ def data_section(report: Document) -> str:
     bars = "".join(
         f'<div class="row"><span>{html.escape(str(name))}</span><span class="track"><i class="fill bg1" style="width:'
         f'{100 * (train + val) / most:.1f}%"></i></span><span class="num">{train} + {val}</span></div>'
-        for name, (train, val) in list(counts.items())[:40]
+        for name, (train, val) in list(counts.items())[:MOST_COUNTED]
     )
+    rest = len(counts) - MOST_COUNTED
+    more = f"<p class='sub'>and {rest:,} more in report.json</p>" if rest > 0 else ""
     counted = (
         f"<details><summary>Images per {task.noun} (training + validation)</summary>"
-        f"<div class='rows'>{bars}</div></details>"
+        f"<div class='rows'>{bars}</div>{more}</details>"
         if bars
         else ""
     )
@@ -202,15 +206,16 @@ def smoothed(points: Sequence[tuple[float, float]], width: int = 9) -> list[tupl
     ]
 
 
-def _chart(lines: Sequence[Line], x_label: str, title: str, percent: bool = False) -> str:
+def curve_chart(lines: Sequence[Line], x_label: str, title: str, is_share: bool = False, height: int = 270) -> str:
+    """Curves of training by epoch or step. is_share: values are 0 to 1, drawn in percent."""
     return line_chart(
         [line for line in lines if line.points],
         title=title,
         x_label=x_label,
         x_format=lambda x: f"{x:.0f}" if abs(x - round(x)) < 1e-6 else "",
-        y_format=(lambda y: f"{100 * y:.0f} %" if y <= 1 else "") if percent else (lambda y: f"{y:.2g}"),
-        y_from_zero=not percent,
-        height=270,
+        y_format=(lambda y: f"{100 * y:.0f} %" if y <= 1 else "") if is_share else (lambda y: f"{y:.3g}"),
+        y_from_zero=not is_share,
+        height=height,
     )
 
 

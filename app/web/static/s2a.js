@@ -22,19 +22,24 @@
     }
   }
 
+  const SCROLLED = ".events, .scroll, .log", FOCUSABLE = "a[href], button, input, summary, [tabindex]";
+  const called = (part) => part.id || part.getAttribute("href") || part.getAttribute("aria-label") || part.textContent;
+
   function merge(fresh) {
     document.title = fresh.title;
     for (const old of document.querySelectorAll("[data-live][id]")) {
       const now = fresh.getElementById(old.id);
       if (!now || now.innerHTML === old.dataset.seen) continue;
       old.dataset.seen = now.innerHTML;
-      const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+      const focused = old.contains(document.activeElement) ? called(document.activeElement) : "";
       const checked = [...old.querySelectorAll("input:checked")].map((input) => input.value);
-      const scrolls = [...old.querySelectorAll(".events, .scroll")].map((part) => part.scrollTop);
+      const opened = [...old.querySelectorAll("details")].map((part) => part.open);
+      const scrolls = [...old.querySelectorAll(SCROLLED)].map((part) => part.scrollTop);
       old.replaceChildren(...now.childNodes);
-      old.querySelectorAll(".events, .scroll").forEach((part, i) => { part.scrollTop = scrolls[i] ?? 0; });
+      old.querySelectorAll("details").forEach((part, i) => { part.open = opened[i] ?? part.open; });
+      old.querySelectorAll(SCROLLED).forEach((part, i) => { part.scrollTop = scrolls[i] ?? 0; });
       for (const input of old.querySelectorAll("input[type=checkbox]")) input.checked = checked.includes(input.value);
-      if (focused) document.getElementById(focused)?.focus();
+      if (focused) [...old.querySelectorAll(FOCUSABLE)].find((part) => called(part) === focused)?.focus({ preventScroll: true });
     }
     if (document.body.dataset.refresh && !fresh.body.dataset.refresh) delete document.body.dataset.refresh;
   }

@@ -61,7 +61,18 @@ def test_what_is_wrong_is_said_with_exit_code_two(run: Run) -> None:
     assert run("show", "job_missing").exit_code == 2
 
 
-@pytest.mark.parametrize(("code", "exit_code"), [("out_of_memory", 4), ("infeasible_budget", 3)])
+def test_a_list_says_what_it_leaves_out_and_what_was_looked_for(run: Run) -> None:
+    assert "no job yet: s2a submit" in run("jobs").stdout
+    ids = [document(run(*SUBMIT, "--json"))["id"] for _ in range(2)]
+    done = run("jobs", "--limit", "1", "--json")
+    assert [job["id"] for job in json.loads(done.stdout)["items"]] == ids[1:]
+    assert "these are the newest 1: --limit 10 shows more" in done.stderr
+    assert "these are the newest" not in run("jobs", "--limit", "2").stderr
+    assert run("jobs", "--status", "failed").stdout == "no job is failed\n"
+    assert run("jobs", "--search", "[red]x").stdout == "no job has the words [red]x\n"
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [("out_of_memory", 4), ("infeasible_budget", 3), ("plan_missed", 3)])
 def test_watching_a_failed_job_ends_with_its_reason_and_code(
     run: Run, service: TestClient, code: str, exit_code: int
 ) -> None:

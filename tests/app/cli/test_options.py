@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer.main
+from typer.testing import CliRunner
 
 from app.cli.main import app
 from app.cli.options import adapter_names, model_names
+from s2a_core.adapters.kinds import KINDS
 
 
 def commands(group: Any, path: str = "s2a") -> Iterator[tuple[str, Any]]:
@@ -37,3 +39,11 @@ def test_models_and_adapters_complete() -> None:
     assert "bias,bias" not in adapter_names("bias,")
     assert model_names("deit_tiny")[0].startswith("deit_tiny")
     assert model_names("s2a_") == ["s2a_tiny"]
+
+
+def test_help_names_every_adapter_whole_and_no_default_that_a_command_has_not() -> None:
+    shown = CliRunner().invoke(app, ["plan", "--help"], env={"COLUMNS": "80"}).stdout
+    words = " ".join(shown.replace("│", " ").split())
+    assert all(name in words for name in KINDS)
+    assert "the plan's)]" not in words
+    assert "--budget 80%" in words

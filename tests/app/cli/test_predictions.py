@@ -55,3 +55,11 @@ def test_the_former_name_goes_on_working_and_is_not_listed(tmp_path: Path) -> No
     result = CliRunner().invoke(app, ["accuracy", str(tmp_path)])
     assert (result.exit_code, "is not a finished run" in result.output) == (2, True)
     assert " accuracy " not in CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"}).stdout
+
+
+def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
+    run = tmp_path / "lr[bold]" / "[" / "x]"
+    run.mkdir(parents=True)
+    (run / "report.json").write_text(json.dumps({"predicted_peak_bytes": 100, "measured_peak_bytes": 98}))
+    result = CliRunner().invoke(app, ["predictions", str(run)])
+    assert (result.exit_code, f"{run}  -2.00 %" in result.stdout) == (0, True), result.output

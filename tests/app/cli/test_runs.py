@@ -13,7 +13,7 @@ from app.cli.main import app
 from tests.s2a_core.outputs.conftest import report_document
 
 
-def finished(folder: Path, lr: float, accuracy: float, **report: Any) -> Path:
+def finished(folder: Path, lr: float, accuracy: float | None, **report: Any) -> Path:
     folder.mkdir(parents=True)
     asked = {"model": "deit_tiny_patch16_224", "lr": lr, "epochs": 3}
     document = {**report_document(), "accuracy": accuracy, "request": asked, **report}
@@ -83,3 +83,9 @@ def test_no_run_and_no_directory_are_said(tmp_path: Path, monkeypatch: pytest.Mo
     ):
         done = CliRunner().invoke(app, ["runs", *words])
         assert (done.exit_code, message in done.output) == (2, True), done.output
+
+
+def test_a_search_without_a_run_says_what_it_looked_for_and_other_tasks_show_their_metric(runs: Path) -> None:
+    assert "no run with the words [red]swin in runs/" in say("--search", "[red]swin")
+    finished(runs / "runs" / "masks", 0.01, None, task="regression", metrics={"r2": 0.5})
+    assert "R² 0.5" in " ".join(say("--search", "masks").split())

@@ -1,5 +1,6 @@
 """`s2a train` explains its options, and reads the command of a report as the request it is of."""
 
+import io
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
-from app.cli.train import _unused
+from app.cli.terminal import Terminal
+from app.cli.train import _summary, _unused
 from s2a_core import pipeline
 from s2a_core.errors import InvalidInput
 from s2a_core.outputs.atomic import write_json
@@ -114,3 +116,10 @@ def test_the_configuration_is_printed_and_nothing_is_trained(tmp_path: Path, mon
     again = CliRunner().invoke(app, ["train", "--config", str(path), "--print-config"])
     assert (again.exit_code, again.stdout) == (0, printed.stdout)
     assert "epochs: 3\n" in printed.stdout
+
+
+def test_the_last_lines_name_the_directory_as_it_is() -> None:
+    out = io.StringIO()
+    _summary(Terminal(False, out, out), {"accuracy": 0.5}, Path("runs/[bold]a b"))
+    assert "runs/[bold]a b/report.html" in out.getvalue()
+    assert "s2a predict 'runs/[bold]a b' IMAGE..." in out.getvalue()

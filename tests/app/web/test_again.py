@@ -31,7 +31,7 @@ def test_the_next_budget_is_the_smallest_that_is_known_to_fit(
     repeat = again(job)
     assert (repeat.suggested_bytes, repeat.why) == (suggested, why)
     assert repeat.fields == {"model": "m", "epochs": "2", "name": "n", "priority": "low"}
-    assert prefilled(job)["budget"] == "64"
+    assert prefilled({**job, "budget_bytes": 2**26})["budget"] == "64MiB"
 
 
 def test_a_failed_job_offers_all_three_and_its_log(pages: TestClient, send: Send) -> None:
@@ -58,7 +58,7 @@ def test_a_failed_job_offers_all_three_and_its_log(pages: TestClient, send: Send
     assert "ended before one was made, while planning" in text
     like = pages.get(f"/jobs/new?like={job_id}").text
     assert 'value="first"' in like
-    assert f'value="{64 * 2**20}"' in like
+    assert 'value="64MiB"' in like
     repeated = send("/jobs", **again(services.jobs.get(_caller(pages), job_id)).fields, budget="71MiB")
     assert repeated.url.path.startswith("/jobs/job_")
     assert repeated.url.path != path

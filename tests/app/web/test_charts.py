@@ -82,7 +82,7 @@ def test_frontiers_timelines_and_spreads_draw_or_say_what_is_missing() -> None:
     assert charts.error_spread([0.01, -0.02]).count("<circle") == 2
 
 
-def test_parts_bindings_comparisons_and_storages_have_words() -> None:
+def test_parts_bindings_and_comparisons_have_words() -> None:
     assert [p.name for p in charts.pieces_of({"held": 2, "weights": 1, "odd": 3, "input": 0})] == [
         "weights",
         "held for backward",
@@ -91,11 +91,6 @@ def test_parts_bindings_comparisons_and_storages_have_words() -> None:
     found = charts.binding_pieces({"min_feasible_budget_bytes": 10, "binding": "weights", "binding_bytes": 6})
     assert [p.num_bytes for p in found] == [6, 4]
     assert "piece bad" in charts.compare_bar(20, 40, 10, "full")
-    assert [charts.storage_word(s) for s in ("exact", "mask", "b3")] == ["exact", "1 bit", "3 bit"]
-    assert [charts.method_word(n) for n in ("full", "bias + checkpointing")] == [
-        "full fine-tuning",
-        "bias + checkpointing",
-    ]
     assert "aria-label" in charts.meter(0, 0, "none")
 
 

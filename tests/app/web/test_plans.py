@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -76,3 +77,14 @@ def test_sites_are_grouped_by_module_and_equal_neighbours_joined() -> None:
 def test_alternatives_that_are_the_plan_itself_are_left_out() -> None:
     same = {**OTHER, **{k: PLAN["predicted"][k] for k in ("peak_bytes", "gradient_error", "relative_step_time")}}  # type: ignore[index]
     assert distinct([OTHER, same, OTHER], PLAN) == [OTHER]
+
+
+def test_plans_that_the_page_leaves_out_are_a_page_further(pages: TestClient, send: Send) -> None:
+    first = send("/plans", **FIELDS).url.path
+    for _ in range(20):
+        send("/plans", **FIELDS)
+    text = pages.get("/plans").text
+    assert first not in text
+    (older,) = re.findall(r'href="(/plans\?after=[^"]+)">Older plans', text)
+    assert first in pages.get(older).text
+    assert "Older plans" not in pages.get(older).text

@@ -88,3 +88,16 @@ def test_a_member_sees_who_they_are_and_their_own_teams_numbers_alone(pages: Tes
     assert send(path, **QUOTAS).status_code == 422
     assert send("/teams", name="mine", **QUOTAS).status_code in (403, 422)
     assert send(f"{path}/keys", expires="never").status_code == 422
+
+
+def test_lists_of_teams_and_keys_go_on_on_further_pages(
+    pages: TestClient, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.web.teams.SHOWN", 1)
+    path = made_team(send)
+    for name in ("ana", "ben"):
+        send(f"{path}/keys", name=name, scope="read", expires="never")
+    for where in ("/teams", "/keys", path):
+        (older,) = re.findall(rf'href="({where}\?after=[^"]+)">', pages.get(where).text)
+        assert pages.get(older).status_code == 200
+        assert pages.get(older).text != pages.get(where).text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s2a_core.outputs.parts import PARTS, part_of, parts_of
+from s2a_core.outputs.parts import PARTS, method_words, part_of, parts_of
 from s2a_core.planning import overhead
 from s2a_core.planning.peak import STEP_PARTS
 
@@ -23,3 +23,10 @@ def test_parts_are_drawn_in_one_order_and_unknown_ones_last() -> None:
     breakdown = {"arena": 3, "margin": 0, "held": 5, "weights": 7}
     assert [(part.name, size) for part, size in parts_of(breakdown)] == [("weights", 7), ("held", 5), ("arena", 3)]
     assert part_of("arena").words == "arena"
+
+
+def test_other_methods_have_words() -> None:
+    assert [method_words(name) for name in ("full", "bias + checkpointing")] == [
+        "full fine-tuning",
+        "bias + checkpointing",
+    ]

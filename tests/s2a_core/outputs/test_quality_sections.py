@@ -25,3 +25,9 @@ def test_sections_show_what_is_there(report: dict[str, Any]) -> None:
 def test_many_classes_are_listed() -> None:
     matrix = [[1] * 30 for _ in range(30)]
     assert "Commonest" in confusion_section({"confusion": matrix, "classes": list(range(30))})
+
+
+def test_classes_that_are_not_counted_on_the_page_are_said(report: dict[str, Any]) -> None:
+    assert "more in report.json" not in data_section(report)
+    report["dataset"]["class_counts"] = {f"class {i}": [1, 1] for i in range(1000)}
+    assert "and 960 more in report.json" in data_section(report)
