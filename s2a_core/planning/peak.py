@@ -1,12 +1,13 @@
 """Memory over a step: every named part, every moment, and the largest. Nothing else computes a peak.
 
-    site k, forward or backward:  always + gradients* + sum_{j <= k} held_j + work_k
+    site k, forward or backward:  always + gradients* + sum_{j <= k} held_j + work_k (+ live_k)
     before the first site:        always + gradients* + start
     optimizer's step:             always + gradients + temporaries
     evaluation:                   always + a forward pass without gradients
     new best state:               always + the copy that replaces the last one
     always = weights + buffers + optimizer + input + what the run keeps over its steps + what the device takes
 
+live_k: of an exact site's forward turn, what the model itself still has and no exact site holds (see LiveTensor)
 *) in full from a step's second micro-batch on; in a step of one micro-batch the gradients so far are part of the work.
 
 The program (`solve.py`) has these moments as its rows, so what it allows, what a plan promises, what verification
@@ -21,8 +22,8 @@ from functools import cached_property
 
 from s2a_core.planning.memory import Sites, chosen_options, held_by_site, is_used, run_mode
 from s2a_core.planning.overhead import BEST_STATE, Overhead
-from s2a_core.profiling.types import OptimizerCost, Profile, Segment, SiteProfile
-from s2a_core.storage import WHOLE, FrozenWeights
+from s2a_core.profiling.types import OptimizerCost, Profile, Segment, SiteProfile, live_in_turns
+from s2a_core.storage import WHOLE, FrozenWeights, Storage
 
 GRADIENT_BYTES = 4  # fp32
 FORWARD, BACKWARD, OPTIMIZER, EVALUATION, BEST = "forward", "backward", "optimizer", "evaluation", "best state"
@@ -125,10 +126,24 @@ class Peak:
         if mode is None:
             return None
         own = site.work.get(mode) or next(iter(site.work.values()), ())
+        if mode == "exact" and self.reaches(site, is_backward, neighbour):
+            own = site.work[str(neighbour)]
         turns = self._of_pass(own, is_backward)
-        if mode == "exact" and neighbour is not None:
-            turns = self._of_pass(site.work.get(neighbour, ()), is_backward) or turns
         return max(0, *(turn.at(self.samples, not self.accumulates, self.chunk) for turn in turns)) if turns else None
+
+    @cached_property
+    def live(self) -> dict[str, dict[tuple[str, ...], int]]:
+        """Site -> sites of which any exact one holds a tensor that lives in its forward turn -> that tensor's bytes."""
+        profile = self.profile
+        live = live_in_turns([site.name for site in profile.sites], profile.live)
+        return {
+            name: {holders: fixed + self.samples * slope for holders, (fixed, slope) in tensors.items()}
+            for name, tensors in live.items()
+        }
+
+    def reaches(self, site: SiteProfile, is_backward: bool, neighbour: str | None) -> bool:
+        """Whether an exact site's turn is another one beside `neighbour`, with all that is alive in it."""
+        return neighbour is not None and bool(self._of_pass(site.work.get(neighbour, ()), is_backward))
 
     @staticmethod
     def _of_pass(segments: Sequence[Segment], is_backward: bool) -> list[Segment]:
@@ -176,6 +191,7 @@ class Peak:
         first = next((modes[s.name] for s in self.leading() if modes.get(s.name)), None)
         forward = [self._point(FORWARD, "", 0, self.start(first), earlier)]
         backward: list[Point] = []
+        exact = {name for name, storage in chosen.items() if storage is Storage.EXACT}
         total = 0
         for position, site in enumerate(profile.sites):
             if site.name not in chosen:
@@ -184,6 +200,9 @@ class Peak:
             for points, is_backward in ((forward, False), (backward, True)):
                 beside = self._whole_beside(position, -1 if is_backward else 1, modes)
                 work = self.work(site, modes[site.name], is_backward, beside)
+                if not is_backward and site.name in exact and not self.reaches(site, is_backward, beside):
+                    live = self.live.get(site.name, {}).items()
+                    work = (work or 0) + sum(size for holders, size in live if exact.isdisjoint(holders))
                 if work is not None or not is_backward:
                     phase = BACKWARD if is_backward else FORWARD
                     points.append(self._point(phase, site.name, total, work or 0, earlier))

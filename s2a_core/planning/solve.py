@@ -1,15 +1,7 @@
 """One storage per site, chosen exactly: a multiple-choice integer program whose rows are the moments of `Peak`.
 
     minimise   sum_s sum_o cost[s, o] x[s, o]
-    subject to sum_o x[s, o] = 1 - used(parents of s)     a site inside a used region or block is not there
-               used(p) = sum of x[p, o] over o but none
-               y[t, q] >= x[s, exact], s among the first q sites of tensor t    it is held once, from the first on
-               w[s, p] = x[s, exact] and used(p)          an exact site's turn beside a region or block p in use
-               for every site k, forward and backward:
-               earlier gradients + sum_{s <= k} held[s, o] x[s, o] + sum_t held[t] y[t, q(k)]
-                 + sum_o work[k, o] x[k, o] + sum_p (work[k, beside p] - work[k, exact]) w[k, p]  <= capacity
-               start[mode] [first site in use runs so] <= capacity
-               evaluation[mode] [all blocks used | all regions used | none used] <= capacity
+    subject to the moments and rules of `constraints.py`
 
 Solved by HiGHS through scipy.optimize.milp. Rows of turns join when a solution breaks them, which does not change
 the optimum: most turns are far below the worst one.
@@ -23,15 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from s2a_core.planning.memory import run_mode
-from s2a_core.planning.peak import Peak
+from s2a_core.planning.constraints import Array, Constraints
 from s2a_core.planning.types import SolverReport
 from s2a_core.profiling.types import Option, SiteProfile
-from s2a_core.storage import WHOLE, Storage
+from s2a_core.storage import Storage
 
 GAP = 2e-5  # HiGHS stops at this; what it reports afterwards may be a little larger
 TIME_LIMIT_S = 5.0
@@ -41,8 +31,6 @@ NEW_ROWS = 8  # turns added at a time, the worst ones
 TOLERANCE = 1e-6  # HiGHS may overstep a row by this, in units of its largest coefficient
 
 Cost = Callable[[SiteProfile, Option], float]
-Array = NDArray[np.float64]
-Row = tuple[int, int]  # (site, 0 forward or 1 backward)
 
 
 @dataclass(frozen=True)
@@ -55,166 +43,8 @@ class Solution:
     report: SolverReport
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """A moment that comes with some choices only: size * (constant + coefficients . variables) <= capacity."""
-
-    size: int
-    constant: float
-    coefficients: dict[int, float]
-
-
-class Program:
+class Program(Constraints):
     """The constraints of a peak; solved for several capacities and costs."""
-
-    def __init__(self, peak: Peak) -> None:
-        self.peak, self.sites = peak, peak.profile.sites
-        self.columns = [(i, o) for i, site in enumerate(self.sites) for o in site.options]
-        self.num_x = len(self.columns)
-        self.index = {site.name: i for i, site in enumerate(self.sites)}
-        self.position = np.array([i for i, _ in self.columns], dtype=int)
-        self.held = np.array([o.fixed_bytes + peak.samples * o.bytes_per_sample for _, o in self.columns], dtype=float)
-        self.work = np.array([[self._work(i, o, back) for i, o in self.columns] for back in (False, True)], dtype=float)
-        self.exact = {self.sites[i].name: j for j, (i, o) in enumerate(self.columns) if o.storage is Storage.EXACT}
-        self.used: dict[str, list[int]] = {name: [] for name in peak.operators}
-        for j, (i, o) in enumerate(self.columns):
-            if self.sites[i].name in self.used and o.storage is not Storage.NONE:
-                self.used[self.sites[i].name].append(j)
-        self.num_variables = self.num_x
-        self._rules: list[tuple[dict[int, float], float, float]] = []  # coefficients, lower, upper
-        self._choose_one_option()
-        self._share_tensors()
-        self._meet_neighbours()
-        self.moments = [*self._starts(), *self._evaluations()]
-        self.num_variables += 1  # the peak, where that is what is minimised
-        self.rows: list[Row] = [(len(self.sites) - 1, 0)]
-
-    def _work(self, i: int, option: Option, is_backward: bool) -> int:
-        return self.peak.work(self.sites[i], run_mode(self.sites[i], option.storage), is_backward) or 0
-
-    def _new_variable(self) -> int:
-        self.num_variables += 1
-        return self.num_variables - 1
-
-    def _choose_one_option(self) -> None:
-        """A site has one option, or none inside a region or block in use."""
-        for i, site in enumerate(self.sites):
-            row = dict.fromkeys(np.flatnonzero(self.position == i).tolist(), 1.0)
-            parents = [p for p in dict.fromkeys((site.region, site.block)) if p in self.used]
-            inner = parents[0] if parents else None
-            if len(parents) < 2 or self.sites[self.index[str(inner)]].block == parents[1]:  # never both in use
-                self._rules.append((row | {j: 1.0 for p in parents for j in self.used[str(p)]}, 1.0, 1.0))
-                continue
-            for p in parents:
-                self._rules.append((row | dict.fromkeys(self.used[str(p)], 1.0), -np.inf, 1.0))
-            self._rules.append((row | {j: 1.0 for p in parents for j in self.used[str(p)]}, 1.0, np.inf))
-
-    def _share_tensors(self) -> None:
-        """y: whether a tensor is held between one of its sites and the next; by the first of them that is exact."""
-        self.shared: list[tuple[int, int, int, int]] = []  # variable, first site, site after the last, bytes
-        self.holders: list[list[int]] = []  # columns of which any makes y one
-        for tensor in self.peak.profile.shared:
-            size = tensor.fixed_bytes + self.peak.samples * tensor.bytes_per_sample
-            places = sorted(self.index[name] for name in tensor.sites if name in self.exact)
-            for q, (first, after) in enumerate(zip(places, [*places[1:], len(self.sites)], strict=True)):
-                y = self._new_variable()
-                holders = [self.exact[self.sites[place].name] for place in places[: q + 1]]
-                self.shared.append((y, first, after, size))
-                self.holders.append(holders)
-                self._rules += [({y: 1.0, j: -1.0}, 0.0, np.inf) for j in holders]
-
-    def _meet_neighbours(self) -> None:
-        """w: whether an exact site runs beside a region or block in use, where that changes its turn."""
-        self.beside: list[tuple[int, int, int, float]] = []  # variable, site, pass, bytes more
-        self.meetings: list[tuple[int, str, list[str]]] = []  # column of the exact site, its neighbour, nearer ones
-        for i, site in enumerate(self.sites):
-            for is_backward in (0, 1) if site.name in self.exact else ():
-                names = self.peak.neighbours(i, -1 if is_backward else 1)
-                own = self.peak.work(site, "exact", bool(is_backward)) or 0
-                for k, name in enumerate(names):
-                    other = self.peak.work(site, "exact", bool(is_backward), self.peak.operators[name]) or 0
-                    if other == own:
-                        continue
-                    w, x = self._new_variable(), self.exact[site.name]
-                    used = dict.fromkeys(self.used[name], 1.0)
-                    nearer = {j: 1.0 for first in names[:k] for j in self.used[first]}
-                    self.beside.append((w, i, is_backward, float(other - own)))
-                    self.meetings.append((x, name, names[:k]))
-                    self._rules.append(({w: 1.0, x: -1.0}, -np.inf, 0.0))
-                    self._rules.append(({w: 1.0} | dict.fromkeys(used, -1.0), -np.inf, 0.0))
-                    self._rules += [({w: 1.0, j: 1.0}, -np.inf, 1.0) for j in nearer]
-                    self._rules.append(({w: -1.0, x: 1.0} | used | dict.fromkeys(nearer, -1.0), -np.inf, 1.0))
-
-    def _starts(self) -> list[_Moment]:
-        """Before the first site: the first of a step's leading sites that is in use decides."""
-        moments: list[_Moment] = []
-        before: dict[int, float] = {}
-        for site in self.peak.leading():
-            columns: dict[str, list[int]] = {}
-            for j in np.flatnonzero(self.position == self.index[site.name]).tolist():
-                mode = run_mode(site, self.columns[j][1].storage)
-                if mode is not None:
-                    columns.setdefault(mode, []).append(j)
-            for mode, mine in columns.items():
-                size = self.peak.earlier_gradients + self.peak.start(mode)
-                moments.append(_Moment(size, 0.0, dict.fromkeys(mine, 1.0) | before))
-            before |= {j: -1.0 for mine in columns.values() for j in mine}
-        moments.append(_Moment(self.peak.earlier_gradients + self.peak.start(None), 1.0, before))
-        return moments
-
-    def _evaluations(self) -> list[_Moment]:
-        """A forward pass without gradients: only what was measured counts, and of the rest less is alive than in it."""
-        moments: list[_Moment] = []
-        earlier: dict[int, float] = {}
-        for mode in reversed(WHOLE):
-            alike = [name for name, op in self.peak.operators.items() if op == mode]
-            if not alike or mode not in self.peak.profile.evaluation:
-                continue
-            v, every = self._new_variable(), {j: 1.0 for name in alike for j in self.used[name]}
-            self._rules.append(({v: 1.0} | {j: -c for j, c in every.items()} | earlier, 1.0 - len(alike), np.inf))
-            self._rules += [({v: 1.0} | dict.fromkeys(self.used[name], -1.0), -np.inf, 0.0) for name in alike]
-            moments.append(_Moment(self.peak.evaluation(mode), 0.0, {v: 1.0}))
-            earlier = {v: 1.0}
-        any_used = {j: 1.0 for columns in self.used.values() for j in columns}
-        if "exact" in self.peak.profile.evaluation:
-            u = self._new_variable()
-            self._rules.append(({u: 1.0} | {j: -c for j, c in any_used.items()}, -np.inf, 0.0))
-            moments.append(_Moment(self.peak.evaluation("exact"), 1.0, {u: -1.0}))
-        return moments
-
-    def turns(self, values: Array) -> Array:
-        """[2, sites]: bytes that move at every site's turn, forward and backward; unused sites only hold."""
-        size = len(self.sites)
-        held = np.bincount(self.position, self.held * values[: self.num_x], size + 1)
-        for y, first, after, num_bytes in self.shared:
-            held[first] += num_bytes * values[y]
-            held[after] -= num_bytes * values[y]
-        turns = np.stack([np.bincount(self.position, work * values[: self.num_x], size) for work in self.work])
-        for w, i, is_backward, more in self.beside:
-            turns[is_backward, i] += more * values[w]
-        return np.asarray(self.peak.earlier_gradients + np.cumsum(held)[:size] + turns, dtype=float)
-
-    def _turn(self, row: Row) -> Array:
-        """The coefficients of one row of `turns`."""
-        k, is_backward = row
-        row_of = np.zeros(self.num_variables)
-        row_of[: self.num_x] = self.held * (self.position <= k) + self.work[is_backward] * (self.position == k)
-        for y, first, after, num_bytes in self.shared:
-            row_of[y] += num_bytes * (first <= k < after)
-        for w, i, of_backward, more in self.beside:
-            row_of[w] += more * ((i, of_backward) == row)
-        return row_of
-
-    def completed(self, x: Array) -> Array:
-        """All variables of a choice of whole columns: y and w as small as they may be."""
-        values = np.zeros(self.num_variables)
-        values[: self.num_x] = x
-        for (y, *_), holders in zip(self.shared, self.holders, strict=True):
-            values[y] = max(x[holders], default=0.0)
-        is_used = {name: bool(x[columns].sum() > 0.5) for name, columns in self.used.items()}
-        for (w, *_), (column, name, nearer) in zip(self.beside, self.meetings, strict=True):
-            values[w] = float(x[column] > 0.5 and is_used[name] and not any(is_used[n] for n in nearer))
-        return values
 
     def solve(
         self,
@@ -282,7 +112,7 @@ class Program:
             limits.append(self._constraint([(dict.fromkeys(chosen.tolist(), 1.0), -np.inf, len(chosen) - 1.0)]))
 
     def _turn_limit(self, capacity: float | None, scale: float) -> LinearConstraint:
-        rows = np.stack([self._turn(row) for row in self.rows]) / scale
+        rows = np.stack([self.turn(row) for row in self.rows]) / scale
         if capacity is None:
             rows[:, -1] = -1.0
         room = (0.0 if capacity is None else capacity) - self.peak.earlier_gradients
@@ -292,7 +122,7 @@ class Program:
         self, capacity: float | None, costs: Array, max_error: float | None, scale: float
     ) -> list[LinearConstraint]:
         """What holds for every choice; moments of some choices only; squared errors, which add up; and the error."""
-        rules = list(self._rules)
+        rules = list(self.rules)
         for moment in self.moments:
             if capacity is None:
                 share = moment.size / scale

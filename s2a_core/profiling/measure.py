@@ -132,6 +132,7 @@ def profile(
                 step_ms_per_sample=measuring.times.step_ms_per_sample,
                 sites=tuple(measuring.site_profile(spec) for spec in measuring.specs),
                 shared=measuring.shared,
+                live=measuring.live,
                 baselines=tuple(baselines),
                 calibrated_on="images of the data set" if is_calibrated else "noise",
                 fingerprint=mark,

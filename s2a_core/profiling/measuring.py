@@ -20,6 +20,7 @@ from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.profiling.device_timing import Reference, Timing, timed, training_step
+from s2a_core.profiling.living import Lives, live_tensors, lives, without_live
 from s2a_core.profiling.progress import WAY_WORDS, stage
 from s2a_core.profiling.runs import Step, evaluation_peak, run_step
 from s2a_core.profiling.sensitivity import between, groups, linear_bytes, ordered
@@ -36,7 +37,7 @@ from s2a_core.profiling.timeline import (
     with_opening,
 )
 from s2a_core.profiling.times import DeviceTimes, Extra, Times
-from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
+from s2a_core.profiling.types import LiveTensor, Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.storage import WHOLE, FittedTable, FrozenWeights, Storage, StoragePolicy
 from s2a_core.train.types import OnEvent
 
@@ -51,7 +52,7 @@ PACKED = (*WHOLE, *(name for name, operator in OPERATORS.items() if operator.pac
 
 
 class Measuring:
-    """Call `ways`, then `sites`; then `specs`, `work`, `shared` and `site_profile` hold the results."""
+    """Call `ways`, then `sites`; then `specs`, `work`, `shared`, `live` and `site_profile` hold the results."""
 
     def __init__(
         self, model: nn.Module, x: Tensor | Samples, y: Tensor | Samples, precision: str, specs: Sequence[SiteSpec],
@@ -62,6 +63,8 @@ class Measuring:
         self.unused = {s.name: Storage.NONE for s in specs if s.op in WHOLE}
         self.work: dict[str, Work] = {}
         self.shared: tuple[SharedStorage, ...] = ()
+        self.live: tuple[LiveTensor, ...] = ()
+        self._live_sizes: set[tuple[str, int]] = set()  # of the larger batch
         self.min_micro_batch = FEWEST_TO_ESTIMATE if uses_batch_statistics(batch_norms(model)) else 1
         step = functools.partial(self.step, chunk=1)
         is_cuda = x.device.type == "cuda"
@@ -109,6 +112,10 @@ class Measuring:
             steps = [self.step(sites, n, True) for n in self.batches]
             if mode == "exact":
                 self._exact((steps[0], steps[1]))
+                order = [spec.name for spec in self.specs]
+                of_batches = [self._lives(n) for n in self.batches]
+                self.live = live_tensors(self.batches, of_batches, order)
+                self._live_sizes = {(site, size) for (sites, _), (_, size) in of_batches[1].items() for site in sites}
             if mode in WHOLE:
                 self.specs = outside(self.specs, mode, steps[1].bytes)
             steps += self._alone(sites)
@@ -159,6 +166,7 @@ class Measuring:
         batches = self.batches  # not one sample, which other convolutions run
         codes = self.policies()["codes"]
         alike = [group for group in groups(self.specs) if group[0].op not in WHOLE]
+        order = [spec.name for spec in self.specs]
         started = time.thread_time()
         for bit in range(max(len(alike) - 1, 1).bit_length()):
             if bit and time.thread_time() - started > AMONG_S:
@@ -167,9 +175,15 @@ class Measuring:
                 exact = {spec.name for i, group in enumerate(alike) if i >> bit & 1 == side for spec in group}
                 sites = {name: storage for name, storage in codes.items() if name not in exact}
                 steps = [self.step(sites, n, True) for n in batches]
-                for site, more in self._segments(batches, steps).items():
+                keeping = {site for site, _, size in steps[1].kept if (site, size) in self._live_sizes}
+                segments_of = without_live(self._segments(batches, steps), self.live, order, keeping)
+                for site, more in segments_of.items():
                     if site in exact and "exact" in self.work.get(site, {}):
                         self.work[site]["exact"] = upper_segments(self.work[site]["exact"] + more)
+
+    def _lives(self, n: int) -> Lives:
+        listed = {spec.name for spec in self.specs}
+        return lives(self.model, self.x[:n], self.y[:n], self.precision, self.policy({}), listed)
 
     def _alone(self, sites: Mapping[str, Storage]) -> list[Step]:
         """The step of one sample; none where two were measured from one on, or BatchNorm refuses a single value."""

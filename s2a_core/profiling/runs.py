@@ -56,7 +56,7 @@ def run_step(
     hooks = [p.register_post_accumulate_grad_hook(watcher.gradient) for p in trained] if watcher else []
     torch.manual_seed(0)
     meter = PeakMeter(x.device) if is_metered else None
-    with _no_collection() if is_metered else nullcontext(), meter or nullcontext():
+    with no_collection() if is_metered else nullcontext(), meter or nullcontext():
         start = time.perf_counter()
         with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
             recorders = () if watcher is None else (watcher,)
@@ -81,7 +81,7 @@ def run_step(
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Garbage of earlier steps freed inside a metered one would lower its running sum."""
     was_enabled = gc.isenabled()
     gc.disable()

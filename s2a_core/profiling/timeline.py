@@ -183,9 +183,12 @@ def two_batches(samples: int) -> tuple[int, int]:
 
 
 def upper_segments(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Without those that another one of the same pass is above of everywhere."""
-    distinct = list(dict.fromkeys(segments))
-    return tuple(s for s in distinct if not any(o is not s and _is_above(o, s) for o in distinct))
+    """Without those that another one of the same pass is above of everywhere; the first of several alike stays."""
+    upper: list[Segment] = []
+    for segment in segments:
+        if not any(_is_above(other, segment) for other in upper):
+            upper = [*(other for other in upper if not _is_above(segment, other)), segment]
+    return tuple(upper)
 
 
 def _is_above(a: Segment, b: Segment) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 16
+VERSION = 17
 ADAMW_BYTES = 8  # per trained number: two fp32 moments
 
 
@@ -40,6 +40,8 @@ class Option:
 @dataclass(frozen=True)
 class Segment:
     """Most bytes alive during one site's turn, beyond what listed sites hold up to and including it.
+
+    A forward turn of an exact site: without LiveTensors that no site holds, which a plan adds.
 
     With gradients from earlier micro-batches, which are not counted: fixed_bytes + samples * bytes_per_sample.
     In the first micro-batch, gradients so far counted: fresh_fixed_bytes + samples * fresh_bytes_per_sample.
@@ -104,6 +106,37 @@ class SharedStorage:
 
 
 @dataclass(frozen=True)
+class LiveTensor:
+    """A tensor that sites keep when exact, and that the model itself still has when the forward turn of `until` begins.
+
+    In the turns between the first of them and that one it is alive whether or not a site keeps it.
+    """
+
+    sites: tuple[str, ...]
+    until: str
+    bytes_per_sample: int
+    fixed_bytes: int
+
+
+LiveInTurns = dict[str, dict[tuple[str, ...], tuple[int, int]]]
+
+
+def live_in_turns(order: Sequence[str], tensors: Sequence[LiveTensor]) -> LiveInTurns:
+    """Site -> sites before it that keep a tensor alive in its turn, which it does not -> (fixed bytes, per sample)."""
+    position = {name: i for i, name in enumerate(order)}
+    live: LiveInTurns = {}
+    for tensor in tensors:
+        places = sorted(position[name] for name in tensor.sites)
+        for k in range(places[0] + 1, position[tensor.until] + 1):
+            if k in places:
+                continue
+            holders = tuple(order[place] for place in places if place < k)
+            fixed, slope = live.setdefault(order[k], {}).get(holders, (0, 0))
+            live[order[k]][holders] = fixed + tensor.fixed_bytes, slope + tensor.bytes_per_sample
+    return live
+
+
+@dataclass(frozen=True)
 class WorkingSet:
     """Bytes alive at the worst moment: constant_bytes + samples * bytes_per_sample.
 
@@ -165,6 +198,7 @@ class Profile:
     chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
     chunk_ms, chunk_launches: way of running ("region", "block") -> what every further chunk takes, all of them used.
     task: what its targets are of; task_reason: how that was known, where data said it.
+    live: what the model itself keeps for a while of what exact sites keep.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
     device_parts: of a CUDA device, what is held beside tensors: `context`, `workspaces` of libraries, and `code` of
     kernels; workspaces: what a process takes by its budget, (from so many bytes on, bytes);
@@ -205,6 +239,7 @@ class Profile:
     coded_optimizer: OptimizerCost = OptimizerCost(0, 0)
     task: str = "classification"
     task_reason: str = ""
+    live: tuple[LiveTensor, ...] = ()
     version: int = VERSION
 
     def __repr__(self) -> str:
@@ -257,6 +292,7 @@ class Profile:
         fields = {k: v for k, v in document.items() if k != "activation_bytes_per_sample"}
         fields["start"] = _work(fields["start"])
         fields["shared"] = tuple(SharedStorage(**{**s, "sites": tuple(s["sites"])}) for s in fields["shared"])
+        fields["live"] = tuple(LiveTensor(**{**t, "sites": tuple(t["sites"])}) for t in fields["live"])
         fields["evaluation"] = {k: WorkingSet(**v) for k, v in fields["evaluation"].items()}
         fields["baselines"] = tuple(
             BaselineCost(**{**b, "others": tuple((fixed, slope) for fixed, slope in b["others"])})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from s2a_core.profiling.types import Option, Profile, Segment, SharedStorage, SiteProfile, WorkingSet
+from s2a_core.profiling.types import LiveTensor, Option, Profile, Segment, SharedStorage, SiteProfile, WorkingSet
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of
 
@@ -58,9 +58,16 @@ def random_profile(seed: int) -> Profile:
         for _ in range(draw.choice((0, 1, 2)))
         if len(leaves) > 1
     )
+    names = [site.name for site in sites]
+    live = []
+    for _ in range(draw.choice((0, 1, 3))):
+        holders = draw.sample(leaves, min(len(leaves), draw.choice((1, 1, 2))))
+        after = names[min(names.index(name) for name in holders) + 1 :]
+        if after:
+            live.append(LiveTensor(tuple(holders), draw.choice(after), draw.randrange(3000), draw.randrange(50)))
     ops = ["exact", *(op for op in ("region", "block") if any(s.op == op for s in sites))]
     return replace(
-        profile_of(tuple(sites), shared=shared),
+        profile_of(tuple(sites), shared=shared, live=tuple(live)),
         trainable_params=draw.choice((10, 500, 4000)),
         start={mode: segments(draw)[:1] for mode in ("exact", "codes", "region", "block") if draw.random() < 0.7},
         evaluation={op: WorkingSet(draw.randrange(3000), draw.randrange(9000)) for op in ops},

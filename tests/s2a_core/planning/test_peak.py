@@ -69,7 +69,7 @@ def _array(columns: list[float]):  # type: ignore[no-untyped-def]
 
 def _evaluation_variables(program: Program, used: set[str]) -> dict[int, float]:
     """The smallest (all used) and largest (any used) values that the program's rules leave to its last variables."""
-    first = program.num_x + len(program.shared) + len(program.beside)
+    first = program.num_x + len(program.shared) + len(program.beside) + len(program.live)
     modes = [m for m in ("block", "region") if m in program.peak.operators.values()]
     values: list[float] = []
     for mode in modes:

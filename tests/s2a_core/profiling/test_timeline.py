@@ -13,8 +13,10 @@ from s2a_core.profiling.timeline import (
     line,
     segments,
     two_batches,
+    upper_segments,
     with_opening,
 )
+from s2a_core.profiling.types import Segment
 
 MARKS = (Mark(FORWARD, "a"), Mark(FORWARD, "x"), Mark(BACKWARD, "a"), Mark(GRADIENT, "a", 30))
 TRACE = Trace(MARKS, (5, 40, 20, 90, 60, 80, 70), {0: 1, 1: 3, 2: 4, 3: 6})
@@ -87,3 +89,9 @@ def test_larger_chunks_cost_each_pass_its_own() -> None:
     grown = chunked(apart, 4, {4: (together, {})})["a"]
     assert {s.is_backward: s.chunk_bytes for s in grown} == {False: 10, True: 100}
     assert {s.is_backward: s.at(8, True, 4) for s in grown} == {False: 830, True: 700}
+
+
+def test_of_segments_that_are_alike_everywhere_one_stays() -> None:
+    alike = (Segment(0, 10, 0, 10, 10, 10), Segment(0, 10, 0, 10))  # one sample alone was measured, or follows the line
+    lower, other_pass = Segment(0, 9, 0, 9), Segment(0, 9, 0, 9, is_backward=True)
+    assert upper_segments([lower, *alike, other_pass]) == (alike[0], other_pass)
