@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torchvision
+from torch import nn
 
+from benchmarks.modules_habits import encoder_layers, graph, recurrent, stateful, tied
 from benchmarks.modules_torch import (
     CLASSES,
     Made,
@@ -17,8 +19,11 @@ from benchmarks.modules_torch import (
     logits_loss,
     mlp,
     photos,
+    retina_net,
+    ssd_lite,
     two_inputs,
     unet,
+    video,
 )
 from benchmarks.modules_transformers import (
     TOKENS,
@@ -55,6 +60,12 @@ CASES: dict[str, Case] = {
     "MLP over tokens": Case("torch", "regression", "bias", mlp),
     "U-Net": Case("torch", "segmentation", "bias", unet),
     "image and numbers": Case("torch", "two targets", "bias", two_inputs),
+    "LSTM": Case("torch", "sequences", "bias", lambda: recurrent(nn.LSTM)),
+    "GRU": Case("torch", "sequences", "bias", lambda: recurrent(nn.GRU)),
+    "nn.TransformerEncoder": Case("torch", "tokens", "bias", encoder_layers),
+    "graph network": Case("torch", "regression", "bias", graph),
+    "tied autoencoder": Case("torch", "reconstruction", "bias", tied),
+    "in place, with state": Case("torch", "classes", "bias", stateful),
     "ResNet-18": Case("torchvision", "classes", "bias", classifier("resnet18", 64)),
     "MobileNetV3-small": Case("torchvision", "classes", "bias", classifier("mobilenet_v3_small", 64)),
     "EfficientNet-B0": Case("torchvision", "classes", "bias", classifier("efficientnet_b0", 64)),
@@ -69,12 +80,19 @@ CASES: dict[str, Case] = {
     "FCN ResNet-50": Case("torchvision", "segmentation", "bias", dense("fcn_resnet50")),
     "DeepLabV3 MobileNetV3": Case("torchvision", "segmentation", "bias", dense("deeplabv3_mobilenet_v3_large")),
     "Faster R-CNN MobileNetV3": Case("torchvision", "detection", "bias", faster_rcnn),
+    "RetinaNet": Case("torchvision", "detection", "bias", retina_net),
+    "SSDLite MobileNetV3": Case("torchvision", "detection", "bias", ssd_lite),
+    "R3D-18": Case("torchvision", "video", "bias", video),
     "ViT": Case("transformers", "classes", "lora", hugging_face("ViT", 64, **_VIT)),
     "DINOv2": Case("transformers", "classes", "bias", hugging_face("Dinov2", 64, **_VIT, mlp_ratio=2)),
+    "DINOv2 with registers": Case(
+        "transformers", "classes", "bias", hugging_face("Dinov2WithRegisters", 64, **_VIT, mlp_ratio=2)
+    ),
     "Swin": Case("transformers", "classes", "bias", hugging_face("Swin", 64, **_SWIN)),
     "Swin V2": Case("transformers", "classes", "bias", hugging_face("Swinv2", 64, **_SWIN)),
     "BEiT": Case("transformers", "classes", "bias", hugging_face("Beit", 64, **_VIT)),
     "ConvNeXt": Case("transformers", "classes", "bias", hugging_face("ConvNext", 64, **_CONVNEXT)),
+    "ConvNeXt V2": Case("transformers", "classes", "bias", hugging_face("ConvNextV2", 64, **_CONVNEXT)),
     "MobileViT": Case(
         "transformers", "classes", "bias",
         hugging_face(

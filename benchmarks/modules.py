@@ -34,7 +34,7 @@ from s2a_core.planning import Plan, plan
 from s2a_core.planning.replan import Replanner
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import profile
-from s2a_core.profiling.runs import gradient
+from s2a_core.profiling.runs import gradient, unchanged
 from s2a_core.profiling.types import Profile
 from s2a_core.storage import Storage, StoragePolicy
 from s2a_core.train.mode import resting_modules, training_mode
@@ -115,16 +115,16 @@ def _with_peaks(
 
 
 def _gradient(model: nn.Module, x: Samples, y: Samples, policy: StoragePolicy | None) -> torch.Tensor:
-    """The trainable gradient of one step, by stock PyTorch without a policy, of the same random numbers each time."""
-    model.zero_grad(set_to_none=True)
+    """The trainable gradient of one step, without a policy stock PyTorch's, from the same state and random numbers."""
     torch.manual_seed(2)
-    if policy is None:
-        loss = loss_of(forward(model, x), y)
-    else:
-        with compress(model, policy):
+    with unchanged(model):
+        if policy is None:
             loss = loss_of(forward(model, x), y)
-    loss.backward()
-    return gradient(model)
+        else:
+            with compress(model, policy):
+                loss = loss_of(forward(model, x), y)
+        loss.backward()
+        return gradient(model)
 
 
 def _cosine(actual: torch.Tensor, exact: torch.Tensor) -> float:

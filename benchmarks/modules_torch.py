@@ -149,6 +149,30 @@ def faster_rcnn() -> Made:
     model: nn.Module = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(
         weights=None, weights_backbone=None, num_classes=CLASSES, min_size=96, max_size=128
     )
-    images = list(photos(96).unbind())
-    targets = [{"boxes": _boxes(2, 96), "labels": torch.randint(1, CLASSES, (2,))} for _ in images]
+    return _detector(model, 96)
+
+
+def _detector(model: nn.Module, size: int) -> Made:
+    images = list(photos(size).unbind())
+    targets = [{"boxes": _boxes(2, size), "labels": torch.randint(1, CLASSES, (2,))} for _ in images]
     return Made(model, (images, targets), None, sum_of_losses)
+
+
+def retina_net() -> Made:
+    model: nn.Module = torchvision.models.detection.retinanet_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=CLASSES, min_size=96, max_size=128
+    )
+    return _detector(model, 96)
+
+
+def ssd_lite() -> Made:
+    model: nn.Module = torchvision.models.detection.ssdlite320_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=CLASSES
+    )
+    return _detector(model, 96)
+
+
+def video() -> Made:
+    """Eight frames of 32 x 32."""
+    model: nn.Module = torchvision.models.video.r3d_18(weights=None, num_classes=CLASSES)
+    return Made(model, torch.randn(SAMPLES, 3, 8, 32, 32), labels(), logits_loss)

@@ -14,7 +14,7 @@ from s2a_core.batches import Samples, forward
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.record import SiteList, SiteSpec
 from s2a_core.compression.regions import BLOCK, REGION
-from s2a_core.compression.session import Session
+from s2a_core.compression.session import Session, require_visible_calls
 from s2a_core.hooks import RebuildableHooks
 from s2a_core.operators import storages_of
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
@@ -103,8 +103,10 @@ def _only_tensor(args: tuple[Any, ...]) -> bool:
 def discover(model: nn.Module, x: Tensor | Samples, precision: str = "fp32") -> tuple[SiteSpec, ...]:
     """Sites of a model in forward order, with the region and block each belongs to. x: images [B, 3, H, W], or samples.
 
-    precision: `bf16` runs under autocast. A region or block stands before the sites inside it.
+    precision: `bf16` runs under autocast. A region or block stands before the sites inside it. Raises InvalidInput for
+    a model with compiled modules.
     """
+    require_visible_calls(model)
     sites = SiteList()
     session = Session(model, StoragePolicy(), recorders=(sites,), defers_norms=True)
     survey = _Survey(model, sites)

@@ -144,20 +144,29 @@ def _codes_by_hook(policy: StoragePolicy) -> bool:
     )
 
 
+def require_visible_calls(model: nn.Module) -> None:
+    """Raises InvalidInput where torch.compile or torch.jit hides what a module calls, and so what it keeps."""
+    for name, module in model.named_modules():
+        compiler = "torch.compile" if hasattr(module, "_orig_mod") else "torch.jit"
+        if compiler == "torch.compile" or isinstance(module, torch.jit.ScriptModule):
+            place = f"its module {name}" if name else "the model"
+            raise InvalidInput(
+                f"s2a cannot see inside a model wrapped by {compiler}: {place} is; pass the model itself, uncompiled "
+                "(what torch.compile wrapped is its _orig_mod)"
+            )
+
+
 def compress(model: nn.Module, plan: Any, *, ledger: bool = False, recorders: Sequence[Recorder] = ()) -> Session:
     """A context in which `model` keeps for backward what `plan` says. plan: a Plan or a StoragePolicy.
 
     The first entry with a plan that narrows frozen weights applies that in place. Backward may run outside. The context
     may stay open over steps or be entered again: what the plan means for the model is resolved here, once.
     ledger: keep a list of what is kept, at some cost in every call; recorders: further listeners.
-    Raises InvalidInput for a compiled model: compile regions of it after planning instead.
+    Raises InvalidInput for a model with compiled or scripted modules.
     """
     policy = plan if isinstance(plan, StoragePolicy) else plan.policy
     inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-    if hasattr(inner, "_orig_mod"):
-        raise InvalidInput(
-            "compress() cannot see inside a model wrapped by torch.compile; pass the model itself, uncompiled"
-        )
+    require_visible_calls(inner)
     prepare_frozen_weights(inner, policy.frozen_weights, policy.weight_format)
     device = next((p.device for p in inner.parameters()), torch.device("cpu"))
     prefer_native(device.type)

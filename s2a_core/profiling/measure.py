@@ -231,7 +231,8 @@ def _sites(model: nn.Module, x: Tensor | Samples, precision: str, image_size: in
     except (RuntimeError, AssertionError, ValueError) as error:
         if is_out_of_memory(error) or is_device_failure(error):
             raise
-        raise InvalidInput(f"the model refuses images of {image_size} pixels: {error}") from error
+        given = "the example" if isinstance(x, Samples) else f"images of {image_size} pixels"
+        raise InvalidInput(f"the model refuses {given}: {error}") from error
 
 
 @contextmanager

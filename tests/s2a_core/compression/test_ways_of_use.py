@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,16 @@ def test_a_model_that_torch_compile_wrapped_is_refused_and_its_inside_is_taken()
     with compress(model, StoragePolicy(default=Storage.B8), ledger=True) as session:
         model(x)
     assert session.ledger.entries
+
+
+@pytest.mark.parametrize("compiled", [partial(torch.compile, backend="eager"), torch.jit.script])
+def test_a_compiled_module_inside_a_model_is_refused_by_name(compiled: Callable[[nn.Module], nn.Module]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch.jit's own
+        model = nn.Sequential(nn.Linear(4, 4), compiled(nn.GELU()))
+    for use in (lambda: compress(model, StoragePolicy()), lambda: discover(model, torch.randn(2, 4))):
+        with pytest.raises(InvalidInput, match="its module 1 is; pass the model itself"):
+            use()
 
 
 def _rank(rank: int, directory: str) -> None:
