@@ -27,6 +27,7 @@ from s2a_core.prepare import Prepared  # noqa: E402
 from s2a_core.profiling import Profile, profile  # noqa: E402
 from s2a_core.profiling.runs import run_step  # noqa: E402
 from s2a_core.requests import RunRequest  # noqa: E402
+from s2a_core.storage import WEIGHT_FORMATS  # noqa: E402
 from s2a_core.train import TrainConfig, train  # noqa: E402
 from s2a_core.train.images import evaluation_transform  # noqa: E402
 
@@ -76,7 +77,7 @@ class Cell:
     dataset: str
     model: str
     adapter: str
-    storage: str  # exact, compressed or PLANNED
+    storage: str  # exact, compressed or PLANNED; of WEIGHT_FORMATS: exact, beside frozen weights in that format
     seed: int
     lr: float | None = None
 
@@ -122,6 +123,9 @@ def way_of(cell: Cell, protocol: Protocol, data: ImageDataset) -> Way:
     x, y = torch.stack([p[0] for p in pairs]), torch.tensor([p[1] for p in pairs])
     if cell.storage == "exact":
         plan = exact_plan(cell, str(model.s2a_adapter), protocol)
+    elif cell.storage in WEIGHT_FORMATS:
+        plan = exact_plan(cell, str(model.s2a_adapter), protocol)
+        plan = dataclasses.replace(plan, weight_format=WEIGHT_FORMATS[WEIGHT_FORMATS.index(cell.storage)])
     elif cell.storage == PLANNED:
         plan, adapter = planned(cell, protocol, data)
         model = make_model(cell, protocol, len(data.classes), adapter)

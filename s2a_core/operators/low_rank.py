@@ -27,6 +27,11 @@ def low_rank_linear(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor
     if has_torch_function(operands):
         result: Tensor = handle_torch_function(low_rank_linear, operands, *operands, scale)
         return result
+    return linear_sum(*operands, scale)
+
+
+def linear_sum(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float) -> Tensor:
+    """low_rank_linear itself, which nothing intercepts."""
     y: Tensor = LowRankLinearFunction.apply(*_in_one_dtype(x, weight, bias), down, up, scale)
     return y.view(*x.shape[:-1], -1)
 
@@ -43,6 +48,13 @@ def low_rank_conv(
     if has_torch_function(operands):
         result: Tensor = handle_torch_function(low_rank_conv, operands, *operands, scale, stride)
         return result
+    return conv_sum(*operands, scale, stride)
+
+
+def conv_sum(
+    x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float, stride: tuple[int, int]
+) -> Tensor:
+    """low_rank_conv itself, which nothing intercepts."""
     y: Tensor = LowRankConvFunction.apply(*_in_one_dtype(x, weight, bias), down, up, scale, stride)
     return y
 

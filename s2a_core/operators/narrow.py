@@ -1,9 +1,9 @@
 """`NarrowWeight`: a frozen weight kept as codes of 8 or 4 bits, decoded by each product that reads it.
 
 A tensor subclass whose memory is the codes themselves: moving, counting and freeing it are those of any tensor, and
-shape and dtype are those of the weight it stands for. A linear layer, a convolution or an embedding decodes it in
-forward and again in backward, so the whole weight lives as long as one product; autograd keeps the codes. Any other
-function is given the decoded weight. Writing to it raises: a trained weight is not coded.
+shape and dtype are those of the weight it stands for. A linear layer, a convolution, either with LoRA, or an embedding
+decodes it in forward and again in backward, so the whole weight lives as long as one product; autograd keeps the codes.
+Any other function is given the decoded weight. Writing to it raises: a trained weight is not coded.
 
     int8   one group per output channel: zero + scale * code, scale and zero in bf16 (s2a_core.kernels channels)
     nf4    groups of at most 64 along a row of the weight: scale * level[code] (s2a_core.kernels nf4)
@@ -27,6 +27,7 @@ from s2a_core.kernels.sums import column_sum
 from s2a_core.operators.call import autocast_enabled, saves_tensors
 from s2a_core.operators.convolution import FrozenConvFunction, per_dim
 from s2a_core.operators.function import StoringFunction, differentiable_once
+from s2a_core.operators.low_rank import conv_sum, linear_sum, low_rank_conv, low_rank_linear
 from s2a_core.operators.signature import bound
 from s2a_core.operators.writes import may_write
 from s2a_core.storage import WeightFormat
@@ -199,6 +200,14 @@ def _convolution(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return FrozenConvFunction.apply(x, weight, given["bias"], *options, given["groups"])
 
 
+def _low_rank(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The operator itself: the products inside of it decode, and what it saves are the codes."""
+    given = bound(func, args, kwargs)
+    if given is None or not isinstance(given["weight"], NarrowWeight):
+        return NotImplemented
+    return (linear_sum if func is low_rank_linear else conv_sum)(**given)
+
+
 def _embedding(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The rows that are looked up, decoded alone."""
     given = bound(func, args, kwargs)
@@ -230,6 +239,8 @@ _PRODUCTS: dict[Any, Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
     F.conv2d: _convolution,
     F.conv3d: _convolution,
     F.embedding: _embedding,
+    low_rank_linear: _low_rank,
+    low_rank_conv: _low_rank,
 }
 
 

@@ -9,9 +9,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2a_core.errors import InvalidInput
+from s2a_core.operators import low_rank_conv, low_rank_linear
 from s2a_core.operators.narrow import NarrowWeight, WeightCodes
 from s2a_core.storage import WeightFormat
 from tests.assertions import assert_close, relative_rms
+
+
+class LowRank(nn.Module):
+    """A layer with LoRA as peft's modules run it here."""
+
+    def __init__(self, base: nn.Linear | nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = base.weight, base.bias
+        rank, outputs, inputs = 2, *base.weight.shape[:2]
+        ones = base.weight.shape[2:]
+        self.down, self.up = (
+            nn.Parameter(torch.randn(shape)) for shape in ((rank, inputs, *ones), (outputs, rank, *ones))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.dim() == 2:
+            return low_rank_linear(x, self.weight, self.bias, self.down, self.up, 0.5)
+        return low_rank_conv(x, self.weight, self.bias, self.down, self.up, 0.5, (2, 2))
+
 
 FORMATS: tuple[WeightFormat, ...] = ("int8", "nf4")
 LAYERS = {
@@ -21,6 +41,8 @@ LAYERS = {
     "grouped conv": (lambda: nn.Conv2d(32, 32, 3, padding="same", groups=4), (2, 32, 6, 6)),
     "conv1d": (lambda: nn.Conv1d(16, 48, 5), (2, 16, 20)),
     "embedding": (lambda: nn.Embedding(50, 96), (4, 6)),
+    "LoRA": (lambda: LowRank(nn.Linear(96, 64)), (3, 7, 96)),
+    "LoRA of a conv": (lambda: LowRank(nn.Conv2d(64, 96, 1)), (2, 64, 5, 5)),
 }
 
 
@@ -35,8 +57,9 @@ def run(layer: nn.Module, shape: tuple[int, ...]) -> dict[str, Tensor]:
     y = layer(x)
     if y.requires_grad:
         y.square().sum().backward()
-    found = {"y": y.detach(), "dx": x.grad, "db": getattr(layer, "bias", None) is not None and layer.bias.grad}
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    trained = {f"d {name}": parameter.grad for name, parameter in layer.named_parameters() if name != "weight"}
+    results = {"y": y.detach(), "dx": x.grad, **trained}
+    return {name: value for name, value in results.items() if isinstance(value, Tensor)}
 
 
 @pytest.mark.parametrize("weight_format", FORMATS)
@@ -70,9 +93,14 @@ def test_rows_that_are_too_short_for_four_bits_have_eight() -> None:
     assert WeightCodes.of(torch.randn(64, 147), "nf4").group == 49
 
 
+@pytest.mark.parametrize("with_lora", [False, True])
 @pytest.mark.parametrize("weight_format", FORMATS)
-def test_nothing_as_wide_as_the_weight_is_saved_for_backward(weight_format: WeightFormat) -> None:
-    layer = nn.Linear(256, 128)
+def test_nothing_as_wide_as_the_weight_is_saved_for_backward(weight_format: WeightFormat, with_lora: bool) -> None:
+    layer: nn.Module = nn.Linear(256, 128)
+    if with_lora:
+        layer = LowRank(nn.Linear(256, 128))
+        layer.down.requires_grad_(False)
+        layer.up.requires_grad_(False)
     layer.weight = narrowed(layer.weight.detach(), weight_format)
     saved: list[int] = []
 
@@ -82,7 +110,8 @@ def test_nothing_as_wide_as_the_weight_is_saved_for_backward(weight_format: Weig
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         layer(torch.randn(4, 256, requires_grad=True)).sum().backward()
-    assert sum(saved) == layer.weight.nbytes
+    low_rank = 4 * 2 * (256 + 128) if with_lora else 0
+    assert sum(saved) == layer.weight.nbytes + low_rank
 
 
 def test_autocast_decides_the_dtype_of_the_product() -> None:
