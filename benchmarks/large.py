@@ -1,7 +1,7 @@
 """`python -m benchmarks.large`: models whose weights are the peak, on a device without silicon, beyond its context.
 
 One contestant a process, built on the device, where a weight takes no memory of this machine. Every contestant has its
-frozen weights in bf16 or codes, bf16 autocast, AdamW, and all weights on the device.
+frozen weights in bf16 or codes, trained ones in fp32, bf16 autocast, AdamW, and all weights on the device.
 """
 
 from __future__ import annotations
@@ -25,45 +25,77 @@ from s2a_core.compression import discover, prepare_frozen_weights
 from s2a_core.compression.discover import uniform_policy
 from s2a_core.device import open_device
 from s2a_core.sizes import MIB
-from s2a_core.storage import WEIGHT_FORMATS, Storage, StoragePolicy, WeightFormat
+from s2a_core.storage import WEIGHT_FORMATS, Optimizer, Storage, StoragePolicy, WeightFormat
+from s2a_core.train.optimizers import make_adamw, step_in_backward
 
 log = logging.getLogger("benchmarks.large")
 CLASSES, DEVICE_MIB, BITS = 100, 143_360, 4
+CONTEXT_BYTES = 431 * MIB  # of the device without silicon, code of its kernels included
 LORA, CHECKPOINTED = "LoRA", "LoRA + checkpointing"
 OURS: dict[str, WeightFormat] = {f"s2a, {name} weights": name for name in WEIGHT_FORMATS}
 CONTESTANTS = (LORA, CHECKPOINTED, *OURS)
+NARROWEST = CONTESTANTS[-1]
+# Contestants that train all weights -> s2a's optimizer, and whether it steps in backward; None: stock with AdamW.
+IN_BACKWARD = "s2a, adamw8bit in backward"
+FULL: dict[str, tuple[Optimizer, bool] | None] = {
+    "full": None,
+    "full + checkpointing": None,
+    "s2a, adamw": ("adamw", False),
+    "s2a, adamw8bit": ("adamw8bit", False),
+    IN_BACKWARD: ("adamw8bit", True),
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model at an image size and batch, and the adapter that s2a trains."""
+    """A model at an image size and batch, and the adapter that s2a trains.
+
+    budget_mib: MiB beyond the context that s2a with nf4 weights is given, as a job that the allocator holds to it.
+    """
 
     model: str
     image_size: int
     batch: int
     adapter: str = "lora-lite"
+    budget_mib: int = 0
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        """Those that train the same weights."""
+        return tuple(FULL) if self.adapter == "full" else CONTESTANTS
 
 
 CASES = {
-    "ViT-L": Case("vit_large_patch16_224", 224, 32),
+    "ViT-L": Case("vit_large_patch16_224", 224, 32, budget_mib=400),
     "DINOv2-g": Case("vit_giant_patch14_dinov2", 224, 8),
     "so400m": Case("vit_so400m_patch14_siglip_384", 384, 32),
     "ViT-H": Case("vit_huge_patch14_224", 224, 8),
     "SAM-B": Case("samvit_base_patch16", 1024, 1),
     "SAM-H": Case("samvit_huge_patch16", 1024, 1),
     "7B": Case("vit_7b_patch16_dinov3", 224, 1),
+    "ViT-H, all weights": Case("vit_huge_patch14_224", 224, 8, "full"),
 }
 
 
 def measure(case: Case, contestant: str) -> dict[str, Any]:
     """Three steps: bytes allocated, reserved and held, and of the weights alone."""
-    memory = open_device("cuda")
+    budget = case.budget_mib * MIB + CONTEXT_BYTES if case.budget_mib and contestant == NARROWEST else 0
+    memory = open_device("cuda", budget)
     assert memory is not None
     model, plan = _prepared(case, contestant)
     weights = sum({p.untyped_storage()._cdata: p.untyped_storage().nbytes() for p in model.parameters()}.values())
     x = torch.randn(case.batch, 3, case.image_size, case.image_size).cuda()
-    train_steps(model, plan, x, (torch.arange(case.batch) % CLASSES).cuda())
+    train_steps(model, plan, x, (torch.arange(case.batch) % CLASSES).cuda(), _optimizer(model, contestant))
     return {"contestant": contestant, **vars(case), "weights_bytes": weights, **peaks(memory)}
+
+
+def _optimizer(model: nn.Module, contestant: str) -> torch.optim.Optimizer | None:
+    """Of s2a's contestants that train all weights; None for stock's AdamW."""
+    name, is_in_backward = FULL.get(contestant) or ("adamw", False)
+    if not is_in_backward:
+        return make_adamw(name, [{"params": list(model.parameters())}], 1e-4) if contestant in FULL else None
+    step_in_backward(model.parameters(), lambda one: make_adamw(name, [{"params": one}], 1e-4))
+    return torch.optim.SGD([torch.zeros(())])  # nothing is left for the step after backward
 
 
 def _prepared(case: Case, contestant: str) -> tuple[nn.Module, StoragePolicy | None]:
@@ -74,6 +106,11 @@ def _prepared(case: Case, contestant: str) -> tuple[nn.Module, StoragePolicy | N
         )
         model: nn.Module = timm.create_model(case.model, num_classes=CLASSES, **options)
     model = model.to_empty(device="cuda")
+    if contestant in FULL:
+        if "checkpointing" in contestant:
+            checkpointed(model)
+        model = add_adapters(model, AdapterSpec.parse(case.adapter), case.image_size).train()
+        return model, _of_blocks(model, case.image_size) if FULL[contestant] else None
     if contestant not in OURS:
         if contestant == CHECKPOINTED:
             checkpointed(model)
@@ -110,16 +147,20 @@ def _stock_lora(model: nn.Module) -> nn.Module:
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table: MiB beyond the context, reserved; a case a row."""
+    """The tables, of adapters and of all weights: MiB beyond the context, reserved; a case a row."""
     by_case: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
         by_case.setdefault(row["case"], {})[row["contestant"]] = row
-    lines = ["| | " + " | ".join(CONTESTANTS) + " |", "|---|" + "--:|" * len(CONTESTANTS)]
-    for name, of_case in by_case.items():
-        case = CASES[name]
-        cells = [_cell(of_case.get(contestant)) for contestant in CONTESTANTS]
-        lines.append(f"| {name}, {case.image_size} px, batch {case.batch} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    tables = []
+    for contestants in (CONTESTANTS, tuple(FULL)):
+        lines = ["| | " + " | ".join(contestants) + " |", "|---|" + "--:|" * len(contestants)]
+        for name, of_case in by_case.items():
+            case = CASES[name]
+            if case.contestants == contestants:
+                cells = [_cell(of_case.get(contestant)) for contestant in contestants]
+                lines.append(f"| {name}, {case.image_size} px, batch {case.batch} | " + " | ".join(cells) + " |")
+        tables += ["\n".join(lines) + "\n"] if len(lines) > 2 else []
+    return "\n".join(tables)
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -135,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__)
     parser.add_argument("--case", nargs="*", choices=CASES, default=list(CASES))
-    parser.add_argument("--contestant", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--contestant", nargs="*", choices=[*CONTESTANTS, *FULL])
     parser.add_argument("--here", action="store_true", help="measure in this process and print the row")
     parser.add_argument("--output", type=Path, default=Path("docs/bench/large.json"))
     options = parser.parse_args(argv)
@@ -146,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
     rows = {(row["case"], row["contestant"]): row for row in known}
     for case in options.case:
-        for contestant in options.contestant:
+        for contestant in options.contestant or CASES[case].contestants:
             command = [sys.executable, "-m", "benchmarks.large", "--here", "--case", case, "--contestant", contestant]
             done = run_process(command, is_on_double=True, device_mib=DEVICE_MIB)
             failed = {"case": case, "contestant": contestant, "error": _last_line(done.stderr)}
@@ -157,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _place(key: tuple[str, str]) -> tuple[int, int]:
-    return list(CASES).index(key[0]), CONTESTANTS.index(key[1])
+    return list(CASES).index(key[0]), CASES[key[0]].contestants.index(key[1])
 
 
 def _last_line(text: str) -> str:
@@ -180,7 +221,12 @@ Measured on a device without silicon (tests/fakegpu), where bytes are true: noth
 NOTES = f"""
 bf16 autocast, AdamW, {CLASSES} classes. LoRA: peft, rank 2 on the layers that widen (s2a's lora-lite), frozen weights
 in bf16. s2a: the same adapter, each block rebuilt from {BITS}-bit codes of its input, one image a chunk; a policy of
-the Python API, not a plan of the solver, so its gradient error is not judged here.
+the Python API, not a plan of the solver, so its gradient error is not judged here. {NARROWEST} of ViT-L: held by the
+allocator's cap to {CASES["ViT-L"].budget_mib} MiB, the others without a budget and with cuBLAS workspaces of 16 MiB.
+
+All weights: in fp32. "in backward": each weight's optimizer steps as soon as backward has its gradient, which is freed
+(`s2a_core.train.optimizers.step_in_backward`, for a loop of your own). Beyond the weights and their 8-bit states
+nothing large is left: what binds are the fp32 weights.
 
     python -m benchmarks.large
 """

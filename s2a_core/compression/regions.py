@@ -189,6 +189,8 @@ class RegionFunction(StoringFunction):
                         out = rows_like(y, x.shape[0], y.dtype)
                     out[rows] = y
                 del y, h
+        if call.autocast[2] and any(p.requires_grad for p in call.region.parameters):
+            torch.clear_autocast_cache()  # copies of its weights that would live as long as the model's forward pass
         ctx.save_for_backward(*saved)
         assert out is not None
         return out

@@ -19,3 +19,13 @@ def test_a_case_is_a_row_and_what_was_not_run_is_said() -> None:
 def test_the_last_line_of_what_failed_is_its_error() -> None:
     assert large._last_line('Traceback\nOutOfMemoryError: 2 GiB\n{"peak_bytes": 3}\n') == "OutOfMemoryError: 2 GiB"
     assert large._last_line("") == "failed"
+
+
+def test_models_whose_weights_are_all_trained_have_a_table_of_their_own() -> None:
+    ran = {"contestant": large.IN_BACKWARD, "held_bytes": 4_450 * MIB, "context_bytes": 450 * MIB}
+    rows = [{"case": "7B", "contestant": "LoRA", "error": "no"}]
+    rows += [{"case": "ViT-H, all weights", **ran, "weights_bytes": 2_407 * MIB}]
+    adapters, full = large.markdown(rows).split("\n\n")
+    assert len(adapters.splitlines()) == len(full.splitlines()) == 3
+    assert full.splitlines()[0].endswith("| s2a, adamw8bit | s2a, adamw8bit in backward |")
+    assert full.splitlines()[2].endswith("| not run | 4,000 (2,407) |")

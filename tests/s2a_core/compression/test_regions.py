@@ -11,6 +11,7 @@ from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import compress, discover, regions
+from s2a_core.meter import PeakMeter
 from s2a_core.storage import Storage, StoragePolicy
 from tests.assertions import assert_close
 from tests.s2a_core.compression.models import bias_only, gradients, small_vit
@@ -127,6 +128,16 @@ def test_trainable_weights_inside_a_region_get_their_gradients() -> None:
     with compress(model, _policy(model, x, "region", chunk_samples=1)):
         y = model(x)
     assert_close(gradients(model, y), expected, rel=0.03)
+
+
+def test_autocast_keeps_no_copies_of_a_blocks_weights_once_it_has_run() -> None:
+    model, x = small_vit(depth=32).requires_grad_(True), torch.randn(1, 3, 64, 64)
+    policy = _policy(model, x, "block")
+    for _ in range(2):  # the first pass watches calls
+        with torch.autocast("cpu", torch.bfloat16), compress(model, policy), PeakMeter() as meter:
+            model(x)
+    copies = sum(2 * p.numel() for p in model.blocks.parameters())  # type: ignore[union-attr]
+    assert meter.peak_bytes < 0.6 * copies
 
 
 @pytest.mark.parametrize("chunk", [0, 1])

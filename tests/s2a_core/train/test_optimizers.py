@@ -23,7 +23,7 @@ from s2a_core.planning.overhead import overhead_of
 from s2a_core.planning.replan import Replanner
 from s2a_core.prepare import prepare
 from s2a_core.profiling import profile
-from s2a_core.train.optimizers import coded_cost, make_adamw
+from s2a_core.train.optimizers import coded_cost, make_adamw, step_in_backward
 from s2a_core.train.types import PauseTraining
 from s2a_core.verify import verify
 from tests.assertions import relative_rms
@@ -68,6 +68,31 @@ def test_its_state_and_step_take_what_is_promised() -> None:
     with PeakMeter() as meter:
         optimizer.step()
     assert 0.5 * cost.step_bytes < meter.peak_bytes <= cost.step_bytes + 4096
+
+
+def test_stepping_in_backward_trains_the_same_without_the_whole_gradient() -> None:
+    torch.manual_seed(0)
+    start, x = nn.Sequential(*(nn.Linear(256, 256) for _ in range(8))), torch.randn(2, 256)
+    weights, peaks = [], []
+    for is_in_backward in (False, True):
+        model = copy.deepcopy(start)
+        after: list[torch.optim.Optimizer] = []
+        if is_in_backward:
+            step_in_backward(model.parameters(), lambda one: make_adamw("adamw", [{"params": one}], 1e-2))
+        else:
+            after = [make_adamw("adamw", [{"params": list(model.parameters())}], 1e-2)]
+        for _ in range(3):
+            with PeakMeter() as meter:
+                model(x).square().sum().backward()
+            for optimizer in after:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        peaks.append(meter.peak_bytes)
+    assert torch.equal(*weights)
+    one_layer = 4 * 256 * 256
+    assert peaks[0] >= 8 * one_layer
+    assert peaks[1] <= 4 * one_layer  # its gradient and the update's temporaries
 
 
 def test_without_the_library_the_request_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
