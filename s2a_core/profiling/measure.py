@@ -37,7 +37,7 @@ from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import BaselineCost, Profile, WorkingSet
 from s2a_core.storage import FrozenWeights
 from s2a_core.train.mode import resting_modules, training_mode
-from s2a_core.train.optimizers import coded_cost
+from s2a_core.train.optimizers import adamw_step_bytes, coded_cost
 from s2a_core.train.types import OnEvent
 
 FEWEST = 2
@@ -126,7 +126,7 @@ def profile(
                 state_bytes=sum(tensor.nbytes for tensor in trained_state(model).values()),
                 buffers_bytes=sum(b.untyped_storage().nbytes() for b in model.buffers()),
                 input_bytes_per_sample=input_copies * (sample_bytes(x) + target_bytes(y)),
-                optimizer_bytes=_optimizer_bytes(trained),
+                optimizer_bytes=adamw_step_bytes(trained),
                 start=measuring.work.get(START, {}),
                 evaluation=evaluation,
                 step_ms_per_sample=measuring.times.step_ms_per_sample,
@@ -217,12 +217,6 @@ def profile_within(
 
 def _fewest_samples(model: nn.Module) -> int:
     return FEWEST_WITH_BATCH_NORM if has_batch_norm(model) else FEWEST
-
-
-def _optimizer_bytes(trained: Sequence[Tensor]) -> int:
-    """Temporaries of AdamW: two tensors of the largest parameter; on CUDA, where it runs on all at once, of all."""
-    sizes = [p.numel() * p.element_size() for p in trained]
-    return 2 * (sum(sizes) if trained[0].is_cuda else max(sizes))
 
 
 def _sites(model: nn.Module, x: Tensor | Samples, precision: str, image_size: int) -> tuple[SiteSpec, ...]:

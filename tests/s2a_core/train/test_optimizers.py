@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from s2a_core.train.optimizers import coded_cost, make_adamw, step_in_backward
 from s2a_core.train.types import PauseTraining
 from s2a_core.verify import verify
 from tests.assertions import relative_rms
+from tests.fakegpu.double import FakeDevices
 from tests.s2a_core.runs import few_digits, hand_plan
 
 pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install s2a[optimizers]")
@@ -137,3 +139,23 @@ def test_a_run_goes_on_to_the_bit_and_not_with_another_optimizer(
     assert resumed["step_losses"] == whole["step_losses"]
     with pytest.raises(InvalidInput, match="the plan is for adamw8bit, not adamw"):
         pipeline.run(replace(cut, plan=made, optimizer="adamw"))
+
+
+@pytest.mark.fakegpu
+def test_adamws_step_takes_nothing_on_cuda(fake_devices: Callable[..., FakeDevices]) -> None:
+    code = """
+import json, torch
+from s2a_core.train.optimizers import adamw_step_bytes, make_adamw
+trained = [torch.nn.Parameter(torch.zeros(512, 512 * (1 + i % 2), device="cuda")) for i in range(6)]
+optimizer = make_adamw("adamw", [{"params": trained[:3]}, {"params": trained[3:], "weight_decay": 0.1}], 1e-3)
+for _ in range(2):
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    optimizer.step()
+print(json.dumps([torch.cuda.max_memory_allocated() - before, adamw_step_bytes(trained)]))
+"""
+    outcome = fake_devices().python(code)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.document == [0, 0]
