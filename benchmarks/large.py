@@ -23,7 +23,8 @@ from benchmarks.gpu import checkpointed, peaks, run_process, train_steps
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import discover, prepare_frozen_weights
 from s2a_core.compression.discover import uniform_policy
-from s2a_core.device import open_device
+from s2a_core.device import open_device, release_cached
+from s2a_core.device.libraries import configure
 from s2a_core.sizes import MIB
 from s2a_core.storage import WEIGHT_FORMATS, Optimizer, Storage, StoragePolicy, WeightFormat
 from s2a_core.train.optimizers import make_adamw, step_in_backward
@@ -66,7 +67,7 @@ class Case:
 
 
 CASES = {
-    "ViT-L": Case("vit_large_patch16_224", 224, 32, budget_mib=400),
+    "ViT-L": Case("vit_large_patch16_224", 224, 32, budget_mib=345),
     "DINOv2-g": Case("vit_giant_patch14_dinov2", 224, 8),
     "so400m": Case("vit_so400m_patch14_siglip_384", 384, 32),
     "ViT-H": Case("vit_huge_patch14_224", 224, 8),
@@ -80,9 +81,12 @@ CASES = {
 def measure(case: Case, contestant: str) -> dict[str, Any]:
     """Three steps: bytes allocated, reserved and held, and of the weights alone."""
     budget = case.budget_mib * MIB + CONTEXT_BYTES if case.budget_mib and contestant == NARROWEST else 0
-    memory = open_device("cuda", budget)
+    configure(budget)
+    memory = open_device("cuda")
     assert memory is not None
     model, plan = _prepared(case, contestant)
+    release_cached("cuda")
+    memory.limit(budget)  # the model was built here, of numbers
     weights = sum({p.untyped_storage()._cdata: p.untyped_storage().nbytes() for p in model.parameters()}.values())
     x = torch.randn(case.batch, 3, case.image_size, case.image_size).cuda()
     train_steps(model, plan, x, (torch.arange(case.batch) % CLASSES).cuda(), _optimizer(model, contestant))
