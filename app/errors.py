@@ -18,7 +18,11 @@ S2AError
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from s2a_core.errors import InfeasibleBudget, InvalidInput, S2AError
+
+Row = TypeVar("Row")
 
 
 class ServiceError(S2AError):
@@ -105,6 +109,13 @@ class StaleAttempt(ServiceError):
     """A newer attempt of the job exists, or the job has ended; the runner has to stop."""
 
     code = "stale_attempt"
+
+
+def existing(row: Row | None, what: str) -> Row:
+    """The row that was asked for. Raises NotFound where there is none, or it is another team's."""
+    if row is None:
+        raise NotFound(f"no {what[:110]}")
+    return row
 
 
 _STATUS: tuple[tuple[type[S2AError], int], ...] = (

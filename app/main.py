@@ -108,13 +108,13 @@ def wire(database: Database, settings: Settings) -> Services:
     datasets_ = DatasetService(database, settings)
     models_ = ModelCatalog(settings.data_dir / "cache")
     plans_ = PlanService(database, datasets_, models_)
-    jobs_ = JobService(database, settings.data_dir, datasets_, models_, plans_)
+    jobs_ = JobService(database, datasets_, models_, plans_)
     keys_ = KeyService(database)
     return Services(
         keys=keys_,
         sessions=SessionService(keys_, settings.data_dir),
         jobs=jobs_,
-        runs=RunService(database, settings.data_dir, settings),
+        runs=RunService(database, settings),
         results=ResultService(database, settings.data_dir),
         plans=plans_,
         datasets=datasets_,

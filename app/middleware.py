@@ -23,7 +23,7 @@ from s2a_core.sizes import format_bytes
 log = structlog.get_logger("s2a.access")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 UPLOAD_PART = re.compile(r"/v1/uploads/[^/]+$")
-RUNNER_FILE = re.compile(r"/v1/runner/attempts/[^/]+/(artifacts|checkpoints)/[^/]+")
+RUNNER_FILE = re.compile(r"/v1/runner/attempts/[^/]+/artifacts/[^/]+")
 RUNNER = re.compile(r"/v1/runner/")
 RUNNER_BODY_BYTES = 64 * 2**20
 QUIET = ("/livez", "/readyz", "/metrics")
@@ -82,7 +82,7 @@ class RequestMiddleware:
             await respond(Request(scope), 422, "invalid_request", title, errors=wrong)(scope, receive, answer)
             return
         declared = headers.get("content-length", "0")
-        if not declared.isdigit() or int(declared) > limit:
+        if not declared.isdecimal() or int(declared) > limit:
             await self._too_large(scope, receive, answer, limit)
             return
         try:

@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from s2a_core.errors import InvalidInput
+
 FOLDERS = ("jobs", "datasets", "uploads", "profiles", "cache")
 
 
@@ -35,7 +37,10 @@ def protect(data_dir: Path) -> None:
 
 
 def kept_secret(path: Path, make: Callable[[], bytes]) -> bytes:
-    """The content of a file that is made once; of processes that make it together all are given the first one's."""
+    """The content of a file that is made once; of processes that make it together all are given the first one's.
+
+    Raises InvalidInput for one that is empty: anybody could sign with it.
+    """
     if not path.exists():
         private_folder(path.parent)
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -43,8 +48,13 @@ def kept_secret(path: Path, make: Callable[[], bytes]) -> bytes:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(make())
+                file.flush()
+                os.fsync(handle)  # a power cut must not leave an empty one under its name
             with contextlib.suppress(FileExistsError):
                 os.link(part, path)
         finally:
             part.unlink()
-    return path.read_bytes()
+    content = path.read_bytes()
+    if not content:
+        raise InvalidInput(f"{path} is empty: restore it, or delete it and a new secret is made")
+    return content

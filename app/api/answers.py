@@ -74,7 +74,8 @@ def tagged(document: Any, if_none_match: str | None = None, tag: str | None = No
 
 def version_tag(document: dict[str, Any]) -> str:
     """The ETag of a job: its version, which If-Match compares, and its content where that moves by itself."""
-    moves = any(document[name] is not None for name in ("position", "estimated_start_at", "estimated_finish_at"))
+    is_explained = document["status"] == "queued" and document["reason"]["code"] != "waiting"  # by every pass anew
+    moves = is_explained or document["estimated_finish_at"] is not None
     content = f"-{etag_of(document)[1:13]}" if moves else ""
     return f'"v{document["version"]}{content}"'
 

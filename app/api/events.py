@@ -15,6 +15,7 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 
 from app.api.answers import problems
 from app.api.dependencies import Authenticated, Services, Wired
+from app.errors import NotAuthorized
 from app.responses import JsonAnswer
 from app.schemas.jobs import EventPage
 from app.services.keys import Caller
@@ -74,9 +75,10 @@ def _framed(events: list[dict[str, Any]], has_ended: bool, start: int) -> Look:
 
 
 async def _stream(wired: Services, caller: Caller, job_id: str, start: int, first_page: Look) -> AsyncIterator[bytes]:
-    """The events after `start`; `found` is the first look."""
+    """The events after `start`, while the caller's key is valid; first_page: the first look."""
     yield format_sse_event(retry=RETRY_MS, comment=f"events of {job_id} after {start}")
-    seen, spoke_at = start, time.monotonic()
+    seen = start
+    spoke_at = checked_at = time.monotonic()
 
     def look() -> Look:
         return _framed(*wired.jobs.events(caller, job_id, seen), seen)
@@ -96,4 +98,11 @@ async def _stream(wired: Services, caller: Caller, job_id: str, start: int, firs
             if time.monotonic() - spoke_at >= wired.stream_heartbeat_s:
                 yield format_sse_event(comment="alive")
                 spoke_at = time.monotonic()
+        if time.monotonic() - checked_at >= wired.stream_heartbeat_s:
+            checked_at = time.monotonic()
+            try:
+                await anyio.to_thread.run_sync(wired.keys.holder, caller.key_id or "")
+            except NotAuthorized:
+                yield format_sse_event(comment="the key was revoked or has expired")
+                return
         first_page = await wired.feed.shared((job_id, seen), look)

@@ -46,7 +46,7 @@ def ending(job: Job, attempt: Attempt, look: Look, now: float, settings: Setting
         if look.state in (ProcessState.GONE, ProcessState.HOST_GONE) or is_late:
             return Ending("over", attempt.reason or "over", None, True)
         return None
-    if job.status in (JobStatus.CANCELLING, JobStatus.PAUSING) or job.status != JobStatus.RUNNING:
+    if job.status != JobStatus.RUNNING:
         return Ending(str(job.status), f"attempt {epoch} was stopped on request", None, True)
     if look.state in (ProcessState.GONE, ProcessState.HOST_GONE) and ended_with_service(attempt):
         message = f"attempt {epoch} ended with the service, which was stopped; the job goes on from its last checkpoint"

@@ -59,12 +59,13 @@ class LocalExecutor:
                 env=environment,
                 start_new_session=True,
             )
+        handle = self._handle(attempt_id, psutil.Process(child.pid))  # before anybody can collect what ends at once
         assert child.stdin is not None
         with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
             pipe.write(token.encode() + b"\n")
         with self._lock:
             self._children[child.pid] = child
-        return {**self._handle(attempt_id, psutil.Process(child.pid)), "device": device}
+        return {**handle, "device": device}
 
     def _handle(self, attempt_id: str, process: psutil.Process) -> dict[str, Any]:
         return {

@@ -63,9 +63,11 @@ def unreachable(address: str, why: str) -> InvalidInput:
 def _own_signals() -> Iterator[None]:
     """Keep this process' handler of SIGTERM: Ray would end the process at once, in the middle of its answers."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class RayExecutor:

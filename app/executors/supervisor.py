@@ -23,8 +23,8 @@ from app.executors.residue import Residue
 from app.executors.watch import DeviceWatch
 from app.models import DeviceState
 from app.models.tables import ACTIVE, Attempt, AttemptState, Job, JobStatus
-from app.services.jobs import job_folder, planned_peak
-from app.services.runs import RunService
+from app.services.jobs import PREEMPTED, job_folder, planned_peak
+from app.services.runs import RunService, phases_with
 from app.settings import Settings
 from app.store import attempts, jobs
 from app.store.database import Database
@@ -43,7 +43,7 @@ class Supervisor:
         self, database: Database, settings: Settings, executor: Executor, clock: Callable[[], float] = time.time
     ) -> None:
         self.database, self.settings, self.executor, self.clock = database, settings, executor, clock
-        self.runs = RunService(database, settings.data_dir, settings)
+        self.runs = RunService(database, settings)
         self.devices = DeviceWatch(executor)
         self.residue = Residue(self.devices, settings.memory_return_s)
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="looker")
@@ -144,7 +144,7 @@ class Supervisor:
 
     def round(self) -> None:
         """Look at every live attempt at once; end what has to end. Waits at most ROUND_S for either."""
-        with self.database.transaction() as session:
+        with self.database.reading() as session:
             pairs = [(attempt, job) for attempt, job in attempts.live(session) if attempt.id not in self._busy]
         now = self.clock()
         self._looks = {attempt.id: self._looks.get(attempt.id) or self._begin_look(attempt) for attempt, _ in pairs}
@@ -205,6 +205,7 @@ class Supervisor:
                 return  # whoever stops its process stops this service too: the next one judges
             if why.code == "lease_expired":
                 with self.database.transaction() as session:
+                    jobs.find(session, attempt.job_id)  # locks it: its last word may be coming in
                     current = attempts.find(session, attempt.id)
                     if current is not None and attempts.may_write(current):
                         attempts.silence(current, AttemptState.LOST, why.code)
@@ -261,11 +262,11 @@ class Supervisor:
                 job.planned_peak_bytes = None if has_missed else planned_peak(job.request)
 
     def _conclude(self, session: Session, job: Job, attempt: Attempt, why: Ending) -> None:
-        job.phases = self.runs.closed(job.phases)
+        job.phases = phases_with(job.phases, None)
         reason = job.reason or {}
         if job.status == JobStatus.CANCELLING:
             job.status, job.ended_at = JobStatus.CANCELLED, self.clock()
-        elif job.status == JobStatus.PAUSING and reason.get("code") == "preempted":
+        elif job.status == JobStatus.PAUSING and reason.get("code") == PREEMPTED:
             job.status = JobStatus.QUEUED
         elif job.status == JobStatus.PAUSING:
             job.status = JobStatus.PAUSED

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.executors.base import DeviceReading
 from app.models import Attempt, Device, DeviceState
 from app.settings import Settings
-from app.store import queue
+from app.store import owned, queue
 
 CUDA = "cuda"
 # Of a GPU until a process on it has measured its own; published figures are 256 to 616 MiB.
@@ -42,7 +42,7 @@ def refresh(
         seen.add(key)
         device = known.get(key)
         if device is None:
-            device = queue.add_device(session, _new(reading, now))
+            device = owned.add(session, _new(reading, now))
             known[key] = device
         _measure(device, reading, held.get(device.id, []), settings, now, planned.get(device.id, 0))
     for key, device in known.items():

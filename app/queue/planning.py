@@ -44,7 +44,7 @@ def reserve(session: Session, plan: Plan, worker: str) -> bool:
     if free_bytes < least_bytes:
         message = f"planning needs {format_bytes(least_bytes)} of a GPU; {gpu.name} has {format_bytes(free_bytes)} free"
         details = {"device": gpu.id, "free_bytes": free_bytes, "needed_bytes": least_bytes}
-        plan.reason = {"code": "waiting_for_memory", "message": message, "details": details}
+        plan.reason = {"code": plans.NO_ROOM, "message": message, "details": details}
         return False
     made = PlanReservation(gpu.id, f"{gpu.worker}/{gpu.name}", min(budget_bytes, free_bytes), time.time())
     plan.document = {"reservation": asdict(made)}

@@ -27,6 +27,7 @@ from app.queue import devices
 from app.queue.ledger import Ledger
 from app.queue.planning import planning_bytes, planning_lives
 from app.queue.policy import Decision, Front, Rules, Wait, decide
+from app.services.jobs import PREEMPTED
 from app.services.keys import digest
 from app.settings import Settings
 from app.store import attempts, jobs, leases, queue
@@ -167,8 +168,8 @@ class Scheduler:
                 continue
             job.status = JobStatus.PAUSING
             message = "stopped at its last checkpoint for a job of a higher class; it is queued again"
-            job.reason = {"code": "preempted", "message": message, "details": {"device": stop.device_id}}
-            jobs.add_event(session, job, "preempted", {"reason": job.reason})
+            job.reason = {"code": PREEMPTED, "message": message, "details": {"device": stop.device_id}}
+            jobs.add_event(session, job, PREEMPTED, {"reason": job.reason})
 
     def _explain(self, session: Session, waits: Mapping[str, Wait], now: float) -> None:
         """Write what changed: code, message and position at once, numbers that move every EXPLAIN_S.

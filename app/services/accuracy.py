@@ -72,7 +72,7 @@ class AccuracyService:
     ) -> dict[str, Any]:
         """The distribution, by device and by adapter too, and a page of the pairs, newest first."""
         with self.database.reading() as session:
-            pairs = accuracy.pairs(session, caller.visible_team, device, model, NEWEST)
+            pairs, _ = accuracy.listed(session, caller.visible_team, device, model, NEWEST)
             page, following = accuracy.listed(session, caller.visible_team, device, model, limit, after)
             groups = {
                 name: {

@@ -1,4 +1,4 @@
-"""The audit log as its team sees it."""
+"""The audit log, for admins."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ class AuditService:
         """A page of lines, newest first; admins only."""
         require_admin(caller)
         with self.database.reading() as session:
-            rows, following = audit.listed(session, None, action, limit, after)
+            rows, following = audit.listed(session, action, limit, after)
             return {"items": [document(entry) for entry in rows], "next": following}

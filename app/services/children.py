@@ -21,6 +21,7 @@ from app.settings import child_environment
 
 POLL_S = 0.05
 LOG_TAIL = 2000
+PROCESS_GONE = "process_gone"  # the code of a child that ended without an answer
 
 
 class Stopped(Exception):
@@ -35,9 +36,9 @@ def run(
     keep: Callable[[str], None] = lambda doing: None,
     keep_every_s: float = 2.0,
 ) -> dict[str, Any]:
-    """The answer of `python -m module`, which is given `order`, and sees only the device that its `place` names, if
-    it has one. keep(what it does) is called while it runs, to renew a
-    lease.
+    """The answer of `python -m module`, which is given `order` and sees the device that its `place` names, if any.
+
+    keep(what it does) is called while it runs, to renew a lease.
 
     A child that ends without an answer or runs out of time is answered for: {"status": None, "reason": ...}. Raises
     Stopped, with the child ended, when `stop` is set or keep() raises it. The child is told our process id, to end when
@@ -66,7 +67,7 @@ def run(
         if not answer.is_file():
             tail = log.read_bytes()[-LOG_TAIL:].decode("utf-8", "replace")
             details = {"exit_code": child.returncode, "log": tail}
-            return _gone("process_gone", f"its process ended with exit code {child.returncode}", details)
+            return _gone(PROCESS_GONE, f"its process ended with exit code {child.returncode}", details)
         return dict(json.loads(answer.read_text(encoding="utf-8")))
 
 

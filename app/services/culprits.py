@@ -8,8 +8,9 @@ from typing import Any
 from app.models.tables import Attempt
 
 
-def culprits(verdict: dict[str, Any], others: Iterable[tuple[Attempt, str]]) -> list[dict[str, Any]]:
-    """From a verdict's `users` ({pid: bytes}) and the live attempts of the device, largest excess first.
+def culprits(verdict: dict[str, Any], others: Iterable[tuple[Attempt, str | None]]) -> list[dict[str, Any]]:
+    """From a verdict's `users` ({pid: bytes}) and the device's live attempts with the ids of their jobs, None of a job
+    that may not be named; largest excess first.
 
     A job counts with what it uses above its reservation; a process that belongs to no job with all that it uses.
     """

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.errors import NotFound, TooLarge, WrongState
+from app.errors import TooLarge, WrongState, existing
 from app.models import Dataset, DatasetStatus, Upload
-from app.services.children import Stopped
+from app.services.children import PROCESS_GONE, Stopped
 from app.services.keys import Caller, require
 from app.services.sources import data_source, weights_source
 from app.settings import Settings
@@ -44,6 +44,12 @@ def holds_weights(summary: dict[str, Any] | None) -> bool:
 def upload_file(data_dir: Path, upload_id: str) -> Path:
     """Where the parts of an upload are put together."""
     return data_dir / "uploads" / f"{upload_id}.part"
+
+
+def remove_parts(data_dir: Path, upload_id: str) -> None:
+    """Delete what was received of an upload."""
+    for suffix in (".part", ".lock"):
+        upload_file(data_dir, upload_id).with_suffix(suffix).unlink(missing_ok=True)
 
 
 def document(dataset: Dataset, upload: Upload | None) -> dict[str, Any]:
@@ -96,7 +102,7 @@ class DatasetService:
             if kind == "upload":
                 expires_at = time.time() + self.settings.upload_lifetime_s
                 upload = Upload(team_id=caller.team_id, dataset_id=made.id, size=source["size"], expires_at=expires_at)
-                datasets.add_upload(session, upload)
+                datasets.add(session, upload)
             made.reason = _reason(made)
             audit.record(session, caller.team_id, caller.key_id, "dataset.created", made.id, {"kind": kind})
             return document(made, upload)
@@ -127,20 +133,20 @@ class DatasetService:
             return {"items": [document(dataset, None) for dataset in rows], "next": following}
 
     def remove(self, caller: Caller, dataset_id: str) -> None:
-        """Forget a dataset and its files; WrongState while a job that has not ended uses it."""
+        """Forget a dataset and its files; WrongState while a job or a plan that has not ended uses it."""
         require(caller, "write")
         with self.database.transaction() as session:
-            dataset = self._find(session, caller, dataset_id)
-            users = datasets.users(session, dataset_id)
-            if users:
-                raise WrongState(f"dataset {dataset_id} is used by {', '.join(users[:5])}", details={"jobs": users})
+            dataset = self._find(session, caller, dataset_id, is_locked=True)  # waits for who is submitting a job on it
+            jobs, plans = datasets.users(session, dataset_id)
+            if jobs or plans:
+                message = f"dataset {dataset_id} is used by {', '.join([*jobs, *plans][:5])}"
+                raise WrongState(message, details={"jobs": jobs, "plans": plans})
             upload = datasets.upload_of(session, dataset_id)
-            if upload is not None:
-                for suffix in (".part", ".lock"):
-                    upload_file(self.data_dir, upload.id).with_suffix(suffix).unlink(missing_ok=True)
             datasets.end_upload(session, dataset_id)
             datasets.remove(session, dataset)
             audit.record(session, caller.team_id, caller.key_id, "dataset.removed", dataset_id)
+        if upload is not None:
+            remove_parts(self.data_dir, upload.id)
         shutil.rmtree(dataset_folder(self.data_dir, dataset_id), ignore_errors=True)
 
     def resolve(self, caller: Caller, data: str) -> tuple[str, str]:
@@ -164,18 +170,15 @@ class DatasetService:
 
     def _ready(self, caller: Caller, dataset_id: str) -> Dataset:
         with self.database.reading() as session:
-            dataset = self._find(session, caller, dataset_id)
+            dataset = self._find(session, caller, dataset_id, is_kept=True)
             if dataset.status != DatasetStatus.READY:
                 why = f": {dataset.reason['message']}" if dataset.reason else ""
                 raise WrongState(f"dataset {dataset_id} is {dataset.status}{why}", details={"status": dataset.status})
             return dataset
 
     @staticmethod
-    def _find(session: Any, caller: Caller, dataset_id: str) -> Dataset:
-        dataset = datasets.find(session, dataset_id, caller.visible_team)
-        if dataset is None:
-            raise NotFound(f"no dataset {dataset_id[:100]}")
-        return dataset
+    def _find(session: Any, caller: Caller, dataset_id: str, **locks: bool) -> Dataset:
+        return existing(datasets.find(session, dataset_id, caller.visible_team, **locks), f"dataset {dataset_id}")
 
 
 def _reason(dataset: Dataset) -> dict[str, Any] | None:
@@ -196,6 +199,7 @@ class DatasetWorkQueue:
     def __init__(self, database: Database, data_dir: Path) -> None:
         self.database, self.data_dir = database, data_dir
         self._leases: dict[str, float] = {}
+        self._crashed: set[str] = set()  # datasets whose child has died once
 
     def take(self) -> tuple[str, dict[str, Any]] | None:
         """(id, order of the child) of a dataset that is now this worker's."""
@@ -222,7 +226,16 @@ class DatasetWorkQueue:
             dataset.lease_expires_at = self._leases[dataset_id] = time.time() + LEASE_S
 
     def finish(self, dataset_id: str, answer: dict[str, Any]) -> None:
-        """Write down a child's answer; of a refused dataset nothing stays on disk."""
+        """Write down a child's answer; of a refused dataset nothing stays on disk.
+
+        A child that died says nothing of the dataset, which may have taken hours to send: it is looked at once more.
+        """
+        has_died = answer["status"] is None and answer["reason"]["code"] == PROCESS_GONE
+        if has_died and dataset_id not in self._crashed:
+            self._crashed.add(dataset_id)
+            self.release(dataset_id)
+            return
+        self._crashed.discard(dataset_id)
         status = answer["status"] or DatasetStatus.REFUSED
         try:
             self.keep(dataset_id)  # renewed: deleting takes its time

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.errors import NotFound
+from app.errors import existing
 from app.models import Attempt, Device, Job
 from app.queue.planning import planning_bytes
 from app.services.keys import Caller
@@ -95,9 +95,7 @@ class DeviceService:
     def get(self, caller: Caller, device_id: str) -> dict[str, Any]:
         """One device."""
         with self.database.reading() as session:
-            device = devices.find(session, device_id)
-            if device is None:
-                raise NotFound(f"no device {device_id}")
+            device = existing(devices.find(session, device_id), f"device {device_id}")
             return _documents(session, [device], devices.live(session, [device_id]), caller)[0]
 
     def queue(self, caller: Caller, limit: int) -> dict[str, Any]:

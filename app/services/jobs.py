@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.errors import Changed, NotFound, WrongState
-from app.models.tables import ENDED, Event, Job, JobStatus
+from app.errors import Changed, WrongState, existing
+from app.models.tables import ENDED, Event, Job, JobStatus, Priority
 from app.services.datasets import ID_PREFIX, DatasetService
 from app.services.keys import Caller, require
 from app.services.models import ModelCatalog
@@ -19,8 +19,7 @@ from s2a_core.errors import InvalidInput
 from s2a_core.requests import chosen_adapter
 from s2a_core.sizes import format_bytes
 
-PRIORITIES = {"low": 0, "normal": 1, "high": 2}
-PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
+PREEMPTED = "preempted"  # why a job pauses that the scheduler stops for another
 # What a plan has settled: the same fields of the request are filled from it.
 PLANNED = (
     "model", "adapter", "objective", "batch_size", "image_size", "precision", "weight_format", "optimizer", "device",
@@ -48,7 +47,7 @@ def document(job: Job) -> dict[str, Any]:
         "name": job.name,
         "metadata": job.labels,
         "status": job.status,
-        "priority": PRIORITY_NAMES.get(job.priority, str(job.priority)),
+        "priority": Priority(job.priority).name.lower(),
         "request": request,
         "plan_id": job.plan_id,
         "device": job.device,
@@ -101,16 +100,8 @@ def estimated_finish(job: Job, step: Event | None) -> float | None:
 class JobService:
     """Everything a key's holder can do with jobs. A job of another team is NotFound."""
 
-    def __init__(
-        self,
-        database: Database,
-        data_dir: Path,
-        datasets: DatasetService,
-        models: ModelCatalog,
-        plans: PlanService,
-    ) -> None:
-        self.database, self.data_dir = database, data_dir
-        self.datasets, self.models, self.plans = datasets, models, plans
+    def __init__(self, database: Database, datasets: DatasetService, models: ModelCatalog, plans: PlanService) -> None:
+        self.database, self.datasets, self.models, self.plans = database, datasets, models, plans
 
     def submit(
         self,
@@ -126,17 +117,17 @@ class JobService:
         """Queue a job, from a whole request or from a plan that is ready and what it leaves open."""
         require(caller, "write")
         wanted = dict(request)
-        if plan_id is not None:
-            wanted, budget_bytes = self._planned(caller, wanted, budget_bytes, plan_id)
-        if budget_bytes is None or not wanted.get("data") or not wanted.get("model"):
-            raise InvalidInput("a job needs a model, data and a budget, or a plan that has them")
-        self.models.require(wanted["model"])
-        asked, source = self.datasets.resolve(caller, wanted["data"])
-        wanted.update(data=source, budget_bytes=budget_bytes)
-        wanted["weights"] = self.datasets.weights(caller, wanted.get("weights"))
-        if asked.startswith(ID_PREFIX):
-            wanted["dataset"] = asked
-        with self.database.transaction() as session:
+        with self.database.together() as session:  # what the job names is not removed before the job is there
+            if plan_id is not None:
+                wanted, budget_bytes = self._planned(caller, wanted, budget_bytes, plan_id)
+            if budget_bytes is None or not wanted.get("data") or not wanted.get("model"):
+                raise InvalidInput("a job needs a model, data and a budget, or a plan that has them")
+            self.models.require(wanted["model"])
+            asked, source = self.datasets.resolve(caller, wanted["data"])
+            wanted.update(data=source, budget_bytes=budget_bytes)
+            wanted["weights"] = self.datasets.weights(caller, wanted.get("weights"))
+            if asked.startswith(ID_PREFIX):
+                wanted["dataset"] = asked
             job = Job(
                 team_id=caller.team_id,
                 name=name,
@@ -146,7 +137,7 @@ class JobService:
                 device=wanted.get("device"),
                 budget_bytes=budget_bytes,
                 planned_peak_bytes=planned_peak(wanted),
-                priority=PRIORITIES[priority],
+                priority=int(Priority[priority.upper()]),
                 reason={"code": "waiting", "message": "waits for the scheduler", "details": {}},
             )
             require_place(session, job)
@@ -221,6 +212,8 @@ class JobService:
                 raise WrongState(f"{job_id} has ended: it is {job.status}")
             if not is_cancel and job.status in (JobStatus.CANCELLING, JobStatus.PAUSED):
                 raise WrongState(f"{job_id} cannot be paused: it is {job.status}")
+            if job.status == while_live and (job.reason or {}).get("code") != PREEMPTED:
+                return document(job)  # asked again: nothing changes, and nobody is told twice
             now = time.time()
             if job.status in (JobStatus.QUEUED, JobStatus.PAUSED):
                 job.status, job.position, job.eta_at = at_once, None, None
@@ -264,10 +257,7 @@ class JobService:
     @staticmethod
     def look(session: Any, caller: Caller, job_id: str) -> Job:
         """A job the caller sees, to be read only."""
-        job = jobs.look(session, job_id, caller.visible_team)
-        if job is None:
-            raise NotFound(f"no job {job_id[:100]}")
-        return job
+        return existing(jobs.look(session, job_id, caller.visible_team), f"job {job_id}")
 
     @staticmethod
     def _flushed(session: Any, job: Job) -> dict[str, Any]:
@@ -277,9 +267,7 @@ class JobService:
     @staticmethod
     def _change(session: Any, caller: Caller, job_id: str, version: int | None) -> Job:
         require(caller, "read")
-        job = jobs.find(session, job_id, caller.visible_team)
-        if job is None:
-            raise NotFound(f"no job {job_id[:100]}")
+        job = existing(jobs.find(session, job_id, caller.visible_team), f"job {job_id}")
         require(caller, "write")
         if version is not None and version != job.version:
             raise Changed(f"{job_id} has changed: it is at version {job.version}", details={"version": job.version})

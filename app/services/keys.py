@@ -164,7 +164,7 @@ class KeyService:
     def whoami(self, caller: Caller) -> dict[str, Any]:
         """The caller's own key."""
         with self.database.reading() as session:
-            key = keys.named(session, caller.key_id or "", None)
+            key = keys.find(session, caller.key_id or "")
             if key is None:
                 raise NotFound("this caller has no key")
             return document(key, keys.team_name(session, key.team_id))

@@ -36,9 +36,12 @@ class ModelCatalog:
         with self._lock:
             if self._known is None:
                 self._load()
-            elif self._child is not None and self._child.poll() is not None:
+            elif self._child is not None and (exit_code := self._child.poll()) is not None:
                 self._child = None
-                self._load()
+                if exit_code:  # it would fail again
+                    log.error("the models could not be listed", exit_code=exit_code)
+                else:
+                    self._load()
             return self._known or []
 
     def _load(self) -> None:

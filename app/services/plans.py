@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.errors import NotFound, WrongState
+from app.errors import WrongState, existing
 from app.models import Plan, PlanStatus
 from app.queue.planning import reservation_of_plan, reserve
+from app.services.children import Stopped
 from app.services.datasets import DatasetService
 from app.services.keys import Caller, require
 from app.services.models import ModelCatalog
@@ -52,13 +53,13 @@ class PlanService:
         require(caller, "write")
         self.models.require(request["model"])
         stored = {**request, "budget_bytes": budget_bytes}
-        stored["weights"] = self.datasets.weights(caller, request.get("weights"))
-        if request.get("data"):
-            stored["data"], stored["source"] = self.datasets.resolve(caller, request["data"])
         kind = stored.get("device")
         worker = f"a worker with a {kind} device" if kind else "a worker"
         reason = {"code": "waiting", "message": f"waits for {worker} to profile and plan it", "details": {}}
-        with self.database.transaction() as session:
+        with self.database.together() as session:  # what the plan names is not removed before the plan is there
+            stored["weights"] = self.datasets.weights(caller, request.get("weights"))
+            if request.get("data"):
+                stored["data"], stored["source"] = self.datasets.resolve(caller, request["data"])
             require_kind(session, kind)
             plan = plans.add(session, Plan(team_id=caller.team_id, request=stored, reason=reason))
             audit.record(session, caller.team_id, caller.key_id, "plan.created", plan.id)
@@ -78,9 +79,7 @@ class PlanService:
     def profile(self, fingerprint: str) -> dict[str, Any]:
         """A profile; it names a model and a device and no data, so every team may see it."""
         with self.database.reading() as session:
-            row = plans.profile(session, fingerprint)
-            if row is None:
-                raise NotFound(f"no profile {fingerprint[:100]}")
+            row = existing(plans.profile(session, fingerprint), f"profile {fingerprint}")
             return {
                 "fingerprint": row.fingerprint,
                 "device": row.device,
@@ -99,10 +98,7 @@ class PlanService:
 
     @staticmethod
     def _find(session: Any, caller: Caller, plan_id: str) -> Plan:
-        plan = plans.find(session, plan_id, caller.visible_team)
-        if plan is None:
-            raise NotFound(f"no plan {plan_id[:100]}")
-        return plan
+        return existing(plans.find(session, plan_id, caller.visible_team), f"plan {plan_id}")
 
 
 class PlanWorkQueue:
@@ -113,6 +109,7 @@ class PlanWorkQueue:
 
     def __init__(self, database: Database, kinds: Collection[str] = ("cpu",), worker: str = "") -> None:
         self.database, self.kinds, self.worker = database, kinds, worker or socket.gethostname()
+        self._leases: dict[str, float | None] = {}
 
     def take(self) -> tuple[str, dict[str, Any]] | None:
         """(id, request with its team and its reservation) of a plan that is now this worker's."""
@@ -121,6 +118,7 @@ class PlanWorkQueue:
             plan = plans.claim(session, LEASE_S, self.kinds, lambda plan: reserve(session, plan, self.worker))
             if plan is None:
                 return None
+            self._leases[plan.id] = plan.lease_expires_at
             plan.reason = {"code": "planning", "message": "is being profiled and solved", "details": {}}
             reserved = reservation_of_plan(plan)
             request = {**plan.request, "team_id": plan.team_id, "reserved": reserved and asdict(reserved)}
@@ -128,19 +126,20 @@ class PlanWorkQueue:
             return plan.id, request
 
     def keep(self, plan_id: str, doing: str = "") -> None:
-        """Say that the worker lives, and what it does."""
+        """Say that the worker lives, and what it does. Raises Stopped where the plan is no longer its own."""
         with self.database.transaction() as session:
-            plan = plans.find(session, plan_id, None)
-            if plan is not None:
-                plan.lease_expires_at = time.time() + LEASE_S
-                if doing:
-                    plan.reason = {"code": "planning", "message": doing, "details": {}}
+            plan = plans.held(session, plan_id, self._leases[plan_id])
+            if plan is None:
+                raise Stopped
+            plan.lease_expires_at = self._leases[plan_id] = time.time() + LEASE_S
+            if doing:
+                plan.reason = {"code": "planning", "message": doing, "details": {}}
 
     def finish(self, plan_id: str, answer: dict[str, Any]) -> None:
         """Write down a child's answer."""
         with self.database.transaction() as session:
-            plan = plans.find(session, plan_id, None)
-            if plan is None or plan.status != PlanStatus.RUNNING:
+            plan = plans.held(session, plan_id, self._leases.pop(plan_id))
+            if plan is None:
                 return
             measured = answer.get("profile")
             if measured:
@@ -157,8 +156,8 @@ class PlanWorkQueue:
     def release(self, plan_id: str) -> None:
         """Give a plan back, for the next worker."""
         with self.database.transaction() as session:
-            plan = plans.find(session, plan_id, None)
-            if plan is not None and plan.status == PlanStatus.RUNNING:
+            plan = plans.held(session, plan_id, self._leases.pop(plan_id))
+            if plan is not None:
                 plan.status, plan.lease_expires_at, plan.document = PlanStatus.QUEUED, None, None
 
 

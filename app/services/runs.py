@@ -33,9 +33,8 @@ TIGHTER = 0.05  # the least share of the budget that a plan gives up after it ra
 class RunService:
     """The service's side of a running attempt."""
 
-    def __init__(self, database: Database, data_dir: Path, settings: Settings | None = None) -> None:
-        self.database, self.data_dir = database, data_dir
-        self.settings = settings or Settings(data_dir=data_dir)
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.database, self.settings, self.data_dir = database, settings, settings.data_dir
 
     def check(self, attempt_id: str, token: str | None) -> None:
         """NotAuthorized without a token, NotFound for one that is not the attempt's."""
@@ -194,7 +193,7 @@ class RunService:
         status, reason = word["status"], word["reason"]
         attempts.silence(attempt, AttemptState.ENDED, status)
         if verdict is not None:
-            attempt.verdict = self._judged(session, attempt, reason, verdict)
+            attempt.verdict = self._judged(session, job, attempt, {**verdict, "reason": reason})
             if attempt.verdict.get("fault"):
                 return  # the supervisor settles it once the process is gone
         if status != JobStatus.SUCCEEDED and job.status in STOP:
@@ -205,13 +204,14 @@ class RunService:
         job.phases = phases_with(job.phases, None)
         jobs.add_event(session, job, status, {"reason": reason} if reason else {})
 
-    def _judged(self, session: Any, attempt: Attempt, reason: Any, verdict: dict[str, Any]) -> dict[str, Any]:
-        """The verdict with the jobs or processes that took the memory named."""
-        judged = {**verdict, "reason": reason}
-        if verdict.get("fault") == Fault.NEIGHBOUR:
-            others = [(a, j.id) for a, j in attempts.live(session, attempt.device_id) if a.id != attempt.id]
-            judged["culprits"] = culprits(verdict, others)
-        return judged
+    @staticmethod
+    def _judged(session: Any, job: Job, attempt: Attempt, verdict: dict[str, Any]) -> dict[str, Any]:
+        """The verdict with what took the memory: jobs of the team by their ids, others by their bytes only."""
+        if verdict.get("fault") != Fault.NEIGHBOUR:
+            return verdict
+        lives = [pair for pair in attempts.live(session, attempt.device_id) if pair[0].id != attempt.id]
+        others = [(other, owner.id if owner.team_id == job.team_id else None) for other, owner in lives]
+        return {**verdict, "culprits": culprits(verdict, others)}
 
     def drain(self, attempt_id: str) -> None:
         """Store what an attempt wrote to its spool and could not send. Its process is gone, so nothing is added."""
@@ -234,11 +234,6 @@ class RunService:
             if last["type"] == LAST_WORD and attempts.may_write(attempt) and attempt.epoch == job.current_epoch:
                 word = last["payload"]
                 self._finish(session, job, attempt, word, word.get("verdict"))
-
-    @staticmethod
-    def closed(phases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The list of phases with its open one closed."""
-        return phases_with(phases, None)
 
 
 def phases_with(

@@ -76,5 +76,5 @@ class TeamService:
     def _find(session: Any, caller: Caller, team_id: str) -> Team:
         team = teams.find(session, team_id)
         if team is None or caller.visible_team not in (None, team.id):
-            raise NotFound(f"no team {team_id}")
+            raise NotFound(f"no team {team_id[:100]}")
         return team

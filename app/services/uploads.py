@@ -15,7 +15,7 @@ from anyio import CancelScope, move_on_after, to_thread
 from app.errors import InProgress, NotFound, TooLarge, WrongState
 from app.models import DatasetStatus, Upload
 from app.private import private_folder
-from app.services.datasets import dataset_folder, upload_document, upload_file
+from app.services.datasets import dataset_folder, remove_parts, upload_document, upload_file
 from app.services.keys import Caller, require
 from app.settings import Settings
 from app.store import datasets
@@ -144,8 +144,9 @@ class UploadService:
         """Write down how far an upload got; the last part makes it a dataset to be validated."""
         with self.database.transaction() as session:
             upload = datasets.upload(session, upload_id, None, is_locked=True)
-            if upload is None:
-                raise NotFound(f"no upload {upload_id[:100]}")
+            if upload is None:  # dropped, or ended by another part: what this one wrote is nobody's
+                remove_parts(self.data_dir, upload_id)
+                raise NotFound(f"no upload {upload_id[:100]}, or it has ended: look at its dataset")
             if upload.received != offset:
                 raise WrongState(
                     f"another part was received meanwhile: the upload ends at {upload.received:,}",
@@ -175,23 +176,30 @@ class UploadService:
         """Drop an upload and its dataset."""
         require(caller, "write")
         with self.database.transaction() as session:
-            self._drop(session, self._find(session, caller, upload_id))
+            upload = self._find(session, caller, upload_id)
+            self._forget(session, upload)
+        self._delete(upload)
 
     def expire(self) -> int:
         """Drop the uploads whose time is over; how many there were."""
         with self.database.transaction() as session:
             expired = datasets.expired_uploads(session, time.time())
             for upload in expired:
-                self._drop(session, upload)
-            return len(expired)
+                self._forget(session, upload)
+        for upload in expired:
+            self._delete(upload)
+        return len(expired)
 
-    def _drop(self, session: Any, upload: Upload) -> None:
+    @staticmethod
+    def _forget(session: Any, upload: Upload) -> None:
         dataset = datasets.find(session, upload.dataset_id, None)
         datasets.end_upload(session, upload.dataset_id)
         if dataset is not None:
             datasets.remove(session, dataset)
-        for suffix in (".part", ".lock"):
-            upload_file(self.data_dir, upload.id).with_suffix(suffix).unlink(missing_ok=True)
+
+    def _delete(self, upload: Upload) -> None:
+        """Delete the files of an upload that is forgotten."""
+        remove_parts(self.data_dir, upload.id)
         shutil.rmtree(dataset_folder(self.data_dir, upload.dataset_id), ignore_errors=True)
 
     @staticmethod

@@ -16,14 +16,14 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import structlog
 
-from app.errors import NotFound
+from app.errors import existing
 from app.models import Event, Job, Webhook, WebhookDelivery
 from app.services import addresses
 from app.services.keys import Caller, require
-from app.services.sealing import PREFIX, SealBroken, Sealer
+from app.services.sealing import PREFIX, Sealer
 from app.store import audit, webhooks
 from app.store.database import Database
-from s2a_core.errors import InvalidInput
+from s2a_core.errors import S2AError
 
 log = structlog.get_logger("s2a.webhooks")
 BACKOFF_S = (5.0, 30.0, 120.0, 600.0, 3600.0)  # before the second, third ... try; after the last one it is given up
@@ -110,7 +110,7 @@ class WebhookService:
         """Forget a webhook."""
         require(caller, "write")
         with self.database.transaction() as session:
-            webhooks.remove(session, self._find(session, caller, webhook_id))
+            webhooks.remove(session, self._find(session, caller, webhook_id, is_locked=True))
             audit.record(session, caller.team_id, caller.key_id, "webhook.removed", webhook_id)
 
     def deliveries(self, caller: Caller, webhook_id: str, limit: int, after: str | None) -> dict[str, Any]:
@@ -121,11 +121,9 @@ class WebhookService:
             return {"items": [delivery_document(delivery) for delivery in rows], "next": following}
 
     @staticmethod
-    def _find(session: Any, caller: Caller, webhook_id: str) -> Webhook:
-        webhook = webhooks.find(session, webhook_id, caller.visible_team)
-        if webhook is None:
-            raise NotFound(f"no webhook {webhook_id[:100]}")
-        return webhook
+    def _find(session: Any, caller: Caller, webhook_id: str, *, is_locked: bool = False) -> Webhook:
+        found = webhooks.find(session, webhook_id, caller.visible_team, is_locked=is_locked)
+        return existing(found, f"webhook {webhook_id}")
 
 
 @dataclass(frozen=True)
@@ -182,19 +180,26 @@ class DeliveryWorker:
 
     def _try(self, delivery: OutgoingDelivery) -> None:
         try:
-            status, error = self._send(delivery)
-            self._write(delivery.delivery_id, status, error)
+            self._write(delivery.delivery_id, *self._send(delivery))
         except Exception:  # the thread's boundary: it is tried again after HELD_S
-            log.exception("a webhook's delivery failed", delivery=delivery.delivery_id)
+            log.exception("a webhook's try could not be written down", delivery=delivery.delivery_id)
 
     def _send(self, delivery: OutgoingDelivery) -> tuple[int | None, str | None]:
         """(status, None) of an answer, or (None, what went wrong)."""
         try:
-            scheme, host, port = addresses.parse(delivery.url)
-            address = addresses.resolve(host, port, allow_private=self.allow_private)
-            secret = self.sealer.open(delivery.secret)
-        except (InvalidInput, SealBroken) as error:
+            return self._answered(delivery), None
+        except S2AError as error:
             return None, error.message
+        except TimeoutError:
+            return None, f"no answer within {TIMEOUT_S:.0f} s"
+        except Exception as error:  # of the network or of a library: counted as a try, or it would be tried for ever
+            return None, f"{type(error).__name__}: {error}"[:500]
+
+    def _answered(self, delivery: OutgoingDelivery) -> int:
+        """The status of the answer."""
+        scheme, host, port = addresses.parse(delivery.url)
+        address = addresses.resolve(host, port, allow_private=self.allow_private)
+        secret = self.sealer.open(delivery.secret)
         at = int(time.time())
         # Connecting to the address that was checked, not to the name: a name may answer differently the second time.
         literal = f"[{address}]" if ":" in address else address
@@ -207,12 +212,7 @@ class DeliveryWorker:
             "S2A-Delivery": str(delivery.delivery_id),
             "S2A-Signature": sign(secret, at, delivery.body),
         }
-        try:
-            return asyncio.run(self._post(pinned, delivery.body, headers, host)), None
-        except TimeoutError:
-            return None, f"no answer within {TIMEOUT_S:.0f} s"
-        except httpx.HTTPError as error:
-            return None, f"{type(error).__name__}: {error}"[:500]
+        return asyncio.run(self._post(pinned, delivery.body, headers, host))
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str], host: str) -> int:
         """The status of the answer. The time is that of the whole exchange: httpx would allow it for every byte."""

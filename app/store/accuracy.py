@@ -14,15 +14,8 @@ def add(session: Session, pair: PredictionPair) -> None:
     session.add(pair)
 
 
-def pairs(
-    session: Session, team_id: str | None, device: str | None, model: str | None, limit: int
-) -> list[PredictionPair]:
-    """The newest pairs."""
-    return listed(session, team_id, device, model, limit, None)[0]
-
-
 def listed(
-    session: Session, team_id: str | None, device: str | None, model: str | None, limit: int, after: str | None
+    session: Session, team_id: str | None, device: str | None, model: str | None, limit: int, after: str | None = None
 ) -> tuple[list[PredictionPair], str | None]:
     """(pairs of a team's jobs, of everybody's if None, newest first; the cursor of the next page)."""
     wanted = select(PredictionPair)

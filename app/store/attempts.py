@@ -11,34 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.models import Attempt, AttemptState, Checkpoint, Device, Event, Job, Metric
 from app.models.tables import JobStatus
-from app.store.jobs import add_event, last_seq
+from app.store import jobs, owned
 from app.store.series import points_of
-
-
-def start(
-    session: Session,
-    job: Job,
-    token_hash: str,
-    *,
-    reserved_bytes: int | None = None,
-    device_id: str | None = None,
-    lease_s: float = 60.0,
-) -> Attempt:
-    """A new attempt of a job; its epoch is the job's next. Its memory is reserved from here on."""
-    job.current_epoch += 1
-    reserved = reserved_bytes if reserved_bytes is not None else job.planned_peak_bytes or job.budget_bytes
-    attempt = Attempt(
-        job_id=job.id,
-        epoch=job.current_epoch,
-        token_hash=token_hash,
-        reserved_bytes=reserved,
-        device_id=device_id,
-        lease_expires_at=time.time() + lease_s,
-        is_live=True,
-    )
-    session.add(attempt)
-    session.flush()
-    return attempt
 
 
 def claim(
@@ -50,12 +24,25 @@ def claim(
     device_id: str | None = None,
     lease_s: float = 60.0,
 ) -> Attempt:
-    """Reserve memory for a queued job and make it running; the caller launches the process after the commit."""
-    attempt = start(session, job, token_hash, reserved_bytes=reserved_bytes, device_id=device_id, lease_s=lease_s)
+    """Reserve memory for a queued job and make it running; the caller launches the process after the commit.
+
+    The attempt's epoch is the job's next.
+    """
+    job.current_epoch += 1
+    reserved = reserved_bytes if reserved_bytes is not None else job.planned_peak_bytes or job.budget_bytes
+    attempt = Attempt(
+        job_id=job.id,
+        epoch=job.current_epoch,
+        token_hash=token_hash,
+        reserved_bytes=reserved,
+        device_id=device_id,
+        lease_expires_at=time.time() + lease_s,
+    )
+    owned.add(session, attempt)
     job.status, job.reason = JobStatus.RUNNING, None
     job.position = job.eta_at = None
     job.started_at = job.started_at or time.time()
-    add_event(session, job, "started", {"attempt": attempt.epoch})
+    jobs.add_event(session, job, "started", {"attempt": attempt.epoch})
     return attempt
 
 
@@ -70,11 +57,6 @@ def live(session: Session, device_id: str | None = None) -> list[tuple[Attempt, 
     if device_id is not None:
         wanted = wanted.where(Attempt.device_id == device_id)
     return [(attempt, job) for attempt, job in session.execute(wanted.order_by(Attempt.started_at, Attempt.id))]
-
-
-def reserved_bytes(session: Session) -> int:
-    """Memory that live attempts hold."""
-    return int(session.scalar(select(func.sum(Attempt.reserved_bytes)).where(Attempt.is_live)) or 0)
 
 
 def renew(attempt: Attempt, lease_s: float, now: float) -> None:
@@ -103,8 +85,10 @@ def end(attempt: Attempt, reason: str) -> None:
 
 def note_stop(session: Session, now: float) -> None:
     """Write into every live attempt that the service which looks after it stops in order."""
-    for attempt, _ in live(session):
-        if may_write(attempt):
+    for seen, job in live(session):
+        jobs.find(session, job.id)  # locks it: the process may be sending events, which are counted in the handle
+        attempt = find(session, seen.id)
+        if attempt is not None and may_write(attempt):
             attempt.handle = {**(attempt.handle or {}), "service_stopped_at": now}
 
 
@@ -129,7 +113,7 @@ def device(session: Session, device_id: str | None) -> Device | None:
 
 def add_events(session: Session, job: Job, epoch: int, batch: list[dict[str, Any]]) -> None:
     """Append what an attempt said, with its own times."""
-    seq = last_seq(session, job.id)
+    seq = jobs.last_seq(session, job.id)
     for number, event in enumerate(batch, seq + 1):
         at = float(event.get("at") or time.time())
         kind, payload = event["type"], event["payload"]

@@ -23,13 +23,9 @@ def record(
     session.add(AuditEntry(team_id=team_id, key_id=key_id, action=action, object_id=object_id, details=details))
 
 
-def listed(
-    session: Session, team_id: str | None, action: str | None, limit: int, after: str | None
-) -> tuple[list[AuditEntry], str | None]:
-    """(lines, newest first; the cursor of the next page)."""
+def listed(session: Session, action: str | None, limit: int, after: str | None) -> tuple[list[AuditEntry], str | None]:
+    """(lines of every team, newest first; the cursor of the next page)."""
     wanted = select(AuditEntry)
-    if team_id is not None:
-        wanted = wanted.where(AuditEntry.team_id == team_id)
     if action is not None:
         wanted = wanted.where(AuditEntry.action == action)
     return latest_first(session, AuditEntry, wanted, limit, after)

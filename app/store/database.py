@@ -17,6 +17,9 @@ from app.private import private_file
 from app.store.transactions import begin_immediately
 from app.text import dumps
 
+LOCK_TIMEOUT_S = 15  # who waits longer for another's transaction is told that the database is busy
+# A server that vanished without a word is noticed within a minute, not after the kernel's two hours.
+POSTGRESQL = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
 PROBE_BYTES = 64 * 1024  # the largest page of SQLite
 PACKAGE = Path(__file__).resolve().parents[1]
 MIGRATIONS = (PACKAGE / "migrations", PACKAGE.parent / "alembic")  # in a wheel; beside the package in a checkout
@@ -28,7 +31,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        arguments = {"timeout": 15, "check_same_thread": False} if is_sqlite else {"connect_timeout": 10}
+        arguments = {"timeout": LOCK_TIMEOUT_S, "check_same_thread": False} if is_sqlite else POSTGRESQL
         self.engine = create_engine(
             url,
             connect_args=arguments,
@@ -38,11 +41,13 @@ class Database:
             json_serializer=dumps,
         )
         if is_sqlite:
-            event.listen(self.engine, "connect", _prepare)
+            event.listen(self.engine, "connect", _prepare_sqlite)
             begin_immediately(self.engine)
             file = make_url(url).database
             if file and file != ":memory:" and Path(file).parent.is_dir():
                 private_file(Path(file))  # its log and its index take the same mode
+        else:
+            event.listen(self.engine, "connect", _prepare_postgresql)
         self._joined: ContextVar[Session | None] = ContextVar("joined", default=None)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._readers = sessionmaker(self.engine.execution_options(s2a_reads=True), expire_on_commit=False)
@@ -126,9 +131,17 @@ class Database:
         self.engine.dispose()
 
 
-def _prepare(connection: Any, _: Any) -> None:
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    # SQLite's own knows ASCII only: a search would find less than on PostgreSQL
+    connection.create_function("lower", 1, lambda text: text and str(text).lower(), deterministic=True)
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _prepare_postgresql(connection: Any, _: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
+    connection.commit()

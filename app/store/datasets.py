@@ -7,39 +7,23 @@ import time
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from app.models import Dataset, DatasetStatus, Job, Upload
+from app.models import Dataset, DatasetStatus, Job, Plan, PlanStatus, Upload
 from app.models.tables import ENDED
+from app.store import owned
+from app.store.owned import add as add
 from app.store.pages import newest_first
 
 
-def add(session: Session, dataset: Dataset) -> Dataset:
-    """Store a dataset; its id is set."""
-    session.add(dataset)
-    session.flush()
-    return dataset
-
-
-def add_upload(session: Session, upload: Upload) -> Upload:
-    """Store an upload; its id is set."""
-    session.add(upload)
-    session.flush()
-    return upload
-
-
-def find(session: Session, dataset_id: str, team_id: str | None) -> Dataset | None:
-    """A dataset, of that team if one is given."""
-    wanted = select(Dataset).where(Dataset.id == dataset_id)
-    if team_id is not None:
-        wanted = wanted.where(Dataset.team_id == team_id)
-    return session.scalar(wanted)
+def find(
+    session: Session, dataset_id: str, team_id: str | None, *, is_locked: bool = False, is_kept: bool = False
+) -> Dataset | None:
+    """A dataset, of that team if one is given; locks as in `owned.find`."""
+    return owned.find(session, Dataset, dataset_id, team_id, is_locked=is_locked, is_kept=is_kept)
 
 
 def upload(session: Session, upload_id: str, team_id: str | None, *, is_locked: bool = False) -> Upload | None:
     """An upload that has not ended, of that team if one is given."""
-    wanted = select(Upload).where(Upload.id == upload_id)
-    if team_id is not None:
-        wanted = wanted.where(Upload.team_id == team_id)
-    return session.scalar(wanted.with_for_update() if is_locked else wanted)
+    return owned.find(session, Upload, upload_id, team_id, is_locked=is_locked)
 
 
 def upload_of(session: Session, dataset_id: str) -> Upload | None:
@@ -51,9 +35,7 @@ def listed(
     session: Session, team_id: str | None, status: str | None, limit: int, after: str | None
 ) -> tuple[list[Dataset], str | None]:
     """(datasets, newest first; the cursor of the next page)."""
-    wanted = select(Dataset)
-    if team_id is not None:
-        wanted = wanted.where(Dataset.team_id == team_id)
+    wanted = owned.of_team(Dataset, team_id)
     if status is not None:
         wanted = wanted.where(Dataset.status == status)
     return newest_first(session, Dataset, wanted, limit, after)
@@ -90,11 +72,14 @@ def expired_uploads(session: Session, now: float) -> list[Upload]:
     return list(session.scalars(select(Upload).where(Upload.expires_at < now).with_for_update(skip_locked=True)))
 
 
-def users(session: Session, dataset_id: str) -> list[str]:
-    """Ids of the jobs that have not ended and use a dataset, as their data or as their weights."""
-    names = [Job.request[field].as_string() == dataset_id for field in ("dataset", "weights")]
-    wanted = select(Job.id).where(Job.status.not_in(ENDED), or_(*names))
-    return list(session.scalars(wanted.order_by(Job.created_at)))
+def users(session: Session, dataset_id: str) -> tuple[list[str], list[str]]:
+    """(ids of the jobs, ids of the plans) that have not ended and use a dataset, as their data or as their weights."""
+    in_job = [Job.request[field].as_string() == dataset_id for field in ("dataset", "weights")]
+    jobs = select(Job.id).where(Job.status.not_in(ENDED), or_(*in_job)).order_by(Job.created_at)
+    in_plan = [Plan.request[field].as_string() == dataset_id for field in ("data", "weights")]
+    is_made = Plan.status.in_((PlanStatus.QUEUED, PlanStatus.RUNNING))
+    plans = select(Plan.id).where(is_made, or_(*in_plan)).order_by(Plan.created_at)
+    return list(session.scalars(jobs)), list(session.scalars(plans))
 
 
 def remove(session: Session, dataset: Dataset) -> None:

@@ -9,56 +9,31 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.models import Artifact, Event, Job
-from app.models.tables import JobStatus
-from app.store import webhooks
+from app.store import owned, webhooks
+from app.store.owned import add as add
 from app.store.pages import newest_first
-
-
-def add(session: Session, job: Job) -> Job:
-    """Store a job; its id and times are set."""
-    session.add(job)
-    session.flush()
-    return job
 
 
 def find(session: Session, job_id: str, team_id: str | None = None) -> Job | None:
     """A job, of that team if one is given. On PostgreSQL its row is locked until the transaction ends."""
-    return _find(session, job_id, team_id, is_locked=True)
+    return owned.find(session, Job, job_id, team_id, is_locked=True)
 
 
 def look(session: Session, job_id: str, team_id: str | None = None) -> Job | None:
     """The same without a lock, for who only reads."""
-    return _find(session, job_id, team_id, is_locked=False)
-
-
-def _find(session: Session, job_id: str, team_id: str | None, *, is_locked: bool) -> Job | None:
-    wanted = select(Job).where(Job.id == job_id)
-    if is_locked:
-        wanted = wanted.with_for_update()
-    if team_id is not None:
-        wanted = wanted.where(Job.team_id == team_id)
-    return session.scalar(wanted)
+    return owned.find(session, Job, job_id, team_id)
 
 
 def listed(
     session: Session, team_id: str | None, status: str | None, limit: int, after: str | None, words: str = ""
 ) -> tuple[list[Job], str | None]:
     """(jobs, newest first; the cursor of the next page). words: each in its name, id, model, adapter or data."""
-    wanted = select(Job)
     request = [func.coalesce(Job.request[name].as_string(), "") for name in ("model", "adapter", "data", "dataset")]
     text = reduce(lambda left, right: left + " " + right, [Job.name, Job.id, *request])
-    wanted = wanted.where(*(text.icontains(word, autoescape=True) for word in words.split()))
-    if team_id is not None:
-        wanted = wanted.where(Job.team_id == team_id)
+    wanted = owned.of_team(Job, team_id).where(*(text.icontains(word, autoescape=True) for word in words.split()))
     if status is not None:
         wanted = wanted.where(Job.status == status)
     return newest_first(session, Job, wanted, limit, after)
-
-
-def waiting(session: Session) -> list[Job]:
-    """Queued jobs, the next one first."""
-    order = (Job.priority.desc(), Job.created_at, Job.id)
-    return list(session.scalars(select(Job).where(Job.status == JobStatus.QUEUED).order_by(*order).with_for_update()))
 
 
 def last_seq(session: Session, job_id: str) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.models import ApiKey, Team
+from app.store import owned
 from app.store.pages import newest_first
 from app.store.unique import add_unique
 
@@ -36,10 +37,9 @@ def add(
     expires_at: float | None = None,
 ) -> ApiKey:
     """A key; its id is set."""
-    key = ApiKey(team_id=team_id, scopes=scopes, secret_hash=secret_hash, name=name, expires_at=expires_at)
-    session.add(key)
-    session.flush()
-    return key
+    return owned.add(
+        session, ApiKey(team_id=team_id, scopes=scopes, secret_hash=secret_hash, name=name, expires_at=expires_at)
+    )
 
 
 def find(session: Session, key_id: str) -> ApiKey | None:
@@ -51,21 +51,10 @@ def listed(
     session: Session, team_id: str | None, limit: int, after: str | None
 ) -> tuple[list[tuple[ApiKey, str]], str | None]:
     """(keys with their teams' names, newest first; the cursor of the next page)."""
-    wanted = select(ApiKey)
-    if team_id is not None:
-        wanted = wanted.where(ApiKey.team_id == team_id)
-    rows, following = newest_first(session, ApiKey, wanted, limit, after)
+    rows, following = newest_first(session, ApiKey, owned.of_team(ApiKey, team_id), limit, after)
     teams = select(Team.id, Team.name).where(Team.id.in_({key.team_id for key in rows}))
     names = {row[0]: row[1] for row in session.execute(teams)}
     return [(key, names[key.team_id]) for key in rows], following
-
-
-def named(session: Session, key_id: str, team_id: str | None) -> ApiKey | None:
-    """A key, revoked or not, of that team if one is given."""
-    wanted = select(ApiKey).where(ApiKey.id == key_id)
-    if team_id is not None:
-        wanted = wanted.where(ApiKey.team_id == team_id)
-    return session.scalar(wanted)
 
 
 def used(session: Session, key_id: str, at: float) -> None:

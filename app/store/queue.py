@@ -27,13 +27,6 @@ def devices(session: Session) -> list[Device]:
     return list(session.scalars(select(Device).order_by(Device.worker, Device.name)))
 
 
-def add_device(session: Session, device: Device) -> Device:
-    """Register a device; its id is set."""
-    session.add(device)
-    session.flush()
-    return device
-
-
 def teams(session: Session) -> list[Team]:
     """Every team."""
     return list(session.scalars(select(Team)))

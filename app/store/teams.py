@@ -36,9 +36,7 @@ def add(session: Session, team: Team) -> bool:
 
 def listed(session: Session, team_id: str | None, limit: int, after: str | None) -> tuple[list[Team], str | None]:
     """(teams by id, only that one if it is given; the cursor of the next page)."""
-    wanted = select(Team)
-    if team_id is not None:
-        wanted = wanted.where(Team.id == team_id)
+    wanted = select(Team) if team_id is None else select(Team).where(Team.id == team_id)
     return by_id(session, Team, wanted, limit, after)
 
 

@@ -9,32 +9,21 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.models import Event, Job, Webhook, WebhookDelivery
+from app.store import owned
+from app.store.owned import add as add
 from app.store.pages import by_id, latest_first
 
 EVENT_TYPES = ("queued", "started", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed")
 
 
-def add(session: Session, webhook: Webhook) -> Webhook:
-    """Store a webhook; its id is set."""
-    session.add(webhook)
-    session.flush()
-    return webhook
-
-
-def find(session: Session, webhook_id: str, team_id: str | None) -> Webhook | None:
-    """A webhook, of that team if one is given."""
-    wanted = select(Webhook).where(Webhook.id == webhook_id)
-    if team_id is not None:
-        wanted = wanted.where(Webhook.team_id == team_id)
-    return session.scalar(wanted)
+def find(session: Session, webhook_id: str, team_id: str | None, *, is_locked: bool = False) -> Webhook | None:
+    """A webhook, of that team if one is given. Locked, no event comes for it until the transaction ends."""
+    return owned.find(session, Webhook, webhook_id, team_id, is_locked=is_locked)
 
 
 def listed(session: Session, team_id: str | None, limit: int, after: str | None) -> tuple[list[Webhook], str | None]:
     """(webhooks by id; the cursor of the next page)."""
-    wanted = select(Webhook)
-    if team_id is not None:
-        wanted = wanted.where(Webhook.team_id == team_id)
-    return by_id(session, Webhook, wanted, limit, after)
+    return by_id(session, Webhook, owned.of_team(Webhook, team_id), limit, after)
 
 
 def unsealed(session: Session, prefix: str) -> list[Webhook]:
@@ -50,8 +39,8 @@ def remove(session: Session, webhook: Webhook) -> None:
 
 def owe(session: Session, team_id: str, kind: str, event_id: int) -> None:
     """Make an event due at once for every webhook of the team that wants its type."""
-    wanted = select(Webhook).where(Webhook.team_id == team_id, Webhook.is_active)
-    for webhook in session.scalars(wanted):
+    wanted = owned.of_team(Webhook, team_id).where(Webhook.is_active)
+    for webhook in session.scalars(wanted.with_for_update(read=True, key_share=True)):  # none is removed meanwhile
         if kind in webhook.events:
             session.add(WebhookDelivery(webhook_id=webhook.id, event_id=event_id, attempt=1, next_at=time.time()))
 

@@ -12,6 +12,7 @@ import pytest
 from app.main import create_app, prepare
 from app.private import FOLDERS, kept_secret, private_file, private_folder, protect
 from app.settings import Settings
+from s2a_core.errors import InvalidInput
 from tests.faults.service import RunningService
 
 
@@ -70,3 +71,9 @@ def test_everything_a_job_leaves(tmp_path: Path) -> None:
     found = [path for path in (tmp_path / "data").rglob("*") if path.name != "service.log"]
     assert len(found) > 10
     assert [path for path in found if others_may(path)] == []
+
+
+def test_an_empty_secret_is_refused_and_not_signed_with(tmp_path: Path) -> None:
+    (tmp_path / "session.secret").touch()
+    with pytest.raises(InvalidInput, match="is empty"):
+        kept_secret(tmp_path / "session.secret", lambda: b"new")

@@ -147,3 +147,18 @@ def test_an_event_arrives_within_a_second(served: Served) -> None:
     listener.join(10)
     assert arrived["event: cancelled"] - sent < 1.5
     assert "event: end" in arrived
+
+
+def test_a_stream_ends_when_its_key_is_revoked(served: Served) -> None:
+    job_id = submit(served)
+    keys = served.app.state.services.keys
+    text = keys.create("team-a", "read")
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {text}"}
+    lines: list[str] = []
+    with served.client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as answer:
+        for line in answer.iter_lines():
+            if not lines:
+                keys.revoke(_admin(served.app), text.split("_")[1])
+            lines.append(line)
+    assert ": the key was revoked or has expired" in lines[-3:]
+    assert "event: end" not in lines

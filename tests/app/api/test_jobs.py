@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from app.executors.base import DeviceReading
 from app.models.tables import Job
 from app.queue.scheduler import Scheduler
-from app.store import attempts, jobs
+from app.store import attempts, jobs, queue
 from tests.app.conftest import PretendExecutor
 
 BODY = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB"}
@@ -111,3 +111,27 @@ def test_a_job_without_a_plan_says_what_it_needs(service: TestClient) -> None:
     assert answer.status_code == 422
     assert "needs data, budget" in answer.json()["title"]
     assert service.post("/v1/jobs", json={"plan": "plan_none"}).status_code == 404
+
+
+def test_a_reason_without_a_place_changes_the_tag_too(service: TestClient, submit: Any) -> None:
+    """A job over its quota has no position: whoever asks with the tag of before is told why it waits."""
+    job_id = submit()
+    before = service.get(f"/v1/jobs/{job_id}").headers["etag"]
+    reason = {"code": "quota_jobs", "message": "the team runs 1 of 1", "details": {}}
+    with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        queue.explain(session, [queue.Waited(job_id, reason, None, None)])
+    shown = service.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": before})
+    assert (shown.status_code, shown.json()["reason"]["code"]) == (200, "quota_jobs")
+    again = service.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": shown.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_a_stop_that_is_asked_for_again_is_said_once(service: TestClient, submit: Any, scheduler: Scheduler) -> None:
+    job_id = submit()
+    scheduler.tick()
+    for word in ("pause", "pause", "cancel", "cancel"):
+        answer = service.post(f"/v1/jobs/{job_id}/{word}")
+        assert answer.status_code == 202
+    kinds = [event["type"] for event in service.get(f"/v1/jobs/{job_id}/events").json()["items"]]
+    assert kinds == ["queued", "started", "pausing", "cancelling"]
+    assert [line["action"] for line in service.get("/v1/audit").json()["items"][:2]] == ["job.cancelled", "job.paused"]

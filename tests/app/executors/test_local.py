@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -99,3 +100,20 @@ def test_what_a_launch_left_is_discarded(tmp_path: Path) -> None:
     executor.discard("att_d")
     assert executor.look(handle).state == ProcessState.GONE
     executor.discard("att_d")
+
+
+def test_a_process_that_ends_as_it_begins_was_started_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another look collects it before its handle is made, and then nobody knows its number any more."""
+    executor = LocalExecutor(worker="here")
+
+    class Collected(dict):  # type: ignore[type-arg]
+        def __setitem__(self, pid: int, child: subprocess.Popen[bytes]) -> None:
+            child.wait()
+            super().__setitem__(pid, child)
+
+    monkeypatch.setattr(executor, "_children", Collected())
+    handle = executor.launch("att_short", [sys.executable, "-c", "raise SystemExit(5)"], "t", tmp_path / "l", None, 0)
+    look = executor.look(handle)
+    assert (look.state, look.exit_code) == (ProcessState.GONE, 5)

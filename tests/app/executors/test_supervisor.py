@@ -166,7 +166,7 @@ def test_an_attempt_that_was_claimed_and_never_launched_is_queued_again(
     with scheduler.database.transaction() as session:
         from app.store import jobs
 
-        attempts.claim(session, jobs.waiting(session)[0], "hash")
+        attempts.claim(session, jobs.listed(session, None, "queued", 1, None)[0][0], "hash")
     scheduler.supervisor.round()
     assert job(service, job_id)["status"] == "running"
     scheduler.supervisor.clock = lambda: time.time() + settings.launch_s + 1
@@ -238,6 +238,30 @@ def test_a_neighbours_memory_is_not_charged_and_the_neighbour_is_named(
     assert (named["job"], named["excess_bytes"]) == (culprit, 10 * 2**20)
 
 
+def test_a_neighbour_of_another_team_is_told_by_its_bytes_only(
+    service: TestClient, submit: Any, scheduler: Scheduler, executor: PretendExecutor
+) -> None:
+    state = service.app.state  # type: ignore[attr-defined]
+    victim = submit(budget="40MiB")
+    theirs = {"Authorization": f"Bearer {state.services.keys.create('team-b', 'write')}"}
+    body = {"model": "s2a_tiny", "data": "digits", "budget": "40MiB"}
+    assert service.post("/v1/jobs", json=body, headers=theirs).status_code == 201
+    scheduler.tick()
+    first = next(index for index, run in enumerate(executor.launched) if run["pid"] == _pid_of(scheduler, victim))
+    other = executor.launched[1 - first]["pid"]
+    verdict = {"fault": "neighbour", "code": "out_of_memory", "users": {str(other): 50 * 2**20}}
+    said = {"status": "failed", "reason": {"code": "out_of_memory", "message": "m", "details": {}}, "verdict": verdict}
+    Runner(service, executor.launched[first]).post("state", said)
+    (attempt,) = service.get(f"/v1/jobs/{victim}/attempts").json()["items"]
+    (culprit,) = attempt["verdict"]["culprits"]
+    assert (culprit["job"], culprit["reserved_bytes"], culprit["bytes"]) == (None, 40 * 2**20, 50 * 2**20)
+
+
+def _pid_of(scheduler: Scheduler, job_id: str) -> int:
+    (attempt,) = [attempt for attempt in live(scheduler) if attempt.job_id == job_id]
+    return int((attempt.handle or {})["pid"])
+
+
 def test_a_device_whose_memory_stays_away_is_quarantined(
     submit: Any, settings: Settings, scheduler: Scheduler, executor: PretendExecutor
 ) -> None:
@@ -250,7 +274,7 @@ def test_a_device_whose_memory_stays_away_is_quarantined(
     with scheduler.database.transaction() as session:
         from app.store import jobs
 
-        attempt = attempts.claim(session, jobs.waiting(session)[0], "hash", device_id="dev")
+        attempt = attempts.claim(session, jobs.listed(session, None, "queued", 1, None)[0][0], "hash", device_id="dev")
     executor.readings = [DeviceReading("w", "cuda", "cuda:0", 2**40, used_bytes=0)]
     scheduler.supervisor.adopt()
     assert scheduler.supervisor.launch(attempt.id, "token")

@@ -13,7 +13,7 @@ from app.models import Attempt, Device, Job, JobStatus, Team
 from app.queue.ledger import DEFAULT_RUN_S, Ledger
 from app.queue.policy import Rules
 from app.queue.policy.facts import decayed
-from app.store import attempts, jobs, queue
+from app.store import attempts, jobs, owned
 from app.store.database import Database
 
 NOW = 1e6
@@ -90,7 +90,7 @@ def test_a_plan_reserves_its_peak_with_a_margin_and_a_gpu_is_taken_where_there_i
     job = add(session, "planned", JobStatus.QUEUED, time.time(), None, 1000)
     job.planned_peak_bytes = 500
     session.flush()
-    device = queue.add_device(session, Device(worker="w", kind="cuda", name="cuda:0", capacity_bytes=5000))
+    device = owned.add(session, Device(worker="w", kind="cuda", name="cuda:0", capacity_bytes=5000))
     (waiting,) = Ledger(RULES).waiting(session, [device])
     assert (waiting.peak_bytes, waiting.limit_bytes, waiting.kind) == (515, 1000, "cuda")
     assert Ledger(RULES).waiting(session, [])[0].kind is None

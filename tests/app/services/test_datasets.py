@@ -146,3 +146,29 @@ def test_nothing_stays_of_a_dataset_that_was_removed_while_its_child_worked(
 def test_an_upload_larger_than_allowed_is_refused(service: TestClient) -> None:
     answer = service.post("/v1/datasets", json={"name": "d", "source": {"kind": "upload", "size": 2**55}})
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_a_dataset_whose_child_died_is_looked_at_once_more_before_it_is_refused(
+    service: TestClient, tmp_path: Path, uploaded: tuple[str, Path]
+) -> None:
+    """The memory of the machine may have run out: what took hours to send is not deleted for that."""
+    dataset_id, folder = uploaded
+    queue = DatasetWorkQueue(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    gone = {"status": None, "reason": {"code": "process_gone", "message": "m", "details": {}}}
+    queue.take()
+    queue.finish(dataset_id, gone)
+    assert (folder / "upload").is_file()
+    assert queue.take() is not None
+    queue.finish(dataset_id, gone)
+    assert service.get(f"/v1/datasets/{dataset_id}").json()["status"] == "refused"
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_a_dataset_is_not_removed_while_a_plan_is_made_of_it(service: TestClient, tmp_path: Path) -> None:
+    dataset = made(service, {"kind": "hub", "source": "digits"})["id"]
+    queue = DatasetWorkQueue(service.app.state.database, tmp_path)  # type: ignore[attr-defined]
+    queue.take()
+    queue.finish(dataset, {"status": "ready", "summary": {"num_classes": 10}})
+    plan = service.post("/v1/plans", json={"model": "s2a_tiny", "data": dataset, "budget": "64MiB"}).json()["id"]
+    refused = service.delete(f"/v1/datasets/{dataset}")
+    assert (refused.status_code, refused.json()["details"]) == (409, {"jobs": [], "plans": [plan]})

@@ -71,3 +71,22 @@ def test_a_model_that_timm_does_not_have_is_refused_before_anything_waits(servic
         assert (refused.status_code, refused.json()["code"]) == (422, "unknown_model")
         assert "deit_tiny_patch16_224" in refused.json()["details"]["nearest"]
     assert service.get("/v1/jobs").json()["items"] == []
+
+
+def test_a_listing_that_fails_is_not_tried_again_with_every_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+
+    class Child:
+        def __init__(self, command: list[str], **_: object) -> None:
+            started.append(command)
+
+        def poll(self) -> int:
+            return 1
+
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.9")
+    monkeypatch.setattr("subprocess.Popen", Child)
+    catalog = ModelCatalog(tmp_path)
+    assert [len(catalog.models()) > 1000 for _ in range(3)] == [True] * 3
+    assert len(started) == 1

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
-from app.models import Device
+from app.models import Device, Plan
+from app.services.children import Stopped
 from app.services.plans import PlanWorkQueue, is_better, trade
 
 ASK = {"model": "s2a_tiny", "data": "digits", "budget": "64MiB", "batch_size": 8, "epochs": 2}
@@ -122,3 +125,19 @@ def test_a_plan_for_a_gpu_waits_for_a_worker_that_has_one(service: TestClient) -
     refused = service.post("/v1/plans", json={**ask, "device": "cuda"})
     assert (refused.status_code, refused.json()["code"]) == (422, "no_device_fits")
     assert refused.json()["title"] == "no device is 'cuda'; there are: cpu"
+
+
+def test_a_worker_that_lost_its_lease_stops_and_changes_nothing(service: TestClient) -> None:
+    plan_id = asked(service)
+    late, other = queue(service), queue(service)
+    late.take()
+    with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
+        session.execute(update(Plan).values(lease_expires_at=1.0))
+    assert other.take() is not None
+    with pytest.raises(Stopped):
+        late.keep(plan_id)
+    late.release(plan_id)
+    assert service.get(f"/v1/plans/{plan_id}").json()["status"] == "running"
+    other.keep(plan_id)
+    other.finish(plan_id, {"status": "ready", "plan": PLAN, "others": [], "profile": PROFILE})
+    assert service.get(f"/v1/plans/{plan_id}").json()["status"] == "ready"

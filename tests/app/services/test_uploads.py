@@ -127,3 +127,32 @@ def test_a_disk_that_takes_a_part_of_a_write_only(
     assert send(service, upload, 0, b"0123456789").json()["received"] == 10
     folder = tmp_path / "datasets" / upload["dataset"].rsplit("/", 1)[-1]
     assert (folder / "upload").read_bytes() == b"0123456789"
+
+
+def test_an_upload_that_could_not_be_dropped_is_whole(
+    service: TestClient, upload: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(service, upload, 0, b"01234")
+    for url in (upload["url"], upload["dataset"]):
+        with monkeypatch.context() as broken:
+            broken.setattr(datasets, "remove", lambda *_: 1 / 0)
+            assert service.delete(url).status_code == 500
+    assert send(service, upload, 5, b"56789").json()["received"] == 10
+
+
+def test_nothing_stays_of_a_part_whose_upload_was_dropped_meanwhile(
+    service: TestClient, upload: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it was looked up, and before the part's file is made anew."""
+    uploads = service.app.state.services.uploads  # type: ignore[attr-defined]
+    begin = uploads._begin
+
+    def dropped(caller: Caller, upload_id: str, offset: int | None) -> Upload:
+        found: Upload = begin(caller, upload_id, offset)
+        if offset is not None:
+            uploads.abort(caller, upload_id)
+        return found
+
+    monkeypatch.setattr(uploads, "_begin", dropped)
+    assert send(service, upload, 0, b"012").status_code == 404
+    assert not list((tmp_path / "uploads").iterdir())

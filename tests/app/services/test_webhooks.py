@@ -165,3 +165,18 @@ def test_an_answer_that_comes_byte_by_byte_has_a_deadline(
         thread.join()
     log = service.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
     assert [(line["attempt"], line["error"]) for line in log] == [(2, None), (1, "no answer within 1 s")]
+
+
+def test_a_try_that_a_library_refuses_is_counted(service: TestClient, public: None, submit: Any) -> None:
+    """Otherwise it would be tried every minute for ever."""
+    made = service.post("/v1/webhooks", json={"url": "https://example.org/", "events": ["queued"]}).json()
+    submit()
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.InvalidURL("no URL of mine")
+
+    deliveries = worker_to(service, refuse)
+    deliveries.deliver()
+    deliveries.close()
+    log = service.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
+    assert [(line["attempt"], line["error"]) for line in log] == [(2, None), (1, "InvalidURL: no URL of mine")]

@@ -13,6 +13,6 @@ def test_pairs(filled: Database) -> None:
         for model, device in (("a", "cpu"), ("b", "cpu"), ("b", "cuda")):
             accuracy.add(session, PredictionPair(model=model, device=device, **rest))
             session.flush()
-        assert [pair.model for pair in accuracy.pairs(session, None, "cpu", None, 9)] == ["b", "a"]
-        assert [pair.device for pair in accuracy.pairs(session, None, None, "b", 1)] == ["cuda"]
-        assert accuracy.pairs(session, "team_of_nobody", None, None, 9) == []
+        assert [pair.model for pair in accuracy.listed(session, None, "cpu", None, 9)[0]] == ["b", "a"]
+        assert [pair.device for pair in accuracy.listed(session, None, None, "b", 1)[0]] == ["cuda"]
+        assert accuracy.listed(session, "team_of_nobody", None, None, 9) == ([], None)

@@ -14,10 +14,10 @@ def test_an_attempt_reserves_its_budget_until_it_ends(service: TestClient, submi
     with service.app.state.database.transaction() as session:  # type: ignore[attr-defined]
         job = jobs.find(session, job_id)
         assert job is not None
-        attempt = attempts.start(session, job, "hash")
+        attempt = attempts.claim(session, job, "hash")
         assert (attempt.epoch, job.current_epoch) == (1, 1)
         assert attempts.find(session, attempt.id) is attempt
-        assert attempts.reserved_bytes(session) == 1000
+        assert [(held.reserved_bytes, owner.id) for held, owner in attempts.live(session)] == [(1000, job_id)]
         attempts.end(attempt, "over")
         session.flush()
-        assert attempts.reserved_bytes(session) == 0
+        assert attempts.live(session) == []

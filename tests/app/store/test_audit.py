@@ -1,4 +1,4 @@
-"""Lines are listed newest first, by team and action."""
+"""Lines are listed newest first, by action."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ def test_lines(filled: Database) -> None:
         for action in ("job.created", "job.cancelled"):
             audit.record(session, "team_1", "k", action, "job_1", {"a": 1})
             session.flush()
-        assert [line.action for line in audit.listed(session, None, None, 9, None)[0]] == [
+        assert [line.action for line in audit.listed(session, None, 9, None)[0]] == [
             "job.cancelled",
             "job.created",
         ]
-        assert [line.action for line in audit.listed(session, "team_1", "job.created", 9, None)[0]] == ["job.created"]
-        assert audit.listed(session, "team_2", None, 9, None) == ([], None)
+        assert [line.action for line in audit.listed(session, "job.created", 9, None)[0]] == ["job.created"]

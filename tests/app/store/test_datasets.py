@@ -20,13 +20,13 @@ def test_claims_and_users(filled: Database) -> None:
         assert datasets.find(session, made.id, "team_2") is None
         session.add(Job(team_id="team_1", request={"dataset": made.id}, budget_bytes=1, id="job_2"))
         session.flush()
-        assert datasets.users(session, made.id) == ["job_2"]
+        assert datasets.users(session, made.id) == (["job_2"], [])
 
 
 def test_uploads_end_with_their_time(filled: Database) -> None:
     with filled.transaction() as session:
         made = datasets.add(session, Dataset(team_id="team_1", name="d", source={}, status="uploading"))
-        upload = datasets.add_upload(session, Upload(team_id="team_1", dataset_id=made.id, size=3, expires_at=100.0))
+        upload = datasets.add(session, Upload(team_id="team_1", dataset_id=made.id, size=3, expires_at=100.0))
         assert datasets.upload_of(session, made.id) is upload
         assert datasets.upload(session, upload.id, "team_2") is None
         assert datasets.expired_uploads(session, 99.0) == []

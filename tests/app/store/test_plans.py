@@ -44,3 +44,16 @@ def test_profiles(filled: Database) -> None:
         found = plans.profile(session, "f")
         assert found is not None
         assert found.document == {"value": 2}
+
+
+def test_plans_without_room_keep_no_other_waiting(filled: Database) -> None:
+    """However many of them wait: more than a worker looks at."""
+    no_room = {"code": plans.NO_ROOM, "message": "m", "details": {}}
+    with filled.transaction() as session:
+        for number in range(plans.CLAIMED_AMONG + 1):
+            waiting = Plan(id=f"plan_{number}", team_id="team_1", request={}, created_at=float(number), reason=no_room)
+            plans.add(session, waiting)
+        plans.add(session, Plan(id="plan_small", team_id="team_1", request={}, created_at=99.0))
+        claimed = plans.claim(session, 60, accepts=lambda plan: plan.id == "plan_small")
+        assert claimed is not None
+        assert claimed.id == "plan_small"
