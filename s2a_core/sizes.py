@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 MIB = 2**20
+GIB_HOUR = 2**30 * 3600  # byte-seconds
 # What every door says a budget is, and nothing else.
 BUDGET_MEANS = (
     "On CUDA that is all the process holds of the device, as nvidia-smi shows it, its context included; on a CPU the "
@@ -21,6 +22,11 @@ def format_bytes(num_bytes: int) -> str:
     if abs(num_bytes) >= 2**10:
         return f"{num_bytes / 2**10:.0f} KiB"
     return f"{num_bytes} B"
+
+
+def gib_hours(byte_seconds: float) -> str:
+    """Byte-seconds in GiB times hours, as a number."""
+    return f"{byte_seconds / GIB_HOUR:,.4g}"
 
 
 def format_at_least(num_bytes: int) -> str:

@@ -72,11 +72,7 @@ def add_dataset(
 
 
 def show_dataset(
-    ctx: typer.Context,
-    dataset: DatasetId,
-    url: Url = None,
-    key: Key = None,
-    json: options.Json = False,
+    ctx: typer.Context, dataset: DatasetId, url: Url = None, key: Key = None, json: options.Json = False
 ) -> None:
     """Show one dataset."""
     with connect(url, key) as client:
@@ -84,11 +80,7 @@ def show_dataset(
 
 
 def remove_dataset(
-    ctx: typer.Context,
-    dataset: DatasetId,
-    url: Url = None,
-    key: Key = None,
-    json: options.Json = False,
+    ctx: typer.Context, dataset: DatasetId, url: Url = None, key: Key = None, json: options.Json = False
 ) -> None:
     """Forget a dataset and its files."""
     terminal: Terminal = ctx.obj
@@ -121,13 +113,7 @@ def ask_plan(
     _plan(ctx.obj, plan)
 
 
-def show_plan(
-    ctx: typer.Context,
-    plan: PlanId,
-    url: Url = None,
-    key: Key = None,
-    json: options.Json = False,
-) -> None:
+def show_plan(ctx: typer.Context, plan: PlanId, url: Url = None, key: Key = None, json: options.Json = False) -> None:
     """Show one plan."""
     with connect(url, key) as client:
         _say(ctx.obj, "plan", client.get_plan(plan))

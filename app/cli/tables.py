@@ -15,7 +15,7 @@ from rich.text import Text
 
 from app.cli import waits
 from s2a_core.amounts import exact_amount
-from s2a_core.sizes import format_bytes
+from s2a_core.sizes import format_bytes, gib_hours
 from s2a_core.tasks import metrics_of
 
 if TYPE_CHECKING:
@@ -307,11 +307,6 @@ def teams(items: Iterable[Document]) -> Table:
             _of(gib_hours(usage["byte_seconds_today"]), hours, gib_hours),
         )
     return rows
-
-
-def gib_hours(byte_seconds: float) -> str:
-    """Byte-seconds in GiB times hours."""
-    return f"{byte_seconds / (2**30 * 3600):,.4g}"
 
 
 def _of(used: str, quota: int | None, words: Callable[[int], str]) -> str:

@@ -12,11 +12,11 @@ from app.cli.terminal import Terminal
 from s2a_core.amounts import parse_bytes
 from s2a_core.errors import InvalidInput
 from s2a_core.fields import nearest
+from s2a_core.sizes import GIB_HOUR
 
 if TYPE_CHECKING:
     from app.client import Client
 
-GIB_HOUR = 2**30 * 3600
 TeamName = Annotated[str, typer.Argument(metavar="TEAM", help="Its name.")]
 Weight = Annotated[
     float | None, typer.Option("--weight", metavar="X", help="Its share beside other teams', which have 1.", min=1e-6)
@@ -38,7 +38,8 @@ def list_teams(ctx: typer.Context, url: Url = None, key: Key = None, json: optio
     if ctx.invoked_subcommand is not None:
         return
     with connect(url, key) as client:
-        _say(ctx.obj, list(client.teams()))
+        teams = list(client.teams())
+    _say(ctx.obj, {"items": teams}, teams)
 
 
 def create_team(
@@ -55,7 +56,8 @@ def create_team(
     """Make a team; needs an admin's key."""
     quotas = quotas_of(weight, max_jobs, max_memory, max_gib_hours)
     with connect(url, key) as client:
-        _say_one(ctx.obj, client.create_team(team, **quotas))
+        made = client.create_team(team, **quotas)
+    _say(ctx.obj, made, [made])
 
 
 def change_team(
@@ -74,13 +76,15 @@ def change_team(
     if not quotas:
         raise InvalidInput("say what to change: --weight, --max-jobs, --max-memory or --max-gib-hours")
     with connect(url, key) as client:
-        _say_one(ctx.obj, client.change_team(_named(client, team)["id"], **quotas))
+        changed = client.change_team(_named(client, team)["id"], **quotas)
+    _say(ctx.obj, changed, [changed])
 
 
 def show_team(ctx: typer.Context, team: TeamName, url: Url = None, key: Key = None, json: options.Json = False) -> None:
     """Show one team."""
     with connect(url, key) as client:
-        _say_one(ctx.obj, _named(client, team))
+        document = _named(client, team)
+    _say(ctx.obj, document, [document])
 
 
 def whoami(ctx: typer.Context, url: Url = None, key: Key = None, json: options.Json = False) -> None:
@@ -105,7 +109,7 @@ def quotas_of(
     for name, option, text, read in (
         ("quota_jobs", "--max-jobs", max_jobs, int),
         ("quota_bytes", "--max-memory", max_memory, parse_bytes),
-        ("quota_byte_seconds_per_day", "--max-gib-hours", max_gib_hours, lambda words: int(float(words) * GIB_HOUR)),
+        ("quota_byte_seconds_per_day", "--max-gib-hours", max_gib_hours, lambda words: round(float(words) * GIB_HOUR)),
     ):
         if text is None:
             continue
@@ -126,15 +130,8 @@ def _named(client: Client, name: str) -> dict[str, Any]:
     return teams[name]
 
 
-def _say(terminal: Terminal, teams: list[dict[str, Any]]) -> None:
+def _say(terminal: Terminal, document: dict[str, Any], teams: list[dict[str, Any]]) -> None:
     from app.cli import tables
 
-    terminal.document({"items": teams})
+    terminal.document(document)
     terminal.say(tables.teams(teams))
-
-
-def _say_one(terminal: Terminal, team: dict[str, Any]) -> None:
-    from app.cli import tables
-
-    terminal.document(team)
-    terminal.say(tables.teams([team]))

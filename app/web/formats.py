@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TypeGuard
 
+from s2a_core import sizes
 from s2a_core.planning.choice import ACCEPTABLE_ERROR
 from s2a_core.planning.search import NEGLIGIBLE_ERROR
 
@@ -88,7 +89,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def gib_hours(byte_seconds: float | None) -> str:
     """Byte-seconds in GiB times hours, as a number."""
-    return "–" if not is_number(byte_seconds) else f"{byte_seconds / (2**30 * 3600):,.4g}"
+    return "–" if not is_number(byte_seconds) else sizes.gib_hours(byte_seconds)
 
 
 def signed(share: float | None, digits: int = 1) -> str:

@@ -15,10 +15,10 @@ from app.web.rendering import page
 from app.web.visitors import Fields, OwnForm, PageRoute, SignedIn, Visitor
 from s2a_core.amounts import exact_amount, parse_bytes
 from s2a_core.errors import InvalidInput, S2AError
+from s2a_core.sizes import GIB_HOUR
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 SCOPES = {"read": "look", "write": "look, submit and change", "admin": "everything, for every team"}
-GIB_HOUR = 2**30 * 3600
 SHOWN = 100  # rows of a page
 Made = dict[str, object] | None
 
