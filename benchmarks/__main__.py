@@ -7,7 +7,9 @@ import dataclasses
 import logging
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +17,14 @@ from benchmarks import budgets, overhead, planner, plots, prediction, scaling, s
 from benchmarks.results import Results, Row, provenance
 
 log = logging.getLogger("benchmarks")
+# What is measured beside the contestants, by its field of Results.
+PARTS: dict[str, Callable[[], Iterable[Any]]] = {
+    "curves": scaling.curves,
+    "planner": planner.runs,
+    "predictions": prediction.runs,
+    "budgets": budgets.runs,
+    "overhead": overhead.runs,
+}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,6 +35,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", nargs="*", default=[], metavar="MODEL=FILE", help="real weights for a model")
     parser.add_argument("--repeats", type=int, default=None, help="timed pairs per contestant")
     parser.add_argument("--no-curves", action="store_true", help="only the contestants: no curves, no predictions")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="measure these parts again; the rest stays as it is")
     parser.add_argument("--output", type=Path, default=Path("docs/bench"))
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     parser.add_argument("--render-only", action="store_true", help="tables and plots from results.json, no measuring")
@@ -51,13 +62,18 @@ def measured(args: argparse.Namespace) -> Results:
         results = dataclasses.replace(results, rows=tuple(rows))
         results.write(args.output / "results.json")
     if not args.no_curves:
-        log.info("curves, planner, predictions, budgets, overhead")
-        results = dataclasses.replace(results, curves=tuple(scaling.curves()))
-        results = dataclasses.replace(results, planner=tuple(planner.runs()), predictions=tuple(prediction.runs()))
-        results = dataclasses.replace(results, budgets=tuple(budgets.runs()))
-        results = dataclasses.replace(results, overhead=tuple(overhead.runs()))
+        results = with_parts(results, PARTS)
     results = dataclasses.replace(results, seconds=round(time.monotonic() - began, 1))
     results.write(args.output / "results.json")
+    return results
+
+
+def with_parts(results: Results, names: Iterable[str]) -> Results:
+    """The results with these of PARTS measured."""
+    for name in names:
+        log.info("%s", name)
+        part: dict[str, Any] = {name: tuple(PARTS[name]())}
+        results = dataclasses.replace(results, **part)
     return results
 
 
@@ -65,7 +81,12 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status 0."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     args = arguments(argv)
-    results = Results.read(args.output / "results.json") if args.render_only else measured(args)
+    file = args.output / "results.json"
+    if args.only:
+        results = with_parts(Results.read(file), args.only)
+        results.write(file)
+    else:
+        results = Results.read(file) if args.render_only else measured(args)
     (args.output / "tables.md").write_text(tables.document(results))
     plots.peaks(results, args.output / "peak.svg")
     plots.curves(results, args.output / "curves.svg")
