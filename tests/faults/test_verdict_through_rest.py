@@ -79,7 +79,7 @@ def trained(service: RunningService, request: dict[str, Any]) -> Verdict:
     if job["status"] == "failed" and job["reason"]["code"] == "infeasible_budget":
         return False, job["reason"]["details"]["min_feasible_budget_bytes"]
     assert (job["status"], job["report"]["within_budget"]) == ("succeeded", True), job["reason"]
-    assert job["report"]["measured_peak_bytes"] <= request["budget_bytes"]
+    assert job["report"]["measured_peak_bytes"] <= request["budget"]
     return True, service.call("GET", f"/v1/jobs/{number}/artifacts/plan.json")["min_feasible_budget_bytes"]
 
 
@@ -92,6 +92,6 @@ def test_a_shell_and_a_service_that_share_nothing_give_the_same_verdict(
     for budget in (smallest - 1, smallest):
         expected = in_a_shell(photos, budget, tmp_path, **fields)
         assert expected == (budget >= smallest, smallest)
-        request = {**REQUEST, **fields, "data": str(photos), "budget_bytes": budget}
+        request = {**REQUEST, **fields, "data": str(photos), "budget": budget}
         assert planned(service, request) == expected
         assert trained(service, request) == expected
