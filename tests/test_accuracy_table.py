@@ -59,6 +59,18 @@ def test_compressed_ends_within_its_error_of_exact(accuracy: ModuleType) -> None
     assert not missed
 
 
+def test_compressed_activations_keep_the_gradient_of_narrowed_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    gradients = importlib.import_module("weights_gradients")
+    rows = json.loads(gradients.OUT.read_text())["rows"]
+    assert (ROOT / "docs" / "accuracy" / "gradients.md").read_text() == gradients.markdown(rows)
+    assert {(row["model"], row["dataset"], row["weight_format"]) for row in rows} == {
+        (model, dataset, weight_format)
+        for model in gradients.WEIGHTS for dataset in gradients.DATA for weight_format in gradients.WEIGHT_FORMATS
+    }  # fmt: skip
+    assert min(cosine for row in rows for cosine in row["at_bits"].values()) >= 0.99
+
+
 @pytest.mark.parametrize(
     ("model", "storage", "of_full", "of_the_way"),
     [("deit_tiny", "compressed", 0.987, 0.9), ("deit_tiny", "planned", 0.987, 0.9),
