@@ -10,7 +10,6 @@ import argparse
 import json
 import logging
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.checkout import commit
 from s2a_core.sizes import MIB
 from tests.fakegpu.build import missing
 from tests.fakegpu.double import CONTEXTS_MIB, FakeDevices
@@ -153,12 +153,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             f"| {row['budget_bytes'] / MIB:,.0f} | {sizes[0]} | {sizes[1]} | {row['status'].replace('_', ' ')} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def commit() -> str:
-    """The commit of this checkout, with -dirty where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-    return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def images(folder: Path) -> Path:

@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.device_grid import commit, images
+from benchmarks.checkout import commit
+from benchmarks.device_grid import images
 from s2a_core.sizes import MIB
 from tests.fakegpu.build import missing
 from tests.fakegpu.double import FakeDevices

@@ -23,7 +23,7 @@ import timm
 import torch
 from PIL import Image
 
-from benchmarks.device_grid import commit
+from benchmarks.checkout import commit
 from benchmarks.families import SMALLEST
 from s2a_core.errors import InfeasibleBudget, InvalidInput
 from s2a_core.image_sizes import own_size, size_arguments

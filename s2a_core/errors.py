@@ -152,8 +152,23 @@ class InfeasibleBudget(S2AError):
             },
         )
         self.is_estimate = is_estimate
+        self.binding, self.binding_bytes = binding, binding_bytes
         self.budget_bytes = budget_bytes
         self.min_feasible_budget_bytes = min_feasible_budget_bytes
+
+    def at_least(self, smallest_bytes: int) -> InfeasibleBudget:
+        """The same, naming no smaller budget than this one."""
+        if smallest_bytes <= self.min_feasible_budget_bytes:
+            return self
+        named = ("budget_bytes", "min_feasible_budget_bytes", "binding", "binding_bytes", "is_estimate")
+        return InfeasibleBudget(
+            budget_bytes=self.budget_bytes,
+            min_feasible_budget_bytes=smallest_bytes,
+            binding=self.binding,
+            binding_bytes=self.binding_bytes,
+            details={name: value for name, value in self.details.items() if name not in named},
+            is_estimate=self.is_estimate,
+        )
 
 
 class PlanMissed(S2AError):

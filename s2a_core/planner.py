@@ -284,23 +284,30 @@ class Planner:
         return profile if dataset is None else replace(profile, task_reason=dataset.report.task_reason)
 
     def _measure(self, candidate: Candidate, is_possible: Fits | None = None, is_wanted: Fits | None = None) -> Profile:
+        """Raises InfeasibleBudget where the device's cap takes no profile: no less than weights and optimizer need."""
         from s2a_core.profiling import profile_within
 
-        prepared = self.prepared(candidate)
-        return profile_within(
-            prepared.model,
-            prepared.image_size,
-            profile_samples(prepared.model),
-            prepared.precision,
-            prepared.calibration() if prepared.dataset is not None else None,
-            name=prepared.name,
-            adapter=str(prepared.spec),
-            has_weights=prepared.has_weights,
-            task=prepared.task.name,
-            progress=self.on_event,
-            is_possible=is_possible,
-            is_wanted=is_wanted,
-        )
+        prepared, least_bytes = self.prepared(candidate), 0
+
+        def is_tried(of_weights: Profile) -> bool:
+            nonlocal least_bytes
+            least_bytes = self._smallest_of(of_weights)
+            return is_possible is None or is_possible(of_weights)
+
+        try:
+            return profile_within(
+                *(prepared.model, prepared.image_size, profile_samples(prepared.model), prepared.precision),
+                prepared.calibration() if prepared.dataset is not None else None,
+                name=prepared.name,
+                adapter=str(prepared.spec),
+                has_weights=prepared.has_weights,
+                task=prepared.task.name,
+                progress=self.on_event,
+                is_possible=is_tried,
+                is_wanted=is_wanted,
+            )
+        except InfeasibleBudget as refusal:
+            raise refusal.at_least(least_bytes) from refusal
 
 
 def profile_samples(model: Any) -> int:

@@ -144,6 +144,8 @@ def _on_device(model: nn.Module, device: str) -> nn.Module:
     """The model on its device. Raises InfeasibleBudget for a cap below its weights, OutOfMemory for a full device."""
     sizes = (tensor.untyped_storage().nbytes() for tensor in (*model.parameters(), *model.buffers()))
     weights_bytes = sum(sizes)
+    # A gradient and two moments, which adamw8bit has smaller; every other part of a step comes on top.
+    trained_bytes = 3 * sum(p.nbytes for p in model.parameters() if p.requires_grad)
     try:
         return model.to(device)
     except RuntimeError as error:
@@ -159,7 +161,9 @@ def _on_device(model: nn.Module, device: str) -> nn.Module:
         )
     raise InfeasibleBudget(
         budget_bytes=failure.budget_bytes,
-        min_feasible_budget_bytes=max(memory.least_budget_bytes + weights_bytes, failure.budget_bytes + CODE_BYTES),
+        min_feasible_budget_bytes=max(
+            memory.least_budget_bytes + weights_bytes + trained_bytes, failure.budget_bytes + CODE_BYTES
+        ),
         binding="the model's weights",
         binding_bytes=weights_bytes,
         details=failure.to_json(),

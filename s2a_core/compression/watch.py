@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from s2a_core.compression.record import Recorder
 from s2a_core.device import reset_peak
@@ -25,15 +26,31 @@ class Mark:
     peak_before: int = 0  # CUDA: most bytes allocated since the mark before
 
 
+@dataclass(frozen=True)
+class RowSum:
+    """The sum of a gradient [rows, columns] over its rows. alive: bytes above those at the step's begin by then."""
+
+    rows: int
+    columns: int
+    alive: int
+
+    @property
+    def num_elements(self) -> int:
+        """Of the gradient."""
+        return self.rows * self.columns
+
+
 class Watcher(Recorder):
     """A recorder of a session. `marks` in order; CPU traces find mark i under the label str(i).
 
     kept: (site, identity of a storage, its bytes) of everything kept exact, each time a site keeps it.
+    sums: index of a mark -> the largest gradient whose rows were summed after it.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.marks: list[Mark] = []
         self.kept: list[tuple[str, int, int]] = []
+        self.sums: dict[int, RowSum] = {}
         self._device = device
         self._before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
@@ -57,6 +74,12 @@ class Watcher(Recorder):
         """The gradient of a parameter is complete: a post-accumulate hook."""
         self._mark(GRADIENT, self.marks[-1].site if self.marks else "", parameter.untyped_storage().nbytes())
 
+    def summed(self, rows: int, columns: int) -> None:
+        """Backward is about to sum the rows of a gradient [rows, columns] on a CUDA device."""
+        last, alive = len(self.marks) - 1, torch.cuda.memory_allocated(self._device) - self._before
+        row_sum = RowSum(rows, columns, alive)
+        self.sums[last] = max(self.sums.get(last, row_sum), row_sum, key=lambda item: item.num_elements)
+
     def end(self) -> None:
         """The step is over."""
         self._mark(GRADIENT, self.marks[-1].site if self.marks else "")
@@ -69,6 +92,21 @@ class Watcher(Recorder):
             with torch.profiler.record_function(str(len(self.marks))):
                 pass
         self.marks.append(Mark(phase, site, num_bytes, peak))
+
+
+class SumWatch(TorchDispatchMode):
+    """Inside, a watcher hears of every sum over all but the last dimension of a tensor."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.watcher = watcher
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.sum.dim_IntList:
+            x, dims = args[0], args[1]
+            if x.dim() > 1 and {d % x.dim() for d in dims} == set(range(x.dim() - 1)):
+                self.watcher.summed(x.numel() // max(x.shape[-1], 1), x.shape[-1])
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,6 +114,12 @@ class DeviceMemory:
         return workspaces_by_budget(self.allocated_workspaces_bytes, self.budget_bytes, major)
 
     @property
+    def resident_threads(self) -> int:
+        """Threads that the device runs at once."""
+        properties = torch.cuda.get_device_properties(self.device)
+        return int(properties.multi_processor_count * properties.max_threads_per_multi_processor)
+
+    @property
     def least_budget_bytes(self) -> int:
         """No budget below this can hold anything."""
         return self.context_bytes + self.workspaces_bytes + CODE_BYTES + LEAST_BYTES

@@ -168,7 +168,6 @@ class _Judged:
         try:
             made = plan_one(profile, self.budget_bytes, batch_size, objective, overhead)
         except InfeasibleBudget as refusal:
-            refusal.is_estimate = not profile.sites  # of weights and optimizer alone
             self.refusals.append(refusal)
             needed = refusal.min_feasible_budget_bytes
             alternative = Alternative(profile.adapter, profile.precision, needed, weight_format=profile.weight_format)

@@ -22,6 +22,7 @@ from functools import cached_property
 
 from s2a_core.planning.memory import Sites, chosen_options, held_by_site, is_used, run_mode
 from s2a_core.planning.overhead import BEST_STATE, Overhead
+from s2a_core.planning.sums import column_sum_workspace
 from s2a_core.profiling.types import OptimizerCost, Profile, Segment, SiteProfile, live_in_turns
 from s2a_core.storage import WHOLE, FrozenWeights, Storage
 
@@ -129,7 +130,23 @@ class Peak:
         if mode == "exact" and self.reaches(site, is_backward, neighbour):
             own = site.work[str(neighbour)]
         turns = self._of_pass(own, is_backward)
-        return max(0, *(turn.at(self.samples, not self.accumulates, self.chunk) for turn in turns)) if turns else None
+        if not turns:
+            return None
+        is_fresh, is_whole = not self.accumulates, mode in WHOLE
+        return max(0, *(turn.at(self.samples, is_fresh, self.chunk) + self._summing(turn, is_whole) for turn in turns))
+
+    def _summing(self, turn: Segment, is_whole: bool) -> int:
+        """Workspace of a turn's sum of rows at these samples, where so few as were measured take none.
+
+        is_whole: it is of a region or block, which sums the rows of a chunk.
+        """
+        profile = self.profile
+        measured = 1 if is_whole else profile.chunk_samples
+        samples = min(self.chunk, self.samples) if is_whole else self.samples
+        rows, columns, threads = turn.sum_rows, turn.sum_columns, profile.resident_threads
+        if not rows or column_sum_workspace(rows * profile.chunk_samples // measured, columns, threads):
+            return 0
+        return column_sum_workspace(rows * samples // measured, columns, threads)
 
     @cached_property
     def live(self) -> dict[str, dict[tuple[str, ...], int]]:

@@ -83,7 +83,11 @@ def plan(
         parts = search.least.peak.breakdown(search.least.sites)
         name, size = max(parts.items(), key=lambda item: item[1])
         raise InfeasibleBudget(
-            budget_bytes=budget_bytes, min_feasible_budget_bytes=smallest, binding=name, binding_bytes=size
+            budget_bytes=budget_bytes,
+            min_feasible_budget_bytes=smallest,
+            binding=name,
+            binding_bytes=size,
+            is_estimate=not profile.sites,  # of weights and optimizer alone
         )
     frontier = [_point(budget_bytes, best)]
     around = min(budget_bytes, best.peak_bytes)  # what a plan leaves over would buy nothing

@@ -147,6 +147,7 @@ def profile(
                 weight_format=weight_format_of(model),
                 workspaces=() if memory is None else memory.workspaces_by_budget(),
                 profiling_bytes=profiling_bytes,
+                resident_threads=0 if memory is None else memory.resident_threads,
                 coded_optimizer=coded_cost(trained),
                 task=task,
             )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from s2a_core.batches import Samples, forward, loss_of
 from s2a_core.compression import compress
-from s2a_core.compression.watch import Watcher
+from s2a_core.compression.watch import SumWatch, Watcher
 from s2a_core.meter import PeakMeter
 from s2a_core.operators import fit_tables
 from s2a_core.profiling.timeline import Trace
@@ -64,7 +64,8 @@ def run_step(
                 loss = loss_of(forward(model, x), y)
         held = session.ledger.bytes_by_site()
         del session
-        loss.backward()
+        with SumWatch(watcher) if watcher is not None and x.device.type == "cuda" else nullcontext():
+            loss.backward()
         value = loss.item()
         seconds = time.perf_counter() - start
         del loss
@@ -75,7 +76,7 @@ def run_step(
     if meter is None or watcher is None:
         return Step(held, 0, seconds, value)
     places = {int(name): index for name, index in meter.marks if name.isdecimal()}
-    trace = Trace(tuple(watcher.marks), tuple(size for _, size in meter.timeline), places)
+    trace = Trace(tuple(watcher.marks), tuple(size for _, size in meter.timeline), places, watcher.sums)
     peak = max(turn.fresh for turn in trace.turns().values())
     return Step(held, peak, seconds, value, trace, tuple(watcher.kept))
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark
+from s2a_core.compression.watch import BACKWARD, FORWARD, GRADIENT, Mark, RowSum
 from s2a_core.profiling.types import Segment
 
 # Blocks of ViT, BEiT and DINOv2 bend by 1.24 to 1.29 (`python -m benchmarks.modules`, micro-batches of 4).
@@ -16,10 +16,15 @@ START = ""  # the turn before the first site
 
 @dataclass(frozen=True)
 class Turn:
-    """Most bytes alive in one site's turn, above those at the step's begin. later: without gradients so far."""
+    """Most bytes alive in one site's turn, above those at the step's begin. later: without gradients so far.
+
+    sum, later_sum: the largest gradient whose rows are summed in it, and with what is alive without gradients.
+    """
 
     fresh: int
     later: int
+    sum: RowSum | None = None
+    later_sum: int = 0
 
 
 Turns = dict[tuple[str, str], Turn]  # (phase, site) -> what its turn needs
@@ -27,7 +32,8 @@ Turns = dict[tuple[str, str], Turn]  # (phase, site) -> what its turn needs
 
 @dataclass(frozen=True)
 class Trace:
-    """A metered step. sizes: bytes alive after each event; places: mark -> event index.
+    """A metered step. sizes: bytes alive after each event; places: mark -> event index;
+    sums: mark -> the largest gradient whose rows are summed after it.
 
     Marks without a place have their own `peak_before`, as on CUDA, where sizes is empty.
     """
@@ -35,6 +41,7 @@ class Trace:
     marks: tuple[Mark, ...] = ()
     sizes: tuple[int, ...] = ()
     places: Mapping[int, int] = field(default_factory=dict)
+    sums: Mapping[int, RowSum] = field(default_factory=dict)
 
     def opening(self, listed: Collection[str]) -> tuple[int, ...]:
         """Bytes alive after each event before the first listed site; none where events were not recorded."""
@@ -63,7 +70,11 @@ class Trace:
             else:
                 top = self.marks[i + 1].peak_before if i + 1 < len(self.marks) else 0
             known = turns.get(key, Turn(0, -(2**62)))
-            turns[key] = Turn(max(known.fresh, top), max(known.later, top - gradients))
+            turn = replace(known, fresh=max(known.fresh, top), later=max(known.later, top - gradients))
+            row_sum = self.sums.get(i)
+            if row_sum is not None and (known.sum is None or row_sum.num_elements > known.sum.num_elements):
+                turn = replace(turn, sum=row_sum, later_sum=row_sum.alive - gradients)
+            turns[key] = turn
         return turns
 
 
@@ -94,6 +105,12 @@ def segments(
             alone = (later[2], fresh[2]) if len(steps) > 2 else (None, None)
             turn = Segment(*line(batches, later), *line(batches, fresh), *alone)
             lines.setdefault(site, []).append(replace(turn, is_backward=phase == BACKWARD))
+            sums = [step[key].sum for step in steps[:2]]
+            if sums[0] is not None and sums[1] is not None:
+                alive = [s.alive - of.get(site, 0) for s, of in zip(sums, held, strict=False) if s is not None]
+                later = [step[key].later_sum - of.get(site, 0) for step, of in zip(steps[:2], held, strict=False)]
+                turn = Segment(*line(batches, later), *line(batches, alive), is_backward=phase == BACKWARD)
+                lines[site].append(replace(turn, sum_rows=sums[1].rows, sum_columns=sums[1].columns))
     return {site: tuple(of) for site, of in lines.items()}
 
 
@@ -192,6 +209,6 @@ def upper_segments(segments: Sequence[Segment]) -> tuple[Segment, ...]:
 
 
 def _is_above(a: Segment, b: Segment) -> bool:
-    if a.is_backward != b.is_backward:
+    if a.is_backward != b.is_backward or a.sum_rows * a.sum_columns < b.sum_rows * b.sum_columns:
         return False
     return all(a.at(n, is_fresh) >= b.at(n, is_fresh) for n in (1, 2, 10**6) for is_fresh in (True, False))

@@ -15,7 +15,7 @@ from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 17
+VERSION = 18
 ADAMW_BYTES = 8  # per trained number: two fp32 moments
 
 
@@ -47,6 +47,7 @@ class Segment:
     In the first micro-batch, gradients so far counted: fresh_fixed_bytes + samples * fresh_bytes_per_sample.
     One sample alone takes other paths (a single chunk, other convolutions) and has its own measurement, if any.
     chunk_bytes: more for every further sample of a chunk, in regions and blocks. is_backward: the turn's pass.
+    sum_rows, sum_columns: of the measured gradient whose rows CUDA sums then; in regions and blocks of a chunk of one.
     """
 
     fixed_bytes: int
@@ -57,6 +58,8 @@ class Segment:
     fresh_one_bytes: int | None = None
     chunk_bytes: int = 0
     is_backward: bool = False
+    sum_rows: int = 0
+    sum_columns: int = 0
 
     def at(self, samples: int, is_fresh: bool, chunk: int = 1) -> int:
         """Bytes at `samples` samples in chunks of `chunk`."""
@@ -201,8 +204,8 @@ class Profile:
     live: what the model itself keeps for a while of what exact sites keep.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
     device_parts: of a CUDA device, what is held beside tensors: `context`, `workspaces` of libraries, and `code` of
-    kernels; workspaces: what a process takes by its budget, (from so many bytes on, bytes);
-    profiling_bytes: tensors alive there while as few samples as can be are profiled, 0 elsewhere.
+    kernels; workspaces: what a process takes by its budget, (from so many bytes on, bytes); resident_threads: of such a
+    device; profiling_bytes: tensors alive there while as few samples as can be are profiled. 0 elsewhere.
     """
 
     model: str
@@ -236,6 +239,7 @@ class Profile:
     weight_format: WeightFormat = "float"
     workspaces: tuple[tuple[int, int], ...] = ()
     profiling_bytes: int = 0
+    resident_threads: int = 0
     coded_optimizer: OptimizerCost = OptimizerCost(0, 0)
     task: str = "classification"
     task_reason: str = ""
@@ -244,11 +248,11 @@ class Profile:
 
     def __repr__(self) -> str:
         """One line; `to_json` has everything."""
-        held = format_bytes(self.activation_bytes_per_sample)
+        weights, held = format_bytes(self.params_bytes), format_bytes(self.activation_bytes_per_sample)
         return (
             f"Profile({self.model} with {self.adapter or 'no adapter'} at {self.image_size} px, {self.precision} on "
-            f"{self.device}: {len(self.sites)} sites, weights {format_bytes(self.params_bytes)}, {held} a sample held "
-            f"exactly; {self.fingerprint})"
+            f"{self.device}: {len(self.sites)} sites, weights {weights}, {held} a sample held exactly; "
+            f"{self.fingerprint})"
         )
 
     def _repr_html_(self) -> str:
@@ -276,8 +280,7 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         """The document of the command line's contract."""
-        document = dataclasses.asdict(self)
-        document["activation_bytes_per_sample"] = self.activation_bytes_per_sample
+        document = {**dataclasses.asdict(self), "activation_bytes_per_sample": self.activation_bytes_per_sample}
         plain: dict[str, Any] = json.loads(json.dumps(document))
         return plain
 
@@ -294,10 +297,8 @@ class Profile:
         fields["shared"] = tuple(SharedStorage(**{**s, "sites": tuple(s["sites"])}) for s in fields["shared"])
         fields["live"] = tuple(LiveTensor(**{**t, "sites": tuple(t["sites"])}) for t in fields["live"])
         fields["evaluation"] = {k: WorkingSet(**v) for k, v in fields["evaluation"].items()}
-        fields["baselines"] = tuple(
-            BaselineCost(**{**b, "others": tuple((fixed, slope) for fixed, slope in b["others"])})
-            for b in fields["baselines"]
-        )
+        baselines = ({**cost, "others": tuple(map(tuple, cost["others"]))} for cost in fields["baselines"])
+        fields["baselines"] = tuple(BaselineCost(**cost) for cost in baselines)
         fields["sites"] = tuple(
             SiteProfile(
                 **{

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from s2a_core.errors import InfeasibleBudget
 from s2a_core.planner import Planner
@@ -144,6 +146,36 @@ def test_no_plan_is_made_of_weights_alone_where_a_budget_slightly_below_the_smal
     smallest = planner(adapter="auto")._smallest_of(of_weights)
     assert planner(adapter="auto")._profile_within(first, int(0.995 * smallest)).sites
     assert not planner(adapter="auto")._profile_within(first, int(0.98 * smallest)).sites
+
+
+def test_a_cap_that_takes_no_profile_names_no_less_than_weights_and_optimizer_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = planner()
+    candidate = made.candidates[0]
+    of_weights = made._measure(candidate, is_possible=lambda part: False)
+    smallest = made._smallest_of(of_weights)
+
+    asked = [2, 2 * smallest]
+
+    def ran_out(*_: Any, is_possible: Fits, **__: Any) -> Profile:
+        is_possible(of_weights)
+        raise InfeasibleBudget(
+            budget_bytes=1, min_feasible_budget_bytes=asked.pop(0), binding="profiling", binding_bytes=1,
+            details={"asked_bytes": 7}, is_estimate=True,
+        )  # fmt: skip
+
+    monkeypatch.setattr("s2a_core.profiling.profile_within", ran_out)
+    model = SimpleNamespace(
+        model=nn.Linear(1, 1), image_size=1, precision="fp32", dataset=None, name="", spec="", has_weights=False,
+        task=SimpleNamespace(name=""),
+    )  # fmt: skip
+    monkeypatch.setattr(made, "prepared", lambda candidate: model)
+    for named in (smallest, 2 * smallest):
+        with pytest.raises(InfeasibleBudget, match="not known yet") as refused:
+            Planner._measure(made, candidate)
+        assert refused.value.details["min_feasible_budget_bytes"] == named
+        assert refused.value.details["asked_bytes"] == 7
 
 
 def test_one_candidate_is_its_own_smallest() -> None:
