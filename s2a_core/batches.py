@@ -50,12 +50,12 @@ class Samples:
     @property
     def device(self) -> torch.device:
         """Of its first tensor; the CPU where it has none."""
-        return next((t.device for t in _tensors(self.value)), torch.device("cpu"))
+        return next((t.device for t in tensors_in(self.value)), torch.device("cpu"))
 
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""
-        return sum(t.untyped_storage().nbytes() for t in _tensors(self.value))
+        return sum(t.untyped_storage().nbytes() for t in tensors_in(self.value))
 
     def to(self, device: torch.device | str) -> Samples:
         """The same on a device."""
@@ -125,7 +125,7 @@ def target_bytes(targets: Tensor | Samples) -> int:
 
 def shapes(inputs: Tensor | Samples) -> str:
     """The shapes of what a model is given, for people."""
-    return ", ".join(str(list(t.shape)) for t in _tensors(inputs.value if isinstance(inputs, Samples) else inputs))
+    return ", ".join(str(list(t.shape)) for t in tensors_in(inputs.value if isinstance(inputs, Samples) else inputs))
 
 
 def _sizes(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
@@ -169,9 +169,10 @@ def _joined(parts: list[Any]) -> Any:
     return tuple(_joined(list(items)) for items in zip(*parts, strict=True)) if isinstance(first, tuple) else first
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in a nest of tuples, lists and dicts."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (list, tuple, Mapping)):
         for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(part)
+            yield from tensors_in(part)

@@ -1,4 +1,4 @@
-"""Which forward hooks may run inside a module that is rebuilt in backward, in chunks and without autograd's record.
+"""Which hooks may run inside a module that is rebuilt in backward, in chunks and without autograd's record.
 
 Such a module shows its hooks pieces of its batch, twice, and tensors that no gradient flows through. A hook that only
 computes its module's output from what it is given is right there; one that keeps a tensor for later is not.
@@ -6,11 +6,12 @@ computes its module's output from what it is given is right there; one that keep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _Hook = TypeVar("_Hook", bound=Callable[..., Any])
 
@@ -44,6 +45,19 @@ class RebuildableHooks:
 
         owners = [_owner(hook) for other, hook in self._stateful if is_inside(other)]
         return all(isinstance(o, PairedHooks) and all(map(is_inside, self._modules_of[id(o)])) for o in owners)
+
+
+@contextmanager
+def without_gradient_hooks(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Inside, gradient hooks of parameters do not run: they are for the sum over chunks, which autograd shows them."""
+    hooks = [(p._backward_hooks, dict(p._backward_hooks)) for p in parameters if p._backward_hooks]
+    for current, _ in hooks:
+        current.clear()
+    try:
+        yield
+    finally:
+        for current, own in hooks:
+            current.update(own)
 
 
 def _hooks(module: nn.Module) -> Iterator[Callable[..., Any]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.batches import Samples, forward
-from s2a_core.compression.pending import PendingNorm, evaluated
+from s2a_core.compression.pending import PendingNorm, evaluated, value_of
 from s2a_core.compression.record import SiteList, SiteSpec
 from s2a_core.compression.regions import BLOCK, REGION
 from s2a_core.compression.session import Session, require_visible_calls
@@ -30,6 +30,7 @@ class _Survey:
         self.blocks: dict[str, Tensor] = {}
         self.entered: list[tuple[str, str]] = []  # open candidates: (kind, module name)
         self.members: dict[str, list[int]] = {}  # candidate site -> positions of the sites inside
+        self.before: list[tuple[Tensor, dict[Tensor, int]]] = []  # input of each open candidate, and versions
         self.norm_of: dict[str, str] = {}
         self.repeated = set(_repeated(model))
         self.hooks = RebuildableHooks(model)
@@ -45,26 +46,36 @@ class _Survey:
             if first.value is None and first.raw.dim() >= 3:
                 self.regions[name] = first.raw
                 self.norm_of[name] = first.call.site
-                self._open(REGION, name)
+                self._open(REGION, module, name, value_of(first))
             return tuple(evaluated(list(args)))
         if name in self.repeated and first.dim() >= 3 and _only_tensor(args) and _num_products(module) >= 2:
             self.blocks[name] = first
-            self._open(BLOCK, name)
+            self._open(BLOCK, module, name, first)
         return None
 
-    def _open(self, kind: str, name: str) -> None:
+    def _open(self, kind: str, module: nn.Module, name: str, x: Tensor) -> None:
         self.entered.append((kind, name))
+        self.before.append((x, _versions(module, x)))
         self.members[name + kind] = [len(self.sites.specs)]
 
-    def leave(self, name: str, output: Any) -> None:
-        """Forward hook: closes a candidate, and drops one that does not return a row per row of its input."""
+    def leave(self, module: nn.Module, name: str, output: Any) -> None:
+        """Forward hook: closes a candidate; drops one that does not return a row per row of its input, or that changes
+        its input or its buffers, as running statistics: rebuilt in chunks it would change them again and again.
+        """
         if not self.entered or self.entered[-1][1] != name:
             return
         kind, _ = self.entered.pop()
         self.members[name + kind].append(len(self.sites.specs))
         candidates: dict[str, Tensor] = self.regions if kind == REGION else self.blocks
-        if not isinstance(output, Tensor) or output.shape[:1] != candidates[name].shape[:1]:
+        x, versions = self.before.pop()
+        has_rows = isinstance(output, Tensor) and output.shape[:1] == candidates[name].shape[:1]
+        if not has_rows or versions != _versions(module, x):
             candidates.pop(name, None)
+
+
+def _versions(module: nn.Module, x: Tensor) -> dict[Tensor, int]:
+    """A module's input and buffers with the number of changes in place of each."""
+    return {tensor: tensor._version for tensor in (x, *module.buffers())}
 
 
 def _repeated(model: nn.Module) -> Iterator[str]:
@@ -114,7 +125,7 @@ def discover(model: nn.Module, x: Tensor | Samples, precision: str = "fp32") -> 
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
         for name, module in model.named_modules():
             handles.append(module.register_forward_pre_hook(lambda m, a, n=name: survey.enter(m, n, a)))
-            handles.append(module.register_forward_hook(lambda m, a, out, n=name: survey.leave(n, out)))
+            handles.append(module.register_forward_hook(lambda m, a, out, n=name: survey.leave(m, n, out)))
         try:
             forward(model, x)
         finally:

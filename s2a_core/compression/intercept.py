@@ -206,7 +206,8 @@ class Interceptor(TorchFunctionMode):
             self._learning[1].paths.add(self.path)
 
     def _route(self, operator: Operator, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = operator.bind(func, args, kwargs)
+        is_sparse = bool(args) and isinstance(args[0], Tensor) and args[0].layout is not torch.strided  # or nested
+        given = None if is_sparse else operator.bind(func, args, kwargs)
         if given is None:
             site = self.enter_site(operator.name)
             site.storage, site.intent = Storage.EXACT, Intent.UNKNOWN

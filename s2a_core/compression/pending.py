@@ -46,8 +46,9 @@ class PendingNorm(Tensor):
         """Defers `call` on raw: [..., C]."""
         with torch._C.DisableTorchFunction():
             pending = raw.detach().as_subclass(cls)
+            version = _version(raw)
         pending.raw, pending.call, pending.session = raw, call, session
-        pending.raw_version, pending.value = raw._version, None
+        pending.raw_version, pending.value = version, None
         return pending
 
     @classmethod
@@ -64,6 +65,11 @@ class PendingNorm(Tensor):
         return func(*args, **kwargs)
 
 
+def _version(raw: Tensor) -> int:
+    """Changes in place of a tensor; those of inference mode are not counted."""
+    return 0 if raw.is_inference() else raw._version
+
+
 _PLAIN = frozenset({Tensor, torch.nn.Parameter, type(None), int, float, bool, str})  # what most arguments are
 
 
@@ -71,7 +77,7 @@ def value_of(pending: PendingNorm) -> Tensor:
     """norm(raw), computed once. Raises UnsupportedSite where raw was changed in place before anything asked for it."""
     fields = pending.__dict__
     if fields["value"] is None:
-        if fields["raw"]._version != fields["raw_version"]:
+        if _version(fields["raw"]) != fields["raw_version"]:
             site = fields["call"].site
             raise UnsupportedSite(
                 f"{site}: what it normalises was changed in place before its output was used, which s2a does not "

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core import kernels
+from s2a_core.batches import tensors_in
 from s2a_core.compression.checkpoints import refuse_checkpoint
 from s2a_core.compression.intercept import Interceptor
 from s2a_core.compression.layout import changeable, rows_like
@@ -25,6 +26,7 @@ from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.randomness import GeneratorState, generator_state, has_drawn_since, replayed
 from s2a_core.compression.replay import ReplayMode, without_output_of
 from s2a_core.compression.watched import MOST_PASSES, PassKey, pass_key
+from s2a_core.hooks import without_gradient_hooks
 from s2a_core.operators import Intent, Site
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.operators.function import StoringFunction, differentiable_once
@@ -66,6 +68,8 @@ class RegionCall:
     needs_mode: bool = True  # in backward: whether the calls of the module must be watched again
     unread: nn.Linear | None = None  # in backward, without a mode: the layer whose output nobody reads
     key: PassKey | None = None  # what the calls of the module depend on
+    reread: list[Tensor] = field(default_factory=list)  # what backward reads as it is then, and the sum of its versions
+    version: int = 0
 
     @property
     def bits(self) -> int:
@@ -110,6 +114,16 @@ class RegionCall:
         if is_known:
             self.unread, self.needs_mode = self.region.unread_of[self.key], False
         return is_known
+
+    def require_unchanged(self) -> None:
+        """Raises RuntimeError, as autograd does, where backward would read what forward did not."""
+        with torch._C.DisableTorchFunction():
+            is_changed = sum(tensor._version for tensor in self.reread) != self.version
+        if is_changed:
+            raise RuntimeError(
+                f"{self.region.site} is rebuilt in backward, and one of its parameters, or a tensor that it was called "
+                "with, has been modified by an inplace operation: call backward() before optimizer.step()"
+            )
 
     def chunks(self, num_rows: int) -> Iterator[slice]:
         """Row ranges of the chunks."""
@@ -206,7 +220,8 @@ class RegionFunction(StoringFunction):
         dx: Tensor | None = None
         needs_input, per_chunk = needs_dx or bool(of_norm), 1 if call.norm is None else 2
         mode = ReplayMode(call.phantom) if call.needs_mode else None
-        with call.running(mode, None if call.needs_mode else call.unread):
+        call.require_unchanged()
+        with call.running(mode, None if call.needs_mode else call.unread), without_gradient_hooks(inner):
             for i, rows in enumerate(chunks):
                 h = call.reenter(saved[i * per_chunk], ctx.packed[i], ctx.shape, ctx.dtype)
                 h.requires_grad_(needs_input)
@@ -250,16 +265,6 @@ def _trained(call: RegionCall) -> tuple[list[Tensor], list[Tensor]]:
     return [p for p in call.region.parameters if p.requires_grad], [p for p in of_norm if p is not None]
 
 
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    """Every tensor in a nest of tuples, lists and dicts."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, tuple | list):
-        yield from chain.from_iterable(map(_tensors, tree))
-    elif isinstance(tree, dict):
-        yield from chain.from_iterable(map(_tensors, tree.values()))
-
-
 def trains(parameter: Tensor | None) -> bool:
     """Whether a parameter is there and wants a gradient."""
     return parameter is not None and parameter.requires_grad
@@ -281,6 +286,8 @@ def run_region(interceptor: Interceptor, region: Region, forward: Callable[..., 
         call = _region_call(interceptor, region, forward, x, None if pending is None else pending.call, rest, kwargs)
         parameters = [] if call is None else list(chain(*_trained(call)))
         is_training = torch.is_grad_enabled() and (x.requires_grad or bool(parameters))
+        if call is not None and is_training:
+            call.version = sum(tensor._version for tensor in call.reread)
     if call is None:
         return forward(x if as_block else first, *rest, **kwargs)
     site = Site(region.site, "block" if region.is_block else "region", region.storage, Intent.REGION)
@@ -292,7 +299,7 @@ def _region_call(
     args: tuple[Any, ...], kwargs: dict[str, Any],
 ) -> RegionCall | None:  # fmt: skip
     """How a region runs on x and what is passed beside it; None where it must run as its module does."""
-    beside = list(_tensors((args, kwargs)))
+    beside = list(tensors_in((args, kwargs)))
     if uses_batch_statistics(region.batch_norms) or any(t.requires_grad for t in beside):
         return None  # a part of the batch, or a second pass, would have other statistics; or a gradient would be missed
     # A tensor with as many rows as x has one for each of them, or is a table for all that happens to be as long.
@@ -309,5 +316,6 @@ def _region_call(
         rows_per_sample=rows_per_sample or x.shape[0] or 1,
         rows_per_chunk=0 if has_rows_beside else interceptor.policy.chunk_samples * rows_per_sample,
         autocast=(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)),
+        reread=[*region.parameters, *beside, *(tensors_in((norm.weight, norm.bias)) if norm else ())],
         key=pass_key((x, args, kwargs, *[p.requires_grad for p in region.parameters]), region.module.training),
     )

@@ -114,7 +114,7 @@ class ReplayMode(TorchFunctionMode):
         if kind is _Kind.LINEAR:
             return self._linear(*linear_operands(*args, **kwargs))
         if kind is _Kind.DROPOUT and (kwargs.get("p", 0.5) == 0.0 or not kwargs.get("training", True)):
-            return args[0]
+            return args[0] if args else kwargs["input"]
         self.has_branched |= kind is _Kind.BRANCHING
         if kind is not _Kind.UNREADING and not (kind is _Kind.SCALING and sum(map(_varies, args)) == 1):
             self.last_unread = -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -27,22 +27,27 @@ class SavedTensors:
     def __init__(self, interceptor: Interceptor, model: nn.Module) -> None:
         self.interceptor = interceptor
         self.hooks = saved_tensors_hooks(self._pack, _unpack)
-        self._weights = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
+        self._weights = {storage._cdata for storage in _storages((*model.parameters(), *model.buffers()))}
         self._inputs: dict[int, StorageWeakRef] = {}  # while referred to, no other storage takes its place
         self._shared: dict[tuple[Any, ...], tuple[StorageWeakRef, Tensor, PackedShape]] = {}
 
     def begin(self, args: Sequence[Any]) -> None:
         """A forward pass of the model begins. args: its inputs."""
-        storages = [a.untyped_storage() for a in args if isinstance(a, Tensor)]
-        self._inputs = {storage._cdata: StorageWeakRef(storage) for storage in storages}
+        self._inputs = {storage._cdata: StorageWeakRef(storage) for storage in _storages(args)}
         self.end()
 
     def end(self) -> None:
         """Codes of the last forward pass go as its backward reads them."""
         self._shared.clear()
 
-    def _pack(self, tensor: Tensor) -> Any:
+    def _pack(self, tensor: Tensor) -> tuple[Any, int]:
+        """What is kept of a tensor, and its version: where there are hooks autograd itself compares none."""
+        return self._packed(tensor), tensor._version
+
+    def _packed(self, tensor: Tensor) -> Any:
         seen = self.interceptor
+        if tensor.layout is not torch.strided:  # a sparse one has no storage of its own
+            return _outside_graph(tensor)
         storage = tensor.untyped_storage()._cdata
         is_owned = storage in self._weights or storage in self._inputs
         if seen.paused or (is_owned and not seen.recorders):
@@ -103,13 +108,25 @@ def _outside_graph(tensor: Tensor) -> Tensor:
     return tensor.detach() if tensor.requires_grad and not tensor.is_leaf else tensor
 
 
-def _unpack(stored: Any) -> Tensor:
+def _unpack(packed: tuple[Any, int]) -> Tensor:
+    stored, version = packed
     if isinstance(stored, Watched):
         stored = stored.unpacked()
     if isinstance(stored, tuple):
         return decode(*stored)
     tensor: Tensor = stored
+    if tensor._version != version:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"{tensor.dtype} {tuple(tensor.shape)} is at version {tensor._version}, it was saved at version {version}; "
+            "call backward() before it is changed, or change a copy"
+        )
     return tensor
+
+
+def _storages(values: Iterable[Any]) -> list[torch.UntypedStorage]:
+    """Of the dense tensors among values."""
+    return [v.untyped_storage() for v in values if isinstance(v, Tensor) and v.layout is torch.strided]
 
 
 def _can_be_coded(tensor: Tensor) -> bool:

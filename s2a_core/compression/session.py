@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -51,6 +52,7 @@ class Session:
         self._widths = WidthMode() if self._modules is None and needs_matching(model) else None
         self._stack = ExitStack()
         self._is_running = False  # inside a forward pass of the model
+        self._thread = 0  # that entered
 
     @contextmanager
     def _forward_pass(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
@@ -58,6 +60,8 @@ class Session:
         seen, modules = self.interceptor, self._modules
         assert modules is not None  # whose forward this is around
         inputs = (*args, *kwargs.values())
+        if threading.get_ident() != self._thread:
+            raise InvalidInput("compress() was entered in another thread than the model runs in: enter it in this one")
         if self._is_running:  # the model calls itself
             seen.count_from_start(inputs)
             yield
@@ -84,6 +88,7 @@ class Session:
                 self._saved.end()  # backward may run while the session stays open: codes go as it reads them
 
     def __enter__(self) -> Session:
+        self._thread = threading.get_ident()
         enter = self._stack.enter_context
         if self._widths is not None:
             enter(self._widths)

@@ -182,7 +182,7 @@ def _reason(error: Exception, source: Path | bytes) -> str:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Any mode as 8-bit RGB."""
-    if image.mode == "RGB":
+    if image.mode == "RGB" and "transparency" not in image.info:
         image.load()
         return image
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

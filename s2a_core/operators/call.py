@@ -24,7 +24,7 @@ class Intent(StrEnum):
     FROZEN_STATISTICS = "frozen statistics: the scale of each channel"
     SHAPES = "shapes alone"
     REGION = "x̂ of the region"
-    UNKNOWN = "an argument that the operator's declaration does not know"
+    UNKNOWN = "an argument or a layout that the operator's declaration does not know"
 
 
 @dataclass(slots=True, eq=False)

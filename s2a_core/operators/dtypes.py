@@ -60,11 +60,13 @@ def _batch_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sto
     return None if given["weight"] is scale and given["bias"] is shift else (func, (), given)
 
 
-def _like(position: int, is_norm: bool) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], StockCall | None]:
-    """A call whose floating operands take the dtype of the one at `position`, unless autocast casts them itself."""
+def _like(
+    position: int, name: str, is_norm: bool = False
+) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], StockCall | None]:
+    """A call whose floating operands take the dtype of this argument, unless autocast casts them itself."""
 
     def match(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StockCall | None:
-        lead = args[position] if len(args) > position else args[0]
+        lead = args[position] if len(args) > position else kwargs.get(name)
         if not isinstance(lead, Tensor):
             return None
         if autocast_enabled(lead) and not (is_norm and lead.device.type == "cpu"):  # on CPU it leaves norms alone
@@ -82,7 +84,7 @@ def _like(position: int, is_norm: bool) -> Callable[[Any, tuple[Any, ...], dict[
     return match
 
 
-_like_input = _like(0, is_norm=True)
+_like_input, _like_weight = _like(0, "input", is_norm=True), _like(1, "weight")
 
 
 def _layer_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StockCall | None:
@@ -98,8 +100,8 @@ _RULES: dict[Any, Callable[[Any, tuple[Any, ...], dict[str, Any]], StockCall | N
     F.layer_norm: _layer_norm,
     F.rms_norm: _like_input,
     F.group_norm: _like_input,
-    F.scaled_dot_product_attention: _like(0, is_norm=False),
-    F.conv1d: _like(1, is_norm=False),
-    F.conv2d: _like(1, is_norm=False),
-    F.conv3d: _like(1, is_norm=False),
+    F.scaled_dot_product_attention: _like(0, "query"),
+    F.conv1d: _like_weight,
+    F.conv2d: _like_weight,
+    F.conv3d: _like_weight,
 }

@@ -71,7 +71,7 @@ def layout_of(x: Tensor, op: str) -> Layout:
 
 
 _TOKEN_OPS = frozenset({
-    "matmul", "bmm", "baddbmm", "softmax", "log_softmax", "einsum", "attention", "layer_norm", "linear",
+    "matmul", "bmm", "baddbmm", "softmax", "einsum", "attention", "layer_norm", "linear",
     "low_rank_linear",
 })  # fmt: skip
 

@@ -500,7 +500,8 @@ void scale_by_levels(const T* dy, int64_t n, const uint8_t* packed, int bits, co
       for (; i < count; ++i) factors[i] = levels[codes[i]];
       const T* from = dy + first;
       T* to = dx + first;
-      for (int64_t j = 0; j < count; ++j) store(to[j], load(from[j]) * factors[j]);
+      // a slope of 0 gives 0 even where dy is infinite, as at sqrt(relu(x))
+      for (int64_t j = 0; j < count; ++j) store(to[j], factors[j] == 0.0f ? 0.0f : load(from[j]) * factors[j]);
     }
   });
 }

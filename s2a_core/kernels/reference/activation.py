@@ -41,7 +41,9 @@ def act_bwd(dy: Tensor, payload: Tensor, table: DerivativeTable) -> Tensor:
         part = flat[start : start + CHUNK_ELEMENTS]
         first = start * table.bits // 8
         codes = packed[first : first + packed_bytes(part.numel(), table.bits)]
-        result[start : start + CHUNK_ELEMENTS] = part.to(torch.float32).mul(_factors(codes, table, part.numel()))
+        factors = _factors(codes, table, part.numel())
+        # a slope of 0 gives 0 even where dy is infinite, as at sqrt(relu(x))
+        result[start : start + CHUNK_ELEMENTS] = part.to(torch.float32).mul(factors).masked_fill_(factors == 0.0, 0.0)
     return back_in_place(dx, payload)
 
 

@@ -13,8 +13,8 @@ Pair = tuple[int, int]
 
 
 def pair(value: int | Pair) -> Pair:
-    """(height, width) of an option that may be one number."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    """(height, width) of an option that may be one number, alone or in a tuple."""
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 def offset_bits(kernel: Pair) -> int:

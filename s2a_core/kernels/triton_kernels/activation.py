@@ -100,7 +100,8 @@ def _act_bwd_kernel(dy, packed, levels, dx, numel, BITS: tl.constexpr, BLOCK: tl
     inside = index < numel
     level = tl.load(levels + load_codes(packed, index, inside, BITS))
     g = tl.load(dy + index, mask=inside, other=0.0).to(tl.float32)
-    tl.store(dx + index, (g * level).to(dx.dtype.element_ty), mask=inside)
+    d = tl.where(level == 0.0, 0.0, g * level)  # even where g is infinite, as at sqrt(relu(x))
+    tl.store(dx + index, d.to(dx.dtype.element_ty), mask=inside)
 
 
 def act_fwd(x: Tensor, curve: Curve, table: DerivativeTable) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from torch import Tensor, nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import discover
@@ -70,3 +71,32 @@ def test_a_uniform_policy_keeps_the_layers_of_lora_and_the_head_at_eight_bits() 
     assert len(layers) == 35
     for bits in (4, 8):
         assert {uniform_policy(specs, bits).storage(s.name) for s in layers} == {Storage.B8}
+
+
+class _Writing(nn.Module):
+    """An MLP that counts its calls in a buffer, follows a statistic, or changes its input, as `change` says."""
+
+    def __init__(self, change: str) -> None:
+        super().__init__()
+        self.change = change
+        self.inner, self.outer = nn.Linear(32, 32), nn.Linear(32, 32)
+        self.register_buffer("calls", torch.zeros(()))
+        self.norm = nn.InstanceNorm1d(32, track_running_stats=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, N, 32]."""
+        if self.change == "count":
+            self.calls = self.calls + 1
+        if self.change == "input":
+            x += 1
+        y = self.inner(x)
+        return self.outer(self.norm(y.mT).mT if self.change == "statistic" else y)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("change", ["none", "count", "statistic", "input"])
+def test_modules_that_change_their_input_or_their_buffers_are_not_rebuilt(change: str) -> None:
+    norms = [nn.Sequential(nn.LayerNorm(32), _Writing(change)) for _ in range(2)]
+    specs = discover(nn.Sequential(*norms), torch.randn(3, 5, 32))
+    assert any(s.op == "region" for s in specs) is (change == "none")
+    if change != "input":  # of the norm, inside of the block
+        assert any(s.op == "block" for s in specs) is (change == "none")

@@ -285,3 +285,16 @@ def test_backward_watches_calls_only_where_operands_must_be_matched_and_gives_th
         watched = gradients(model, model(x))
     assert [phantom for phantom in modes if phantom >= 0] != in_backward
     assert torch.equal(seen, watched)
+
+
+@pytest.mark.parametrize("op", ["region", "block"])
+def test_gradient_hooks_of_parameters_run_once(op: str) -> None:
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    policy = _policy(model, x, op, chunk_samples=1)
+    for parameter in filter(lambda p: p.requires_grad, model.parameters()):
+        parameter.register_hook(lambda gradient: -3 * gradient)
+    expected = gradients(model, model(x))
+    for _ in range(2):
+        with compress(model, policy):
+            y = model(x)
+        assert_close(gradients(model, y), expected, rel=0.03)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from s2a_core.compression.replay import ReplayMode, without_output_of
+from s2a_core.compression.replay import ReplayMode, WidthMode, without_output_of
 from tests.assertions import assert_close
 
 
@@ -107,3 +107,14 @@ def test_a_mode_tells_whether_it_changed_an_operand() -> None:
         F.linear(x, weight, torch.randn(3).bfloat16())
     assert mode.has_matched
     assert mode.weights == [weight]
+
+
+def test_calls_may_pass_every_argument_by_name() -> None:
+    x, q, weight = torch.randn(2, 3, 6, 6), torch.randn(2, 2, 5, 8), torch.randn(4, 3, 3, 3)
+    for mode in (ReplayMode(), WidthMode()):
+        with mode:
+            assert torch.equal(F.dropout(input=x, training=False), x)
+            F.conv2d(input=x, weight=weight.bfloat16())
+            F.layer_norm(input=x, normalized_shape=[6], weight=torch.ones(6, dtype=torch.bfloat16))
+            attended = F.scaled_dot_product_attention(query=q, key=q.bfloat16(), value=q)
+        assert attended.dtype is torch.float32

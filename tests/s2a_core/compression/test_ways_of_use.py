@@ -6,6 +6,7 @@ import gc
 import warnings
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -170,3 +171,53 @@ def test_two_ranks_under_ddp_share_the_gradient_of_the_whole_batch(tmp_path: Pat
         assert torch.equal(*ranks)
         assert cosine(ranks[0], expected) >= least
     assert_close(torch.load(tmp_path / "exact-0.pt", weights_only=True), expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["exact", "codes", "regions"])
+def test_weights_that_change_between_forward_and_backward_are_refused_as_by_autograd(policy: str) -> None:
+    model, x = small_vit().requires_grad_(True), torch.randn(2, 3, 64, 64)
+    for ledger in (False, True):
+        with compress(model, _policies(model, x)[policy], ledger=ledger):
+            loss = model(x)[0].sum()
+        with torch.no_grad():
+            model.get_parameter("blocks.0.mlp.fc1.weight").mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+
+
+@pytest.mark.parametrize("policy", ["exact", "codes", "regions"])
+def test_a_model_runs_in_inference_mode(policy: str) -> None:
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    session = compress(model, _policies(model, x)[policy])
+    with torch.inference_mode(), session:
+        y = model(x)
+    assert_close(y, model(x), rel=1e-5)
+
+
+def test_a_model_that_runs_in_another_thread_than_its_session_is_refused() -> None:
+    model, x = small_vit(), torch.randn(2, 3, 64, 64)
+    with ThreadPoolExecutor(1) as pool, compress(model, StoragePolicy(default=Storage.B8)):
+        with pytest.raises(InvalidInput, match="another thread"):
+            pool.submit(model, x).result()
+        model(x)
+
+
+def test_sparse_and_nested_tensors_stay_exact() -> None:
+    class Mixer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(64, 64)
+            self.register_buffer("neighbours", torch.eye(40).to_sparse())
+
+        def forward(self, x: Tensor) -> Tensor:
+            """x: [40, 64]."""
+            y = torch.sparse.mm(self.get_buffer("neighbours"), self.inner(x))
+            parts = torch.nested.as_nested_tensor([y[:10], y[10:]], layout=torch.jagged)
+            return nn.functional.layer_norm(nn.functional.gelu(parts), (64,)).values()
+
+    model, x = Mixer(), torch.randn(40, 64)
+    expected = gradients(model, model(x)[:20] * torch.arange(64))
+    for ledger in (False, True):
+        with compress(model, StoragePolicy(default=Storage.B4), ledger=ledger):
+            y = model(x)
+        assert_close(gradients(model, y[:20] * torch.arange(64)), expected, rel=1e-5)

@@ -36,6 +36,8 @@ def test_cmyk_jpeg_reads_as_rgb() -> None:
 def test_transparency_is_laid_on_white() -> None:
     image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     assert np.asarray(read_image(encoded(image))).min() == 255
+    black = encoded(Image.new("RGB", (4, 4)), transparency=(0, 0, 0))  # one colour that is transparent
+    assert np.asarray(read_image(black)).min() == 255
 
 
 def test_sixteen_bit_grey_keeps_its_upper_byte() -> None:

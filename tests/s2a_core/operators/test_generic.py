@@ -52,3 +52,12 @@ def test_the_softmax_output_is_stored_once_for_softmax_and_matmul() -> None:
         model(x)
     maps = [e for e in session.ledger.entries if e.shape == (4, 40, 40)]
     assert len(maps) == 1
+
+
+def test_logarithms_of_no_probability_stay_exact() -> None:
+    x = torch.randn(64, 64).masked_fill(torch.rand(64, 64) < 0.3, -torch.inf).requires_grad_()
+    model = nn.LogSoftmax(-1)
+    (expected,) = torch.autograd.grad(model(x).exp().square().sum(), x)
+    with compress(model, StoragePolicy(default=Storage.B4)):
+        y = model(x)
+    assert torch.equal(torch.autograd.grad(y.exp().square().sum(), x)[0], expected)

@@ -103,3 +103,14 @@ def test_an_activation_in_place_changes_its_input(module: nn.Module) -> None:
         changed = x * 1.0
         y = module(changed)
     assert torch.equal(changed, y)
+
+
+@pytest.mark.parametrize("call", [F.relu, F.relu6, F.hardswish])
+def test_where_the_slope_is_zero_an_infinite_gradient_ends(call: Callable[[Tensor], Tensor]) -> None:
+    model, x = Calls(call), torch.randn(32, 64)
+    with torch.no_grad():
+        model.inner.bias.sub_(9.0)
+    with compress(model, StoragePolicy(default=Storage.B8)):
+        y = model(x)
+    (db,) = torch.autograd.grad(y.sqrt().sum(), model.inner.bias)  # of sqrt at 0: infinite
+    assert torch.equal(db, torch.zeros(64))

@@ -30,3 +30,12 @@ def test_a_window_too_large_for_offsets_runs_as_it_is() -> None:
     with compress(model, StoragePolicy(default=Storage.MASK)):
         y = model(x)
     assert torch.equal(torch.autograd.grad(y.sum(), x)[0], expected)
+
+
+def test_options_may_be_tuples_of_one_number() -> None:
+    x = torch.randn(2, 3, 8, 8, requires_grad=True)
+    for pool in (nn.MaxPool2d((2,), (3,), (1,)), nn.AvgPool2d((2,), (3,), (1,))):  # type: ignore[arg-type]
+        (expected,) = torch.autograd.grad(pool(x).square().sum(), x)
+        with compress(pool, StoragePolicy(default=Storage.MASK)):
+            y = pool(x)
+        assert torch.allclose(torch.autograd.grad(y.square().sum(), x)[0], expected)

@@ -68,6 +68,7 @@ def test_activations_are_those_of_the_reference(bits: int, dtype: torch.dtype) -
     expected, expected_codes = activation.act_fwd(x, CURVES["gelu"], table)
     assert torch.equal(codes, expected_codes)
     assert torch.equal(y.nan_to_num(), expected.nan_to_num())
+    dy[0, 2:4] = torch.tensor([float("inf"), float("-inf")])
     assert torch.equal(library.act_bwd(dy, codes, table), activation.act_bwd(dy, codes, table))
 
 

@@ -53,6 +53,8 @@ def test_masks_are_exact_in_any_memory_order(name: str, inplace: bool, device: t
         dy = torch.randn(2, 3, 4, 5)
         dx = activation.mask_bwd(dy.to(device), bits, name).cpu()
         assert torch.allclose(dx, reference_mask.mask_bwd(dy, expected_bits, name), rtol=1e-6)
+        dx = activation.mask_bwd(torch.full_like(dy, torch.inf).to(device), bits, name).cpu()
+        assert not dx.isnan().any()  # a slope of 0 gives 0
 
 
 def test_an_empty_tensor_passes(device: torch.device) -> None:
