@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import torch
@@ -118,11 +117,11 @@ class RegionCall:
     def require_unchanged(self) -> None:
         """Raises RuntimeError, as autograd does, where backward would read what forward did not."""
         with torch._C.DisableTorchFunction():
-            is_changed = sum(tensor._version for tensor in self.reread) != self.version
-        if is_changed:
+            version = sum(tensor._version for tensor in self.reread)
+        if version != self.version:
             raise RuntimeError(
-                f"{self.region.site} is rebuilt in backward, and one of its parameters, or a tensor that it was called "
-                "with, has been modified by an inplace operation: call backward() before optimizer.step()"
+                f"{self.region.site} is rebuilt in backward, and a parameter or an argument of it has been modified by "
+                "an inplace operation: call backward() before optimizer.step()"
             )
 
     def chunks(self, num_rows: int) -> Iterator[slice]:
@@ -284,7 +283,7 @@ def run_region(interceptor: Interceptor, region: Region, forward: Callable[..., 
     rest, kwargs = evaluated((args[1:], kwargs))
     with torch._C.DisableTorchFunction():  # what is asked of tensors here is no call of the model's
         call = _region_call(interceptor, region, forward, x, None if pending is None else pending.call, rest, kwargs)
-        parameters = [] if call is None else list(chain(*_trained(call)))
+        parameters = [] if call is None else [p for part in _trained(call) for p in part]
         is_training = torch.is_grad_enabled() and (x.requires_grad or bool(parameters))
         if call is not None and is_training:
             call.version = sum(tensor._version for tensor in call.reread)
