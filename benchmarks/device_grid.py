@@ -12,6 +12,7 @@ import logging
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "every CUDA path of Python and Triton's compiler ran over a driver that only counts (`tests/fakegpu`). `held` "
         "is the most that the process held of the device at any moment of its life, by that driver's count; `promised` "
         f"is the verified plan's. One epoch of 16 images, batches of {BATCH_SIZE}, bf16, kernels of 64 KiB; errors of "
-        "codes are nominal, as values are zeros there. The rows are all the cases that were run, on "
-        f"{' and '.join(sorted({row['commit'] for row in rows}))}.",
+        "codes are nominal, as values are zeros there. The rows are all the cases that were run: "
+        f"{' and '.join(f'{count} on {name}' for name, count in Counter(row['commit'] for row in rows).items())}.",
         "",
     ]
     if trained:
@@ -167,7 +168,9 @@ def images(folder: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0 when every case that was wanted is in the file, 2 where the double cannot be built."""
+    """Exit status 0 when every case that was wanted is in the file, 1 where one took too long, 2 where the double
+    cannot be built.
+    """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.device_grid", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs/device/results.jsonl"))
@@ -183,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     rows = [json.loads(line) for line in options.output.read_text().splitlines()] if options.output.exists() else []
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    checkout = commit()
+    checkout, status = commit(), 0
     for model, adapter, context in combinations(options.models, options.adapters, options.contexts):
         key = {"model": model, "adapter": adapter, "context_mib": context}
         known = {row["budget"]: row for row in rows if key.items() <= row.items()}
@@ -191,13 +194,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, budget_bytes in cases_of(known, options.budgets):
             if name in known:
                 continue
-            known[name] = run_case(model, adapter, context, name, budget_bytes, cache) | {"commit": checkout}
+            try:
+                known[name] = run_case(model, adapter, context, name, budget_bytes, cache) | {"commit": checkout}
+            except subprocess.TimeoutExpired:
+                log.error("%s, %s, %s: not done in %.0f s; run this again", model, adapter, name, TIMEOUT_S)
+                status = 1
+                break
             rows.append(known[name])
             log.info("%s", known[name])
             with options.output.open("a") as file:
                 file.write(json.dumps(known[name]) + "\n")
             options.table.write_text(table(rows))
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ from s2a_core.train.loop import train
 from s2a_core.train.types import OnEvent
 
 MAX_PLANS = 4
-TIGHTER_SHARE = 0.1  # of what a budget leaves beside a device's own parts, kept free once more with every miss
+# Of what a budget leaves beside a device's own parts, kept free once more with every miss: as much as verification
+# takes a plan to need that ran out of memory, UNKNOWN_EXCESS.
+TIGHTER_SHARE = 0.1
 
 
 def train_within(

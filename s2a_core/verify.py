@@ -47,6 +47,7 @@ PROMISED_CODE_BYTES = 2 * 2**20
 MARGIN, WORKING = "margin", "working"
 MOST_COMPARED = 8  # images of the exact step and of the plan's
 # Of what a budget leaves beside context and workspaces: what a plan that ran out of memory is taken to need above it.
+# A plan counts SLACK_SHARE of its bytes alive for the allocator, which may need MOST_SLACK_SHARE: 8 % more, rounded up.
 UNKNOWN_EXCESS = 0.1
 _Result = TypeVar("_Result")
 

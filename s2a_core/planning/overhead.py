@@ -17,12 +17,14 @@ OF_DEVICE = (CONTEXT, WORKSPACES, CODE)
 # The smallest budget that is planned for lies so far above the smallest peak: what verification may find missing when
 # a plan is that tight.
 SMALLEST_SLACK = 0.015
-# What a capped allocator with growing segments needs above the bytes alive: partly used pages (12 and 2 MiB), and the
-# holes that blocks leave which move with every step. The least caps that 12 plans of 5 models survived on a device
-# without silicon (tests/fakegpu) lay 4 to 34 MiB above what was alive, in the middle 4 % + 12 MiB, at most 12 % +
-# 16 MiB. A plan counts the middle and verification measures the rest; the smallest budget counts the most.
-# That was one series by hand; what stands in the repository is `python -m benchmarks.device_grid`: its smallest budgets
-# train, and `slack` in docs/device/results.jsonl is what real steps left of these.
+# What a capped allocator with growing segments needs above the bytes alive. The bytes are its pages: large blocks come
+# from pages of 12 MiB (`ALLOCATOR` of s2a_core/device/libraries.py), small ones from pages of 2 MiB, and the last page
+# of each is partly used: 12 MiB is one large page, 16 MiB one of each and 2 MiB for blocks rounded to 512 bytes.
+# The shares are the holes that blocks leave between others, which no rule bounds. They come from one series by hand:
+# the least caps that 12 plans of 5 models survived on a device without silicon (tests/fakegpu) lay 4 to 34 MiB above
+# what was alive, in the middle 4 % + 12 MiB, at most 12 % + 16 MiB. A plan counts the middle, and verification measures
+# the rest; the smallest budget counts the most. `python -m benchmarks.device_grid` is the check that stands in the
+# repository: its smallest budgets train, and `slack` in docs/device/results.jsonl is what real steps left of these.
 SLACK_SHARE, SLACK_BYTES = 0.04, 12 * 2**20
 MOST_SLACK_SHARE, MOST_SLACK_BYTES = 0.12, 16 * 2**20
 
