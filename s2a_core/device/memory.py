@@ -136,6 +136,17 @@ def device_memory(device: torch.device | str) -> DeviceMemory | None:
     return _devices.get(torch.cuda.current_device() if device.index is None else device.index)
 
 
+def require_device(device: torch.device) -> None:
+    """Raises InvalidInput for a CUDA device that this process does not see."""
+    if device.type != "cuda":
+        return
+    count, details = torch.cuda.device_count(), {"device": str(device)}
+    if not torch.cuda.is_available():
+        raise InvalidInput("no CUDA device is available: use --device cpu", details=details)
+    if (device.index or 0) >= count:
+        raise InvalidInput(f"there is no {device}: CUDA sees {count} device(s), from cuda:0", details=details)
+
+
 def open_device(name: str, budget_bytes: int = 0) -> DeviceMemory | None:
     """Make the context on a CUDA device, take the libraries' workspaces and cap the allocator to the budget.
 
@@ -145,12 +156,8 @@ def open_device(name: str, budget_bytes: int = 0) -> DeviceMemory | None:
     device = torch.device(name)
     if device.type != "cuda":
         return None
+    require_device(device)
     number = device.index or 0
-    if not torch.cuda.is_available():
-        raise InvalidInput("no CUDA device is available: use --device cpu", details={"device": name})
-    if number >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise InvalidInput(f"there is no {name}: CUDA sees {count} device(s), from cuda:0", details={"device": name})
     known = _devices.get(number)
     if known is None:
         configure(budget_bytes)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression.frozen import prepare_frozen_weights, widen_weights
+from s2a_core.device.memory import require_device
 from s2a_core.errors import InvalidInput, WeightsMismatch
 from s2a_core.models import data_config, is_missing_file, is_random, load_model
 from s2a_core.outputs.read import read_document
@@ -52,8 +53,7 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
     """
     report, plan = read_documents(directory)
     source = weights or report.get("weights")
-    if torch.device(device).type == "cuda" and (torch.device(device).index or 0) >= torch.cuda.device_count():
-        raise InvalidInput(f"there is no device {device} on this machine: use cpu", details={"device": device})
+    require_device(torch.device(device))
     try:
         tensors = load_file(str(directory / ADAPTER))
     except SafetensorError as error:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from s2a_core.device import device_memory, open_device
+from s2a_core.device.memory import require_device
+from s2a_core.errors import InvalidInput
 from tests.fakegpu.double import FakeDevices
 
 pytestmark = [pytest.mark.slow]
@@ -129,6 +132,18 @@ except OutOfMemory as error:
 def test_a_device_that_is_not_there_is_bad_input(fake_devices: Devices) -> None:
     outcome = fake_devices().python(FILLS, "cuda:3", str(900 * MIB))
     assert "InvalidInput: there is no cuda:3: CUDA sees 1 device(s)" in outcome.stderr
+
+
+def test_no_device_is_required_of_a_machine_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_device(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    require_device(torch.device("cuda:1"))
+    with pytest.raises(InvalidInput, match="there is no cuda:2: CUDA sees 2 device"):
+        require_device(torch.device("cuda:2"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InvalidInput, match="no CUDA device is available"):
+        require_device(torch.device("cuda"))
 
 
 @pytest.mark.fakegpu
