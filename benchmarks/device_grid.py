@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -126,7 +127,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "is the most that the process held of the device at any moment of its life, by that driver's count; `promised` "
         f"is the verified plan's. One epoch of 16 images, batches of {BATCH_SIZE}, bf16, kernels of 64 KiB; errors of "
         "codes are nominal, as values are zeros there. The rows are all the cases that were run: "
-        f"{' and '.join(f'{count} on {name}' for name, count in Counter(row['commit'] for row in rows).items())}.",
+        f"{', '.join(f'{count} on {name}' for name, count in Counter(row['commit'] for row in rows).items())}.",
         "",
     ]
     if trained:

@@ -45,7 +45,7 @@ def test_a_damaged_run_says_which_file_is_wrong(finished: tuple[Path, torch.nn.M
 
 
 def test_a_device_that_is_not_there_is_said(finished: tuple[Path, torch.nn.Module, str]) -> None:
-    with pytest.raises(InvalidInput, match="no CUDA device is available|there is no cuda:99"):
+    with pytest.raises(InvalidInput, match=r"no CUDA device is available|there is no cuda:99"):
         load_run(finished[0], device="cuda:99")
 
 
