@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     enable_native()
-    rows = []
+    rows = json.loads(options.output.read_text())["rows"] if options.output.exists() else []  # a run a row
     for adapter in options.adapter:
         rows.append({"adapter": adapter, "batch": options.batch})
         rows[-1]["seconds"] = seconds(adapter, options.batch, options.rounds)
@@ -104,7 +104,8 @@ HEADING = f"""# What decoding weights costs
 
 Processor seconds of a training step of {MODEL} at {IMAGE_SIZE} px on one thread of a CPU, native kernels, bf16
 autocast; regions rebuilt from {BITS}-bit codes, whole. Coded weights over bf16 ones: the median over the rounds,
-in each of which one step of each was taken, in alternating order. Written by `python -m benchmarks.decoding`.
+in each of which one step of each was taken, in alternating order. A row is a run of `python -m benchmarks.decoding`
+on a shared machine, whose other work is in the figures.
 
 """
 

@@ -70,6 +70,27 @@ def test_a_cnn_has_the_gradient_of_the_decoded_weights(weight_format: WeightForm
     assert_close(gradients(coded, outputs[0]), gradients(plain, outputs[1]), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [("swin_tiny_patch4_window7_224", 56, {"embed_dim": 32, "depths": (2, 2), "num_heads": (2, 4)}),
+     ("convnext_atto", 64, {"depths": (1, 1, 1, 1), "dims": (16, 32, 64, 64)})],
+)  # fmt: skip
+def test_lora_on_other_models_has_the_gradient_of_the_decoded_weights(
+    name: str, size: int, options: dict[str, Any]
+) -> None:
+    """Windows with tables of relative positions; channels-last maps and 1 x 1 products."""
+    torch.manual_seed(0)
+    model = add_adapters(load_model(name, "none", 5, size, **options), AdapterSpec.parse("lora"), size)
+    coded, plain = pair(model, "nf4")
+    x, results = torch.randn(2, 3, size, size), []
+    for one in (coded, plain):
+        torch.manual_seed(0)
+        with compress(one, uniform_policy(discover(one, x), 8, recompute=True)):
+            output = one(x)
+        results.append(gradients(one, output))
+    assert_close(results[0], results[1], rel=1e-5)
+
+
 def test_under_autocast_weights_stand_in_bf16() -> None:
     coded = small_vit()
     prepare_frozen_weights(coded, "bf16", "int8")
