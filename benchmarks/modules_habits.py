@@ -17,7 +17,7 @@ WIDTH, STEPS = 48, 32
 class Recurrent(nn.Module):
     """A classifier of sequences; `kind` is nn.LSTM or nn.GRU, whose own kernels keep what no operator of ours sees."""
 
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
+    def __init__(self, kind: type[nn.LSTM | nn.GRU]) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Linear(16, WIDTH), nn.LayerNorm(WIDTH), nn.GELU())
         self.body, self.head = kind(WIDTH, WIDTH, num_layers=2, batch_first=True), nn.Linear(WIDTH, CLASSES)
@@ -28,7 +28,7 @@ class Recurrent(nn.Module):
         return self.head(sequence[:, -1])
 
 
-def recurrent(kind: type[nn.RNNBase]) -> Made:
+def recurrent(kind: type[nn.LSTM | nn.GRU]) -> Made:
     return Made(Recurrent(kind), torch.randn(SAMPLES, STEPS, 16), labels(), logits_loss)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 Row = TypeVar("Row", bound=Any)
 
 
-def of_team(table: type[Row], team_id: str | None) -> Select[tuple[Row]]:
+def of_team(table: type[Row], team_id: str | None) -> Select[Row]:
     """Rows of that team; of every team if None."""
     return select(table) if team_id is None else select(table).where(table.team_id == team_id)
 
