@@ -15,6 +15,7 @@ from s2a_core.compression.pending import PendingNorm, evaluated, value_of
 from s2a_core.compression.record import SiteList, SiteSpec
 from s2a_core.compression.regions import BLOCK, REGION
 from s2a_core.compression.session import Session, require_visible_calls
+from s2a_core.device import is_device_failure, is_out_of_memory
 from s2a_core.hooks import RebuildableHooks
 from s2a_core.operators import storages_of
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
@@ -131,7 +132,52 @@ def discover(model: nn.Module, x: Tensor | Samples, precision: str = "fp32") -> 
         finally:
             for handle in handles:
                 handle.remove()
+        mixing = _mixing(model, x, {*survey.regions, *survey.blocks})
+    for name in mixing:
+        survey.regions.pop(name, None)
+        survey.blocks.pop(name, None)
     return _assembled(sites.specs, survey)
+
+
+@torch.no_grad()
+def _mixing(model: nn.Module, x: Tensor | Samples, names: set[str]) -> set[str]:
+    """Those of the modules whose rows see each other, which no chunk of rows can rebuild: NaN put into the last half
+    of their input comes out in the first. A module that refuses NaN is taken to be one.
+    """
+    mixing: set[str] = set()
+    is_inside = False
+
+    def examine(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        nonlocal is_inside
+        half = len(args[0]) // 2
+        if is_inside or half == 0:
+            return
+        poisoned = args[0].clone()
+        poisoned[half:] = float("nan")
+        is_inside = True
+        try:
+            reached = module(poisoned, *args[1:], **kwargs)[:half].isnan().any()
+            if reached and not output[:half].isnan().any():
+                mixing.add(name)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            if is_out_of_memory(error) or is_device_failure(error):
+                raise
+            mixing.add(name)
+        finally:
+            is_inside = False
+
+    handles = [
+        module.register_forward_hook(lambda m, a, k, out, n=name: examine(n, m, a, k, out), with_kwargs=True)
+        for name, module in model.named_modules()
+        if name in names
+    ]
+    try:
+        if handles:
+            forward(model, x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return mixing
 
 
 def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:

@@ -6,11 +6,12 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.compression import discover
 from s2a_core.compression.discover import uniform_policy
-from s2a_core.storage import Storage
+from s2a_core.storage import WHOLE, Storage
 from tests.s2a_core.compression.models import bias_only, small_cnn, small_vit
 
 
@@ -100,3 +101,32 @@ def test_modules_that_change_their_input_or_their_buffers_are_not_rebuilt(change
     assert any(s.op == "region" for s in specs) is (change == "none")
     if change != "input":  # of the norm, inside of the block
         assert any(s.op == "block" for s in specs) is (change == "none")
+
+
+class Mixed(nn.Module):
+    """A block whose samples see each other in one of the ways that people write it."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.norm, self.up, self.down = nn.LayerNorm(16), nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.down(functional.gelu(self.up(self.norm(x))))
+        match self.kind:
+            case "mean":
+                h = h - h.mean(0)
+            case "batch_norm":
+                h = functional.batch_norm(h.transpose(1, 2), None, None, training=True).transpose(1, 2)
+            case "attention":
+                h = functional.scaled_dot_product_attention(h.transpose(0, 1), h.transpose(0, 1), h.transpose(0, 1))
+                h = h.transpose(0, 1)
+        return x + 1e-6 * h  # as under a layer scale, where no tolerance would see it
+
+
+@pytest.mark.parametrize("kind", ["apart", "mean", "batch_norm", "attention"])
+def test_a_module_whose_samples_see_each_other_is_not_rebuilt_in_chunks(kind: str) -> None:
+    model = nn.Sequential(*(Mixed(kind) for _ in range(2)))
+    specs = discover(model, torch.randn(3, 5, 16))
+    assert any(spec.op in WHOLE for spec in specs) is (kind == "apart")
+    assert any(spec.op == "gelu" for spec in specs)
