@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +38,13 @@ class RowSum:
     def num_elements(self) -> int:
         """Of the gradient."""
         return self.rows * self.columns
+
+
+class Reader(Protocol):
+    """Who is told when backward reads what a site kept."""
+
+    def read(self, site: str) -> None:
+        """Backward reads it."""
 
 
 class Watcher(Recorder):
@@ -113,7 +120,7 @@ class SumWatch(TorchDispatchMode):
 class Watched:
     """What a site keeps, and whom to tell when backward reads it."""
 
-    watcher: Watcher
+    watcher: Reader
     site: str
     kept: Any
 

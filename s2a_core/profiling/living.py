@@ -13,6 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from s2a_core.batches import Samples, forward, loss_of
 from s2a_core.compression import compress
 from s2a_core.compression.record import Recorder
+from s2a_core.compression.watch import Watched
 from s2a_core.operators import Site
 from s2a_core.profiling.runs import no_collection
 from s2a_core.profiling.timeline import line
@@ -20,6 +21,10 @@ from s2a_core.profiling.types import LiveTensor, Segment, live_in_turns
 from s2a_core.storage import StoragePolicy
 
 Lives = dict[tuple[tuple[str, ...], int], tuple[str, int]]  # (sites, how many such before) -> last turn, bytes
+
+
+class _DroppedTensorRead(Exception):
+    """Ends the pass of a model that runs backward inside of its forward pass."""
 
 
 class Living(Recorder):
@@ -47,7 +52,11 @@ class Living(Recorder):
             self._alive.add(key)
             if site.name not in self._sites.setdefault(key, []):
                 self._sites[key].append(site.name)
-        return None
+        return Watched(self, site.name, None)
+
+    def read(self, site: str) -> None:
+        """Backward runs inside of the forward pass, and what it reads was dropped."""
+        raise _DroppedTensorRead(site)
 
     def lives(self) -> Lives:
         """Every tensor that outlived the turn in which a site kept it."""
@@ -70,7 +79,7 @@ def lives(
         with no_collection(), torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
             with compress(model, policy, recorders=(living,)):
                 loss_of(forward(model, x), y)
-    except TypeError:  # of autograd, about a tensor that was dropped
+    except _DroppedTensorRead:
         return {}
     return living.lives()
 
