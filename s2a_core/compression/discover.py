@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -141,33 +141,17 @@ def discover(model: nn.Module, x: Tensor | Samples, precision: str = "fp32") -> 
 
 @torch.no_grad()
 def _mixing(model: nn.Module, x: Tensor | Samples, names: set[str]) -> set[str]:
-    """Those of the modules whose rows see each other, which no chunk of rows can rebuild: NaN put into the last half
-    of their input comes out in the first. A module that refuses NaN is taken to be one.
-    """
-    mixing: set[str] = set()
-    is_inside = False
+    """Those of the modules whose rows see each other, which no chunk of rows can rebuild."""
+    calls: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, Any], Tensor]] = {}
 
-    def examine(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        nonlocal is_inside
-        half = len(args[0]) // 2
-        if is_inside or half == 0:
-            return
-        poisoned = args[0].clone()
-        poisoned[half:] = float("nan")
-        is_inside = True
-        try:
-            reached = module(poisoned, *args[1:], **kwargs)[:half].isnan().any()
-            if reached and not output[:half].isnan().any():
-                mixing.add(name)
-        except (RuntimeError, ValueError, AssertionError) as error:
-            if is_out_of_memory(error) or is_device_failure(error):
-                raise
-            mixing.add(name)
-        finally:
-            is_inside = False
+    def recorder(name: str) -> Callable[..., None]:
+        def record(*call: Any) -> None:
+            calls[name] = call
+
+        return record
 
     handles = [
-        module.register_forward_hook(lambda m, a, k, out, n=name: examine(n, m, a, k, out), with_kwargs=True)
+        module.register_forward_hook(recorder(name), with_kwargs=True)
         for name, module in model.named_modules()
         if name in names
     ]
@@ -177,7 +161,23 @@ def _mixing(model: nn.Module, x: Tensor | Samples, names: set[str]) -> set[str]:
     finally:
         for handle in handles:
             handle.remove()
-    return mixing
+    # After the model's pass: hooks of its own, as those that collect hidden states, would see these calls too.
+    return {name for name, call in calls.items() if _sees_other_rows(*call)}
+
+
+def _sees_other_rows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> bool:
+    """Whether NaN in the last half of the input comes out in the first. A module that refuses NaN is taken to do so."""
+    half = len(args[0]) // 2
+    if half == 0 or output[:half].isnan().any():
+        return False
+    poisoned = args[0].clone()
+    poisoned[half:] = float("nan")
+    try:
+        return bool(module(poisoned, *args[1:], **kwargs)[:half].isnan().any())
+    except (RuntimeError, ValueError, AssertionError) as error:
+        if is_out_of_memory(error) or is_device_failure(error):
+            raise
+        return True
 
 
 def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:

@@ -130,3 +130,22 @@ def test_a_module_whose_samples_see_each_other_is_not_rebuilt_in_chunks(kind: st
     specs = discover(model, torch.randn(3, 5, 16))
     assert any(spec.op in WHOLE for spec in specs) is (kind == "apart")
     assert any(spec.op == "gelu" for spec in specs)
+
+
+def test_hooks_that_collect_hidden_states_see_one_pass_at_a_time() -> None:
+    """As transformers has them: a decoder that counts the states of its encoder."""
+
+    class Collected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(Mixed("apart"), Mixed("apart"))
+            for layer in self.layers:
+                layer.register_forward_hook(lambda module, args, output: self.states.append(output.detach().mean()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.states: list[Tensor] = []
+            x = self.layers(x)
+            assert len(self.states) == len(self.layers)
+            return x
+
+    assert discover(Collected(), torch.randn(2, 5, 16))
