@@ -24,4 +24,4 @@ def held_only(profile: Profile) -> Profile:
     """The profile as if nothing but what sites hold took memory: to compare choices at the same held bytes."""
     sites = tuple(replace(site, work={}) for site in profile.sites)
     none = {"exact": WorkingSet(0, 0)}
-    return replace(profile, sites=sites, start={}, evaluation=none, trainable_params=0, optimizer_bytes=0)
+    return replace(profile, sites=sites, live=(), start={}, evaluation=none, trainable_params=0, optimizer_bytes=0)
