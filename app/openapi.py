@@ -22,7 +22,8 @@ TAGS = [
 ]
 DESCRIPTION = """\
 Fine-tune any timm model inside a memory budget. Every error is a problem document (RFC 9457) with a stable `code`.
-Lists answer `items` and `next`; send `next` back as `after`. What makes something takes an `Idempotency-Key`."""
+Lists answer `items` and `next`; send `next` back as `after`. What makes something takes an
+`Idempotency-Key`, but for keys and webhooks, whose answers hold a secret and are not kept."""
 # These need no key, and answer no common problem.
 OPEN_TAG = "system"
 

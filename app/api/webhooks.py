@@ -14,7 +14,10 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 @router.post("", status_code=201, response_model=NewWebhook, responses=problems(403))
 def create_webhook(wired: Wired, caller: Writer, body: WebhookRequest) -> Response:
-    """Send events to a public address, signed: `S2A-Signature: t=<seconds>,v1=<HMAC-SHA256 of "<t>.<body>">`."""
+    """Send events to a public address, signed: `S2A-Signature: t=<seconds>,v1=<HMAC-SHA256 of "<t>.<body>">`.
+
+    The secret is shown this once. There is no Idempotency-Key: no answer with a secret is kept.
+    """
     made = wired.webhooks.create(caller, body.url, list(body.events))
     return JsonAnswer(made, 201, headers={"Location": f"/v1/webhooks/{made['id']}"})
 
