@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -143,17 +143,9 @@ def discover(model: nn.Module, x: Tensor | Samples, precision: str = "fp32") -> 
 def _mixing(model: nn.Module, x: Tensor | Samples, names: set[str]) -> set[str]:
     """Those of the modules whose rows see each other, which no chunk of rows can rebuild."""
     calls: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, Any], Tensor]] = {}
-
-    def recorder(name: str) -> Callable[..., None]:
-        def record(*call: Any) -> None:
-            calls[name] = call
-
-        return record
-
     handles = [
-        module.register_forward_hook(recorder(name), with_kwargs=True)
-        for name, module in model.named_modules()
-        if name in names
+        model.get_submodule(name).register_forward_hook(lambda *call, n=name: calls.update({n: call}), with_kwargs=True)
+        for name in names
     ]
     try:
         if handles:
