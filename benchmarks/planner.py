@@ -34,12 +34,11 @@ IMAGE_SIZE = 32
 
 
 def measured() -> Profile:
-    """The profile of a ViT-Ti of 12 blocks at 32 px with measured errors; held bytes alone count."""
+    """The profile of a ViT-Ti of 12 blocks at 32 px with measured errors."""
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=IMAGE_SIZE)
     model = add_adapters(model, AdapterSpec.parse("bias"), IMAGE_SIZE)
-    profiled = profile(model, IMAGE_SIZE, 2, has_baselines=False, sensitivity_s=10.0, refine_s=0.0)
-    return held_only(profiled)
+    return profile(model, IMAGE_SIZE, 2, has_baselines=False, sensitivity_s=10.0, refine_s=0.0)
 
 
 def repeated(profiled: Profile, times: int) -> Profile:
@@ -94,12 +93,12 @@ def greedy(profiled: Profile, capacity: int) -> dict[str, Storage]:
 
 
 def run(profiled: Profile, times: int) -> PlannerRun:
-    """One size of problem."""
-    deep = repeated(profiled, times)
+    """One size of problem; held bytes alone count."""
+    deep = repeated(held_only(profiled), times)
     uniform: Mapping[str, Storage] = Plan.uniform(deep, BITS).sites
     capacity = held_bytes(deep, uniform, SAMPLES)
     start = time.perf_counter()
-    best = Program(Peak(held_only(deep), SAMPLES)).solve(capacity, lambda site, option: option.gradient_error**2)
+    best = Program(Peak(deep, SAMPLES)).solve(capacity, lambda site, option: option.gradient_error**2)
     seconds = time.perf_counter() - start
     assert best is not None  # the uniform choice itself fits
     return PlannerRun(
