@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from app.cli.main import app
 from app.cli.profiles import profile_cache
 from app.runner import plans, work
 from tests.app.runner.test_work import PretendLink
+from tests.photos import two_classes
 
 pytestmark = pytest.mark.slow
 MODEL, SIZE, BATCH = "test_resnet", 32, 8
@@ -24,12 +24,7 @@ Verdict = tuple[bool, int]  # whether it fits, the smallest budget
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of twelve pictures."""
-    folder = tmp_path_factory.mktemp("photos")
-    for i in range(24):
-        path = folder / "ab"[i % 2] / f"{i}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.new("RGB", (SIZE, SIZE), (10 * i, 255 * (i % 2), 90)).save(path)
-    return folder
+    return two_classes(tmp_path_factory.mktemp("photos"), SIZE)
 
 
 @pytest.fixture(scope="module")

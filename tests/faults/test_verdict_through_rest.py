@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from tests.faults.service import ENDED, RunningService, wait_for
+from tests.photos import two_classes
 
 REQUEST: dict[str, Any] = {
     "model": "test_resnet", "weights": "none", "image_size": 32, "batch_size": 8, "precision": "fp32", "device": "cpu",
@@ -25,12 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two classes of twelve pictures."""
-    folder = tmp_path / "photos"
-    for i in range(24):
-        path = folder / "ab"[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (32, 32), (10 * i, 255 * (i % 2), 90)).save(path)
-    return folder
+    return two_classes(tmp_path / "photos", REQUEST["image_size"])
 
 
 @pytest.fixture
