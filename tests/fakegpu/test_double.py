@@ -129,3 +129,33 @@ mask_fwd(torch.ones(1000, device="cuda"), "relu6")
     outcome = fake_devices().python(code)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.use.launches >= 1
+
+
+RECURRENT = """
+import json, torch
+net = torch.nn.{layer}
+own = sum(4 * p.numel() for p in net.parameters())
+net.cuda()
+packed = {{p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in net.parameters()}}
+y, _ = net(torch.zeros(3, 7, 32, device="cuda"))
+y.sum().backward()
+print(json.dumps([torch.backends.cudnn.version(), own, list(packed.values()), y.shape]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "outputs"),
+    [
+        ("LSTM(32, 64, num_layers=2, batch_first=True)", 64),
+        ("GRU(32, 64, num_layers=2, batch_first=True, bidirectional=True)", 128),
+        ("LSTM(32, 64, batch_first=True, proj_size=16)", 16),
+    ],
+)
+def test_recurrent_networks_train_with_their_weights_packed_by_cudnn(
+    fake_devices: Devices, layer: str, outputs: int
+) -> None:
+    outcome = fake_devices().python(RECURRENT.format(layer=layer))
+    version, own, packed, shape = outcome.document
+    assert version >= 90000
+    assert packed == [own]  # one buffer that holds every number once
+    assert shape == [3, 7, outputs]

@@ -53,5 +53,9 @@ API(cudnnBackendGetAttribute, void*, int name, int type, long, long* count, void
 }
 API(cudnnBackendExecute, void*, void*, void*) { return launch(nullptr, "cudnnBackendExecute"); }
 API_OF(size_t, cudnnGetVersion) { return CUDNN_RELEASE; }
+API(cudnnGetProperty, int place, int* value) {  // libraryPropertyType: major, minor, patch
+  *value = place == 0 ? CUDNN_RELEASE / 10000 : place == 1 ? CUDNN_RELEASE / 100 % 100 : CUDNN_RELEASE % 100;
+  return SUCCESS;
+}
 API_OF(size_t, cudnnGetCudartVersion) { return CUDA_RELEASE; }
 API_OF(const char*, cudnnGetErrorString, int status) { return status == CUDNN_ALLOC_FAILED ? "CUDNN_STATUS_ALLOC_FAILED" : "CUDNN_STATUS_EXECUTION_FAILED"; }
