@@ -1,36 +1,45 @@
 """Predicted against measured peaks over models, adapters and budgets: a resumable grid that writes a table.
 
     python scripts/peak_grid.py --output grid.jsonl [--models a,b] [--adapters bias,side] [--size 64] [--minutes 10]
+                                [--precisions fp32,bf16] [--weights float,int8,nf4] [--optimizers adamw,adamw8bit]
 
-Each line of the output is one (model, adapter, budget): the plan's predicted peak, the peak of a real step of it, and,
-after verification, the promised and measured ones. Lines that are there already are not run again.
+Each line of the output is one (case, budget), the case a model with an adapter, a precision, a format of frozen weights
+and an optimizer: the plan's predicted peak, the peak of a real step of it, and, after verification, the promised and
+measured ones. Lines that are there already are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.adapters.spec import FULL
+from s2a_core.compression import narrow_weights
 from s2a_core.errors import S2AError
 from s2a_core.models import load_model
 from s2a_core.planning import plan
+from s2a_core.planning.overhead import Overhead
 from s2a_core.planning.pairs import recorded
 from s2a_core.planning.replan import Replanner
 from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling import Profile, profile
+from s2a_core.storage import OPTIMIZERS, WEIGHT_FORMATS, Optimizer, WeightFormat, weight_words
 from s2a_core.verify import verify
 
 # Small images and few samples keep a configuration at seconds. (model, image size, options of timm)
@@ -87,9 +96,9 @@ MODELS: dict[str, tuple[int, dict[str, Any]]] = {
 HEAD = (
     "# Predicted beside measured peaks",
     "",
-    "Made by `make peaks` (scripts/peak_grid.py, resumable, results.jsonl). CPU, fp32, batch 8, random weights, small",
-    "images. Error: the planner's prediction over the peak of two real steps and an evaluation, before verification;",
-    "the last column counts verified plans whose measured peak lay above what was then promised.",
+    "Made by `make peaks` (scripts/peak_grid.py, resumable, {results}). CPU, {precisions}, batch 8, random weights,",
+    "small images. Error: the planner's prediction over the peak of two real steps and an evaluation, before",
+    "verification; the last column counts verified plans whose measured peak lay above what was then promised.",
     "",
 )
 ADAPTERS = ("bias", "bias,prompt", "side", "lora", "lora-lite", "full")
@@ -101,6 +110,28 @@ BROKEN = ("RuntimeError", "ValueError")
 Row = dict[str, Any]
 
 
+class Case(NamedTuple):
+    """A model and what of its training changes the peak."""
+
+    model: str
+    adapter: str
+    precision: str = "fp32"
+    weight_format: WeightFormat = "float"
+    optimizer: Optimizer = "adamw"
+
+    @classmethod
+    def of(cls, row: Row) -> Case:
+        """The case that a row is of."""
+        return cls(**{name: row[name] for name in cls._fields if name in row})
+
+    @property
+    def training(self) -> str:
+        """`lora in bf16 with int8 weights, adamw8bit`, without what is usual."""
+        precision = "" if self.precision == "fp32" else f" in {self.precision}"
+        optimizer = "" if self.optimizer == "adamw" else f", {self.optimizer}"
+        return f"{self.adapter}{precision}{weight_words(self.weight_format)}{optimizer}"
+
+
 def main() -> None:
     """Runs what is missing of the grid and prints its summary."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -108,7 +139,9 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--adapters", default=" ".join(ADAPTERS), help="sets separated by spaces")
     parser.add_argument("--size", type=int, help="image size for models that are not in the list")
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--precisions", default="fp32")
+    parser.add_argument("--weights", default="float", help=f"of {','.join(WEIGHT_FORMATS)}")
+    parser.add_argument("--optimizers", default="adamw", help=f"of {','.join(OPTIMIZERS)}")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--table", type=Path, help="write the table in Markdown")
     given = parser.parse_args()
@@ -116,32 +149,40 @@ def main() -> None:
     rows = read(given.output)
     known = finished(rows)
     console = Console()
-    for model in given.models.split(","):
-        for adapter in given.adapters.split():
-            if (model, adapter) in known or time.monotonic() > until:
-                continue
-            for row in configuration(model, adapter, given.precision, given.size):
-                rows.append(row)
-                with given.output.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                console.print(line_of(row), highlight=False)
+    for case in cases(given):
+        if case in known or time.monotonic() > until:
+            continue
+        for row in configuration(case, given.size):
+            rows.append(row)
+            with given.output.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            console.print(line_of(row), highlight=False)
     console.print(summary(rows))
     if given.table:
-        given.table.write_text(markdown(rows))
+        given.table.write_text(markdown(rows, given.output.name))
+
+
+def cases(given: argparse.Namespace) -> Iterator[Case]:
+    """Every combination that was asked for; without those of coded weights where no weight is frozen."""
+    parts = (given.models, None, given.precisions, given.weights, given.optimizers)
+    for values in itertools.product(*(given.adapters.split() if part is None else part.split(",") for part in parts)):
+        case = Case(*values)
+        if case.weight_format == "float" or case.adapter != FULL:
+            yield case
 
 
 def read(path: Path) -> list[Row]:
     """The lines of earlier runs; of one that was cut off, the later ones."""
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     rows = [row for row in rows if not is_broken(row)]
-    return list({(row["model"], row["adapter"], row.get("share")): row for row in rows}.values())
+    return list({(Case.of(row), row.get("share")): row for row in rows}.values())
 
 
-def finished(rows: list[Row]) -> set[tuple[str, str]]:
-    """Models with adapters that have every budget, or were refused with a reason; what broke is run again."""
-    number = Counter((row["model"], row["adapter"]) for row in rows if "share" in row)
-    return {key for key, of in number.items() if of == len(SHARES)} | {
-        (row["model"], row["adapter"]) for row in rows if "share" not in row and not is_broken(row)
+def finished(rows: list[Row]) -> set[Case]:
+    """Cases that have every budget, or were refused with a reason; what broke is run again."""
+    number = Counter(Case.of(row) for row in rows if "share" in row)
+    return {case for case, count in number.items() if count == len(SHARES)} | {
+        Case.of(row) for row in rows if "share" not in row
     }
 
 
@@ -150,38 +191,33 @@ def is_broken(row: Row) -> bool:
     return str(row.get("refused", "")).startswith(BROKEN)
 
 
-def configuration(model_name: str, adapter: str, precision: str, size: int | None) -> Iterator[Row]:
-    """One model with one adapter at every budget; one row with the reason where it cannot be made."""
-    known_size, options = MODELS.get(model_name, (size or 224, {}))
-    size = size or known_size
+def configuration(case: Case, size: int | None) -> Iterator[Row]:
+    """One case at every budget; one row with the reason where it cannot be made."""
+    size = size or MODELS.get(case.model, (224, {}))[0]
     start = time.monotonic()
     try:
-        torch.manual_seed(0)
-        model = add_adapters(load_model(model_name, "none", 10, **options), AdapterSpec.parse(adapter), size)
-        found = profile(
-            model, size, 4, precision, name=model_name, adapter=adapter, has_baselines=False,
-            sensitivity_s=0.0, refine_s=0.0,
-        )  # fmt: skip
+        model, measured_profile = profiled(case.model, case.adapter, case.precision, case.weight_format, size)
     except (S2AError, RuntimeError, ValueError) as error:
-        yield {"model": model_name, "adapter": adapter, "refused": f"{type(error).__name__}: {error}"}
+        yield {**case._asdict(), "refused": f"{type(error).__name__}: {error}"}
         return
-    profiled = time.monotonic() - start
+    profile_s = time.monotonic() - start
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(BATCH, 3, size, size, generator=generator)
     labels = torch.randint(0, 10, (BATCH,), generator=generator)
-    for share, budget in budgets(found):
-        made = plan(found, budget, BATCH, has_frontier=False)
+    overhead = Overhead(optimizer=case.optimizer)
+    for share, budget in budgets(measured_profile, overhead):
+        made = plan(measured_profile, budget, BATCH, overhead=overhead, has_frontier=False)
         pairs = Path(tempfile.mkdtemp()) / "pairs.jsonl"
         verified, refused = None, ""
         try:
-            verified = verify(model, made, images, labels, Replanner(found), pairs)
+            verified = verify(model, made, images, labels, Replanner(measured_profile, overhead), pairs)
         except S2AError as error:
             refused = str(error)
         measured = recorded(pairs)[0].measured_bytes
         row: Row = {
-            "model": model_name, "adapter": adapter, "size": size, "precision": precision, "share": share,
+            **case._asdict(), "size": size, "share": share,
             "budget": budget, "micro_batch": made.micro_batch, "predicted": made.predicted.peak_bytes,
-            "measured": measured, "error": made.predicted.peak_bytes / measured - 1, "profile_s": round(profiled, 1),
+            "measured": measured, "error": made.predicted.peak_bytes / measured - 1, "profile_s": round(profile_s, 1),
         }  # fmt: skip
         if verified is None:
             row["refused"] = refused
@@ -191,17 +227,32 @@ def configuration(model_name: str, adapter: str, precision: str, size: int | Non
         yield row
 
 
-def budgets(found: Profile) -> Iterator[tuple[float, int]]:
-    """Shares of the way from the smallest budget to the exact plan's, with their bytes."""
-    low = smallest_budget(found, BATCH)
-    high = plan(found, 2**50, BATCH, has_frontier=False).predicted.peak_bytes
+@lru_cache(maxsize=1)
+def profiled(
+    model_name: str, adapter: str, precision: str, weight_format: WeightFormat, size: int
+) -> tuple[nn.Module, Profile]:
+    """The model with its adapter, and its profile, which serves every optimizer."""
+    torch.manual_seed(0)
+    model = load_model(model_name, "none", 10, **MODELS.get(model_name, (size, {}))[1])
+    model = add_adapters(model, AdapterSpec.parse(adapter), size)
+    narrow_weights(model, weight_format)
+    return model, profile(
+        model, size, 4, precision, name=model_name, adapter=adapter, has_baselines=False, sensitivity_s=0.0,
+        refine_s=0.0,
+    )  # fmt: skip
+
+
+def budgets(measured: Profile, overhead: Overhead) -> Iterator[tuple[float, int]]:
+    """Shares of the distance from the smallest budget to the exact plan's, with their bytes."""
+    low = smallest_budget(measured, BATCH, overhead)
+    high = plan(measured, 2**50, BATCH, overhead=overhead, has_frontier=False).predicted.peak_bytes
     for share in SHARES:
         yield share, int(low + share * max(high - low, 0))
 
 
 def line_of(row: Row) -> str:
     """A row for people."""
-    head = f"{row['model']:30s} {row['adapter']:12s}"
+    head = f"{row['model']:30s} {Case.of(row).training:12s}"
     if "measured" not in row:
         return f"{head} refused: {row['refused'][:120]}"
     rest = f"verified in {row['rounds']}" if "rounds" in row else f"refused: {row['refused'][:90]}"
@@ -214,34 +265,40 @@ def line_of(row: Row) -> str:
 def summary(rows: list[Row]) -> Table:
     """Median, worst, and how many measurements lie above their promise."""
     table = Table(title=f"predicted against measured peak, {os.cpu_count()} cores")
-    for column in ("adapter", "models", "plans", "median", "worst over", "worst under", "under after verification"):
-        table.add_column(column, justify="left" if column == "adapter" else "right")
-    for adapter in (*dict.fromkeys(row["adapter"] for row in rows), "all"):
-        of = [r for r in rows if "measured" in r and adapter in (r["adapter"], "all")]
-        if not of:
-            continue
-        errors = [r["error"] for r in of]
-        missed = sum(r["verified"] > min(r["promised"], r["budget"]) for r in of if "verified" in r)
+    for column in ("training", "models", "plans", "median", "worst over", "worst under", "under after verification"):
+        table.add_column(column, justify="left" if column == "training" else "right")
+    groups: dict[str, list[Row]] = {}
+    for row in (row for row in rows if "measured" in row):
+        groups.setdefault(Case.of(row).training, []).append(row)
+    for training, members in (*groups.items(), ("all", [row for group in groups.values() for row in group])):
+        errors = [row["error"] for row in members]
+        verified = [row for row in members if "verified" in row]
+        missed = sum(row["verified"] > min(row["promised"], row["budget"]) for row in verified)
         table.add_row(
-            adapter, str(len({r["model"] for r in of})), str(len(of)),
+            training, str(len({row["model"] for row in members})), str(len(members)),
             f"{100 * median(map(abs, errors)):.2f} %", f"{100 * max(errors):+.2f} %", f"{100 * min(errors):+.2f} %",
-            f"{missed} of {sum('verified' in r for r in of)}",
+            f"{missed} of {len(verified)}",
         )  # fmt: skip
     return table
 
 
-def markdown(rows: list[Row]) -> str:
-    """The summary and every plan of the grid as a page in Markdown."""
-    lines = [*HEAD, *_summary_lines(rows), "", "## Every plan", ""]
-    lines += ["| model | adapter | budget MiB | micro-batch | predicted MiB | measured MiB | error |", "|" + "---|" * 7]
+def markdown(rows: list[Row], results: str) -> str:
+    """The summary and every plan of the grid as a page in Markdown. results: the name of the file of the rows."""
+    precisions = ", ".join(dict.fromkeys(Case.of(row).precision for row in rows))
+    head = [line.format(results=results, precisions=precisions) for line in HEAD]
+    lines = [*head, *_summary_lines(rows), "", "## Every plan", ""]
+    lines += [
+        "| model | training | budget MiB | micro-batch | predicted MiB | measured MiB | error |",
+        "|" + "---|" * 7,
+    ]
     for r in rows:
         if "measured" in r:
             sizes = [f"{r[key] / 2**20:.2f}" for key in ("budget", "predicted", "measured")]
             lines.append(
-                f"| {r['model']} {r['size']} px | {r['adapter']} | {sizes[0]} | {r['micro_batch']} | {sizes[1]} | "
-                f"{sizes[2]} | {100 * r['error']:+.2f} % |"
+                f"| {r['model']} {r['size']} px | {Case.of(r).training} | {sizes[0]} | {r['micro_batch']} "
+                f"| {sizes[1]} | {sizes[2]} | {100 * r['error']:+.2f} % |"
             )
-    refused = [f"- {r['model']}, {r['adapter']}: {r['refused']}" for r in rows if "measured" not in r]
+    refused = [f"- {r['model']}, {Case.of(r).training}: {r['refused']}" for r in rows if "measured" not in r]
     lines += ["", "## Not measured", "", *refused] if refused else []
     return "\n".join(lines) + "\n"
 

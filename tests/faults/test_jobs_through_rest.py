@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.client import Client
 from tests.faults.service import ENDED, RunningService, wait_for
+from tests.s2a_core.tasks.shapes import multilabel
 
 REQUEST: dict[str, Any] = {
     "model": "s2a_tiny",
@@ -26,7 +29,7 @@ REQUEST: dict[str, Any] = {
     "seed": 3,
 }
 BUDGET = "16MiB"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def trained_by_hand(folder: Path) -> dict[str, Any]:
@@ -80,6 +83,34 @@ def test_a_job_gives_the_command_lines_accuracy_and_its_events_and_artifacts(
         ).content
         assert (len(got), hashlib.sha256(got).hexdigest()) == (artifact["num_bytes"], artifact["sha256"])
     wait_for(lambda: not service.runners(), 5, "no process of the job remains")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "codes"),
+    [("bias", {"weight_format": "nf4"}), ("full", {"optimizer": "adamw8bit"})],
+)
+def test_a_killed_job_with_codes_ends_as_one_that_was_not(
+    service: RunningService, tmp_path: Path, adapter: str, codes: dict[str, str]
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "shapes"), "zip", multilabel(tmp_path / "shapes", 32))
+    with Client(service.url, service.key) as client:
+        dataset = client.wait_dataset(client.upload(Path(archive), "shapes")["id"])["id"]
+    changes = {"data": dataset, "adapter": adapter, "batch_size": 8, "epochs": 16, "budget": "64MiB"}
+    request = {**REQUEST, **changes, **codes}
+    killed = service.submit(**request)
+    wait_for(lambda: any(e["type"] == "epoch" for e in service.events(killed)), 150, "a checkpoint of an epoch")
+    for process in service.runners():
+        process.kill()
+    reports = []
+    for job, attempts in ((killed, 2), (service.submit(**request), 1)):
+        done = service.wait_until(job, *ENDED, seconds=150)
+        assert (done["status"], done["attempts"]) == ("succeeded", attempts), done["reason"]
+        with Client(service.url, service.key) as client:
+            reports.append(json.loads(client.artifact(job, "report.json")))
+        assert reports[-1]["within_budget"]
+        assert codes.items() <= {name: reports[-1][name] for name in codes}.items()
+    assert any(event["type"] == "resumed" and event["step"] for event in service.events(killed))
+    assert reports[0]["step_losses"] == reports[1]["step_losses"]
 
 
 def test_cancel_stops_a_training_job_within_five_seconds_and_leaves_no_process(service: RunningService) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2a_core.planning.peak import Peak
+from s2a_core.planning.search import plan, smallest_budget
 from s2a_core.planning.solve import Program
-from s2a_core.profiling.types import Option, Profile, SharedStorage, SiteProfile
+from s2a_core.profiling.types import Option, Profile, Segment, SharedStorage, SiteProfile
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of, site, transformer, whole
 
@@ -74,6 +77,52 @@ def test_small_instances_equal_brute_force(
     assert peak_of(profile, least.sites, samples, is_fresh) <= smallest * 1.001
 
 
+def with_codes(profile: Profile, seed: int, share_decoded: float) -> Profile:
+    """The same model with coded weights: less of it always there, decoded layers in the turns of some sites."""
+    draw = random.Random(seed)
+
+    def decoding(site_: SiteProfile) -> SiteProfile:
+        if draw.random() >= share_decoded:
+            return site_
+        layer = draw.randrange(1000, 9000)
+        work = {mode: tuple(_with_layer(turn, layer) for turn in turns) for mode, turns in site_.work.items()}
+        return replace(site_, work=work)
+
+    sites = tuple(map(decoding, profile.sites))
+    return replace(profile, sites=sites, params_bytes=profile.params_bytes // 4, weight_format="int8")
+
+
+def _with_layer(turn: Segment, layer: int) -> Segment:
+    fixed, fresh = turn.fixed_bytes + layer, turn.fresh_fixed_bytes + layer
+    return replace(turn, fixed_bytes=fixed, fresh_fixed_bytes=fresh)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), samples=st.integers(1, 3), is_fresh=st.booleans())
+def test_with_decoded_layers_small_instances_equal_brute_force_and_cost_less_with_room(
+    seed: int, samples: int, is_fresh: bool
+) -> None:
+    draw = random.Random(seed)
+    region = whole("r:region", "region", draw.randrange(1000, 5000), draw.uniform(0.1, 3))
+    first, second = (site(f"{name}:gelu", draw.randrange(500, 5000), draw.uniform(0.1, 3)) for name in "ab")
+    with_numbers = profile_of((first, region, replace(second, region="r:region")))
+    profile = with_codes(with_numbers, seed, 0.7)
+    exact = peak_of(profile, {}, samples, is_fresh)
+    _, smallest = brute_force(profile, 0.0, samples, is_fresh)
+    program = Program(peak(profile, samples, is_fresh))
+    assert program.solve(smallest * 0.98, error) is None
+    costs = []
+    for share in (0.0, 0.3, 0.7, 1.1):
+        capacity = smallest + share * (exact - smallest) + 1
+        solution, (best, _) = program.solve(capacity, error), brute_force(profile, capacity, samples, is_fresh)
+        assert solution is not None
+        assert best is not None
+        assert best - 1e-9 <= solution.cost <= best * (1 + 1e-3) + 1e-9
+        assert all(point.moving <= capacity for point in peak(profile, samples, is_fresh).course(solution.sites))
+        costs.append(solution.cost)
+    assert all(roomier <= tighter * (1 + 1e-3) + 1e-9 for tighter, roomier in itertools.pairwise(costs))
+
+
 def test_a_capacity_of_exactly_the_smallest_peak_is_enough() -> None:
     """The solver's tolerance is taken off the capacity only where it was used."""
     sites = (site("a:gelu", 515, 1.0), whole("r:region", "region", 2000, 1.0), site("b:gelu", 501, 1.0, "r:region"))
@@ -117,3 +166,12 @@ def test_four_hundred_sites_take_under_two_seconds() -> None:
     assert solution.report.gap <= 1e-4
     assert solution.report.status == "optimal"
     assert solution.peak_bytes <= 600_000
+
+
+def test_a_plan_of_four_hundred_sites_half_of_which_decode_a_layer_takes_under_three_seconds() -> None:
+    profile = with_codes(transformer(80), 0, 0.5)
+    budget = int(1.3 * smallest_budget(profile, 4))
+    start = time.process_time()
+    made = plan(profile, budget, 4, has_frontier=False)
+    assert time.process_time() - start < 3
+    assert made.predicted.peak_bytes <= budget
