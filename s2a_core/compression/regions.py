@@ -24,6 +24,7 @@ from s2a_core.compression.layout import changeable, rows_like
 from s2a_core.compression.pending import PendingNorm, evaluated
 from s2a_core.compression.randomness import GeneratorState, generator_state, has_drawn_since, replayed
 from s2a_core.compression.replay import ReplayMode, without_output_of
+from s2a_core.compression.totals import GradientTotals
 from s2a_core.compression.watched import MOST_PASSES, PassKey, pass_key
 from s2a_core.hooks import without_gradient_hooks
 from s2a_core.operators import Intent, Site
@@ -214,13 +215,14 @@ class RegionFunction(StoringFunction):
         call: RegionCall = ctx.call
         saved = list(ctx.saved_tensors)
         inner, of_norm = _trained(call)
-        totals: list[Tensor | None] = [None] * (len(inner) + len(of_norm))
         chunks, needs_dx = list(call.chunks(ctx.shape[0])), ctx.needs_input_grad[0]
+        totals = GradientTotals(inner, len(of_norm), len(chunks))
         dx: Tensor | None = None
         needs_input, per_chunk = needs_dx or bool(of_norm), 1 if call.norm is None else 2
         mode = ReplayMode(call.phantom) if call.needs_mode else None
         call.require_unchanged()
-        with call.running(mode, None if call.needs_mode else call.unread), without_gradient_hooks(inner):
+        running = call.running(mode, None if call.needs_mode else call.unread)
+        with running, without_gradient_hooks(inner), totals.adding_large():
             for i, rows in enumerate(chunks):
                 h = call.reenter(saved[i * per_chunk], ctx.packed[i], ctx.shape, ctx.dtype)
                 h.requires_grad_(needs_input)
@@ -250,12 +252,9 @@ class RegionFunction(StoringFunction):
                         dx = rows_like(g, ctx.shape[0], ctx.dtype) if dx is None else dx
                         dx[rows] = g
                 del g
-                for j, grad in enumerate(grads):
-                    if grad is not None:
-                        known = totals[j]
-                        totals[j] = grad.float() if known is None else known.add_(grad)
+                totals.add_chunk(grads)
                 del grads
-        return dx, None, None, *totals
+        return dx, None, None, *totals.sums
 
 
 def _trained(call: RegionCall) -> tuple[list[Tensor], list[Tensor]]:
