@@ -136,8 +136,3 @@ class Spool:
                         file.readline()
                     self._sent_offset = file.tell()
             self._sent = number
-
-    @property
-    def num_unsent(self) -> int:
-        """Records that the service has not confirmed."""
-        return self._count - self._sent

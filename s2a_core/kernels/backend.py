@@ -225,10 +225,9 @@ def norm_fwd(
     bits: int,
     tokens: int,
     subtract_mean: bool = True,
-    out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y = x̂ * weight + bias, the payload of x̂ [samples, tokens, C], rstd fp32 [..., 1]. x: [..., C]."""
-    return _pick("norm_fwd", x)(x, weight, bias, eps, bits, tokens, subtract_mean, out_dtype)
+    return _pick("norm_fwd", x)(x, weight, bias, eps, bits, tokens, subtract_mean)
 
 
 def norm_bwd(
@@ -263,11 +262,6 @@ def mask_fwd(x: Tensor, name: str, params: tuple[float, ...] = (), inplace: bool
 def mask_bwd(dy: Tensor, payload: Tensor, name: str, params: tuple[float, ...] = ()) -> Tensor:
     """dy times the exact slope, in dy's dtype."""
     return _pick("mask_bwd", dy)(dy, payload, name, params)
-
-
-def relu_fwd(x: Tensor, inplace: bool = False) -> tuple[Tensor, Tensor]:
-    """max(x, 0) and one bit an element."""
-    return mask_fwd(x, "relu", (), inplace)
 
 
 def maxpool2d_fwd(

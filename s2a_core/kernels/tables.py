@@ -53,17 +53,6 @@ class Histogram:
             low, high = low - 0.5, high + 0.5
         return cls(low, high, tuple(torch.histc(values, bins, low, high).tolist()))
 
-    def merged(self, other: Histogram) -> Histogram:
-        """Both together, on the union of the ranges, with this one's number of bins."""
-        low, high, bins = min(self.low, other.low), max(self.high, other.high), len(self.counts)
-        counts = torch.zeros(bins, dtype=torch.float64)
-        for part in (self, other):
-            width = (part.high - part.low) / len(part.counts)
-            centres = part.low + width * (torch.arange(len(part.counts), dtype=torch.float64) + 0.5)
-            position = ((centres - low) / (high - low) * bins).long().clamp_(0, bins - 1)
-            counts.index_add_(0, position, torch.tensor(part.counts, dtype=torch.float64))
-        return Histogram(low, high, tuple(counts.tolist()))
-
 
 @dataclass(frozen=True)
 class DerivativeTable:

@@ -86,15 +86,5 @@ def remember(directory: Path, request_key: str, profile: Profile) -> None:
     _write(directory / f"{request_key}.request.json", {"fingerprint": profile.fingerprint})
 
 
-def require_fresh(profile: Profile, fingerprint: str) -> None:
-    """Raises StaleProfile for a profile of another model, adapter, image size, precision, device or version."""
-    if profile.fingerprint != fingerprint:
-        raise StaleProfile(
-            f"this profile is of {profile.model} with {profile.adapter or 'no adapter'} on {profile.device} "
-            f"({profile.fingerprint}), not of this model ({fingerprint}): profile again",
-            details={"fingerprint": profile.fingerprint, "expected": fingerprint},
-        )
-
-
 def _path(directory: Path, fingerprint: str) -> Path:
     return directory / f"{fingerprint}.profile.json"

@@ -136,11 +136,10 @@ def norm_fwd(
     bits: int,
     tokens: int,
     subtract_mean: bool = True,
-    out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As the reference's, up to the rounding of sums; x̂ exists for one sample a thread at a time."""
     shape = grouped(x, tokens)
-    y = torch.empty(x.shape, dtype=out_dtype or x.dtype)
+    y = torch.empty(x.shape, dtype=x.dtype)
     rstd = torch.empty((*x.shape[:-1], 1), dtype=torch.float32)
     payload = torch.zeros(payload_bytes(shape, bits), dtype=torch.uint8)
     if x.numel():

@@ -81,8 +81,3 @@ def evaluate(x: Tensor, name: str, params: tuple[float, ...], inplace: bool) -> 
         return F.leaky_relu(x, params[0] if params else 0.01, inplace)
     low, high = bounds(name, params)
     return F.hardtanh(x, low, high if high is not None else 1.0, inplace)
-
-
-def relu_fwd(x: Tensor, inplace: bool = False) -> tuple[Tensor, Tensor]:
-    """max(x, 0) and one bit an element."""
-    return mask_fwd(x, "relu", (), inplace)

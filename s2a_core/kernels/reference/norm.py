@@ -39,16 +39,15 @@ def norm_fwd(
     bits: int,
     tokens: int,
     subtract_mean: bool = True,
-    out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y = x̂ * weight + bias, x̂'s payload and rstd. x: [..., C] of which `tokens` rows are one sample.
 
-    Returns y in `out_dtype` (x's by default), the payload of x̂ as [samples, tokens, C], rstd fp32 [..., 1].
+    Returns y in x's dtype, the payload of x̂ as [samples, tokens, C], rstd fp32 [..., 1].
     """
     channels = x.shape[-1]
     shape = grouped(x, tokens)
     rows = x.reshape(shape)
-    y = torch.empty(x.shape, dtype=out_dtype or x.dtype, device=x.device)  # no view: callers may write over it
+    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)  # no view: callers may write over it
     rstd = torch.empty((*shape[:2], 1), dtype=torch.float32, device=x.device)
     payload = torch.zeros(payload_bytes(shape, bits), dtype=torch.uint8, device=x.device)
     if x.numel():

@@ -112,12 +112,11 @@ def norm_fwd(
     bits: int,
     tokens: int,
     subtract_mean: bool = True,
-    out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y = x̂ * weight + bias, the payload of x̂ [samples, tokens, C], rstd fp32 [..., 1]. x: [..., C]."""
     shape = grouped(x, tokens)
     x = x.contiguous()
-    y = torch.empty(x.shape, dtype=out_dtype or x.dtype, device=x.device)
+    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     mean, rstd = _rows(x, weight, bias, y, eps, subtract_mean)
     payload = write_payload(x, shape, bits, mean=mean if subtract_mean else None, rstd=rstd)
     return y, payload, rstd.view(*x.shape[:-1], 1)

@@ -30,7 +30,7 @@ def run(device):
     kernels.norm_bwd(y, payload, rstd, weight, (2, 40, 16), 4, needs_weight_grad=True)
     kernels.act_bwd(x, kernels.act_fwd(x, CURVES["gelu"], table)[1], table)
     kernels.mask_bwd(x, kernels.mask_fwd(x, "relu6")[1], "relu6")
-    kernels.relu_fwd(x)
+    kernels.mask_fwd(x, "relu")
     y, payload = kernels.maxpool2d_fwd(maps, 3, 2, 1)
     kernels.maxpool2d_bwd(y, payload, (2, 4, 8, 8), 3, 2, 1)
     kernels.dropout_bwd(x, kernels.dropout_fwd(x, 0.5)[1], 0.5)

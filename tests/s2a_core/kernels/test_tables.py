@@ -64,13 +64,6 @@ def test_odd_histograms_give_a_table(values: torch.Tensor) -> None:
     assert bool(torch.isfinite(table.levels).all())
 
 
-def test_histograms_of_several_batches_add_up() -> None:
-    a, b = Histogram.of(torch.randn(1000)), Histogram.of(torch.randn(500) + 4)
-    both = a.merged(b)
-    assert sum(both.counts) == pytest.approx(1500)
-    assert both.high == b.high
-
-
 def test_unknown_widths_are_refused() -> None:
     with pytest.raises(ValueError, match="not 7"):
         fit_table(CURVES["gelu"], 7)

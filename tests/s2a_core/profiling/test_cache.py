@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from s2a_core.errors import StaleProfile
-from s2a_core.profiling.cache import load_profile, recall, remember, request_mark, require_fresh, save_profile
+from s2a_core.profiling.cache import load_profile, recall, remember, request_mark, save_profile
 from tests.s2a_core.planning.profiles import transformer
 
 
@@ -30,13 +27,6 @@ def test_a_profile_of_another_version_counts_as_missing(tmp_path: Path) -> None:
     profile = transformer(1)
     save_profile(tmp_path, replace(profile, version=profile.version - 1))
     assert load_profile(tmp_path, profile.fingerprint) is None
-
-
-def test_a_stale_profile_is_refused() -> None:
-    profile = transformer(1)
-    require_fresh(profile, profile.fingerprint)
-    with pytest.raises(StaleProfile, match="profile again"):
-        require_fresh(profile, "0" * 16)
 
 
 def test_a_request_changes_with_its_weights_file(tmp_path: Path) -> None:

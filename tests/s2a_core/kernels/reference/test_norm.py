@@ -39,11 +39,6 @@ def test_forward_is_stock_and_backward_nears_it_with_every_bit(centred: bool, dt
     assert all(b < a * 1.05 for a, b in itertools.pairwise(errors))
 
 
-def test_the_output_dtype_can_be_chosen() -> None:
-    x = torch.randn(2, 4, 8)
-    assert norm_fwd(x, None, None, 1e-6, 4, 4, out_dtype=torch.bfloat16)[0].dtype is torch.bfloat16
-
-
 def test_normalize_is_the_norm_without_weights() -> None:
     x = torch.randn(5, 16) * 3 + 2
     assert_close(normalize(x, 1e-5)[0], F.layer_norm(x, (16,), eps=1e-5))
