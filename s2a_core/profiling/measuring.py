@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
-from operator import attrgetter
 
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from s2a_core.compression import SiteSpec
 from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
-from s2a_core.profiling.device_timing import Reference, Timing, timed, training_step
+from s2a_core.profiling.device_timing import Reference, TimedStep, Timing, timed, training_step
 from s2a_core.profiling.living import Lives, live_tensors, lives, without_live
 from s2a_core.profiling.progress import WAY_WORDS, stage
 from s2a_core.profiling.runs import Step, evaluation_peak, run_step
@@ -68,12 +67,12 @@ class Measuring:
         self.min_micro_batch = FEWEST_TO_ESTIMATE if uses_batch_statistics(batch_norms(model)) else 1
         step = functools.partial(self.step, chunk=1)
         is_cuda = x.device.type == "cuda"
-        self.times = DeviceTimes(step, self.batches, self._timing) if is_cuda else Times(step, self.batches)
+        of_time = (step, self.batches, self._timed_step)
+        self.times = DeviceTimes(*of_time, self._timing) if is_cuda else Times(*of_time)
         # Errors are relative: fewer samples show them too, unless BatchNorm makes two values of a channel +1 and -1.
         is_enough = self.batches[0] > 1 and self.min_micro_batch == 1
         self._error_samples = self.batches[0] if is_enough else self.batches[1]
         self.measured: dict[str, Measured] = {}
-        self._chunked: list[tuple[str, Mapping[str, Storage], Step, Step]] = []  # ways in chunks of one, and as one
 
     def step(
         self,
@@ -87,14 +86,16 @@ class Measuring:
         policy = self.policy(sites, chunk)
         return run_step(self.model, self.x[:n], self.y[:n], policy, self.precision, is_metered)
 
-    def _timing(self, sites: Mapping[str, Storage], n: int, chunk: int) -> Timing:
-        step = training_step(self.model, self.x[:n], self.y[:n], self.policy(sites, chunk), self.precision)
+    def _timed_step(self, sites: Mapping[str, Storage], n: int, chunk: int) -> TimedStep:
+        return training_step(self.model, self.x[:n], self.y[:n], self.policy(sites, chunk), self.precision)
+
+    def _timing(self, step: TimedStep) -> Timing:
         return timed(step, self.x.device, self._reference)
 
     @functools.cached_property
     def _reference(self) -> Reference:
         """The exact step of all samples, which the others are timed beside."""
-        step = training_step(self.model, self.x, self.y, self.policy({}), self.precision)
+        step = self._timed_step({}, len(self.x), 1)
         for _ in range(2):
             step()
         return Reference.of(step, self.x.device)
@@ -124,7 +125,7 @@ class Measuring:
                 self.batches, segments_of, [step.trace for step in steps], {s.name for s in self.specs}
             )
             if mode in WHOLE:
-                segments_of = self._in_larger_chunks(mode, sites, segments_of, steps[1])
+                segments_of = self._in_larger_chunks(sites, segments_of)
             for site, of_site in segments_of.items():
                 self.work.setdefault(site, {})[mode] = of_site
             for name, storage in sites.items():
@@ -138,12 +139,11 @@ class Measuring:
         self._among_codes()
 
     def _in_larger_chunks(
-        self, mode: str, sites: Mapping[str, Storage], segments_of: dict[str, tuple[Segment, ...]], apart: Step
+        self, sites: Mapping[str, Storage], segments_of: dict[str, tuple[Segment, ...]]
     ) -> dict[str, tuple[Segment, ...]]:
-        """The segments with what larger chunks take, and what they save. apart: the same in chunks of one sample."""
+        """The segments with what larger chunks take."""
         order = dict.fromkeys(spec.name for spec in self.specs)
         runs = {chunk: self.step(sites, len(self.x), True, chunk) for chunk in self._larger_chunks()}
-        self._chunked.append((mode, sites, apart, runs[len(self.x)]))
         tops = {c: (step.trace.turns(order), held_until(order, step.bytes)) for c, step in runs.items()}
         return chunked(segments_of, len(self.x), tops)
 
@@ -259,9 +259,8 @@ class Measuring:
     def sites(self, sensitivity_s: float, refine_s: float) -> None:
         """Bytes, error and time of the measured storages of every site. sensitivity_s 0: nominal errors."""
         gc.collect()
-        self.times.exact()
-        for mode, sites, apart, together in self._chunked:
-            self.times.chunks(mode, sites, apart, together)
+        ways = {way: self._own(way, sites) for way, sites in self.policies().items() if way != "exact"}
+        self.times.measure(ways)
         errors = self._errors()
         if sensitivity_s <= 0:
             errors.nominal(self.policies())
@@ -269,6 +268,11 @@ class Measuring:
         errors.of_groups(sensitivity_s, self.on_event)
         stage(self.on_event, "telling sites of one shape apart")
         errors.of_sites(refine_s)
+        errors.add_up(ways)
+
+    def _own(self, way: str, sites: Mapping[str, Storage]) -> dict[str, Storage]:
+        """The storages of a way's own sites: all of codes, and regions or blocks without the codes beside them."""
+        return {s.name: sites[s.name] for s in self.specs if s.name in sites and (way not in WHOLE or s.op == way)}
 
     def _errors(self) -> StorageErrors:
         samples = self._error_samples
@@ -277,12 +281,11 @@ class Measuring:
     def site_profile(self, spec: SiteSpec) -> SiteProfile:
         """A site with every storage it offers."""
         of = self.measured[spec.name]
-        measured = [extra for storage, extra in of.extra.items() if storage is not spec.options[0]]
         options = []
         for storage in spec.options:
             size = linear_bytes(of.bytes, storage)
             fixed = min(of.fixed_bytes(storage), size)
-            extra = of.extra.get(storage) or max(measured, default=Extra(), key=attrgetter("ms"))
+            extra = of.extra_of(spec, storage)
             if storage is not spec.options[0]:
                 extra = extra.at_least(4 * prod(spec.shape[1:]) / BYTES_PER_MS)
             if spec.op in WHOLE and storage is not Storage.NONE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Protocol
 
 import torch
@@ -33,6 +34,11 @@ class Measured:
         """Bytes at any batch; of a width that no way of running had, those of the others: scales."""
         of_codes = max((size for other, size in self.fixed.items() if other.bits), default=0.0)
         return self.fixed.get(storage, of_codes if storage.bits else 0.0)
+
+    def extra_of(self, spec: SiteSpec, storage: Storage) -> Extra:
+        """Of a width that was not measured as much as of any that was."""
+        measured = [extra for other, extra in self.extra.items() if other is not spec.options[0]]
+        return self.extra.get(storage) or max(measured, default=Extra(), key=attrgetter("ms"))
 
 
 class StepOf(Protocol):
@@ -101,6 +107,15 @@ class StorageErrors:
                 of = self.measured[spec.name]
                 ratio = self._error() / max(of.error[width], 1e-12)
                 of.error = {s: e * ratio for s, e in of.error.items()}
+
+    def add_up(self, ways: Mapping[str, Mapping[str, Storage]]) -> None:
+        """What single storages add to a step adds up to what ways of running add. ways: the storages of their sites."""
+        for way, sites in ways.items():
+            own = {spec: self.measured[spec.name] for spec in self.specs if spec.name in sites}
+            total_ms = sum(of.extra_of(spec, sites[spec.name]).ms_per_sample for spec, of in own.items())
+            factor = self.times.scale(way, total_ms)
+            for of in own.values():
+                of.extra = {storage: extra.scaled(factor) for storage, extra in of.extra.items()}
 
     def nominal(self, policies: Mapping[str, Mapping[str, Storage]]) -> None:
         """A second width of everything at once, for the bytes; errors as the rule says, not as the model has them.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from s2a_core.compression import SiteSpec
-from s2a_core.profiling.device_timing import Timing, per_sample_s
+from s2a_core.profiling.device_timing import TimedStep, Timing, per_sample_s
 from s2a_core.profiling.runs import Step
-from s2a_core.storage import Storage
+from s2a_core.storage import WHOLE, Storage
 
 Sites = Mapping[str, Storage]
 MOST_GAIN = 0.5  # of a step's time: what larger chunks are believed to save
+ROUNDS, ROUNDS_S = 5, 4.0
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,22 @@ class Extra:
         """Of one sample alone."""
         return self.ms_per_sample + self.fixed_ms
 
+    def scaled(self, factor: float) -> Extra:
+        """The same with another part per sample."""
+        return replace(self, ms_per_sample=self.ms_per_sample * factor)
+
     def at_least(self, ms_per_sample: float) -> Extra:
         """The same where it is more."""
         return replace(self, ms_per_sample=max(self.ms_per_sample, ms_per_sample))
 
 
 class Times:
-    """On CPU: of the very steps that show bytes and errors, in chunks of one sample each.
+    """On CPU: whole ways of running are timed in turn, as training runs them, single storages by the steps that show
+    their errors, which run once and watch: those are scaled to add up to their way.
 
-    step(sites, samples): runs one. exact_s: of an exact step of all samples, overhead_s of it for any number of them.
+    step(sites, samples): runs one that watches; timed_step(sites, samples, chunk): one to time.
+    exact_s, small_s: of an exact step that watches, of both batches; overhead_s: of a step for any number of samples.
+    way_ms: what a way of running adds for one more sample, in chunks of one sample.
     chunk: samples of a chunk where storages are measured; cost: of measuring a storage, in exact steps.
     """
 
@@ -44,9 +53,16 @@ class Times:
     cost = 1.5
     launches = 0
 
-    def __init__(self, step: Callable[[Sites, int], Step], batches: tuple[int, int]) -> None:
-        self.step, self.batches = step, batches
+    def __init__(
+        self,
+        step: Callable[[Sites, int], Step],
+        batches: tuple[int, int],
+        timed_step: Callable[[Sites, int, int], TimedStep],
+    ) -> None:
+        self.step, self.batches, self.timed_step = step, batches, timed_step
         self.exact_s = self.small_s = self.overhead_s = 0.0
+        self.step_ms_per_sample = 0.0
+        self.way_ms: dict[str, float] = {}
         self.chunk_ms: dict[str, float] = {}
         self.chunk_launches: dict[str, float] = {}
 
@@ -55,23 +71,28 @@ class Times:
         """Of the larger batch."""
         return self.batches[1]
 
-    @property
-    def step_ms_per_sample(self) -> float:
-        """Of an exact step of all samples."""
-        return self.exact_s * 1e3 / self.samples
+    def measure(self, ways: Mapping[str, Sites]) -> None:
+        """Times the exact step and every way of running."""
+        small, n = self.batches
+        self.small_s, self.exact_s = (min(self.step({}, size).seconds for _ in range(2)) for size in self.batches)
+        steps = {("exact", size): self.timed_step({}, size, 1) for size in self.batches}
+        for way, sites in ways.items():
+            for chunk in (1, n) if way in WHOLE else (1,):
+                steps[way, chunk] = self.timed_step(sites, n, chunk)
+        seconds = fastest_in_turn(steps)
+        at_small, exact = seconds["exact", small], seconds["exact", n]
+        per_sample = (exact - at_small) / (n - small)
+        self.overhead_s = min(max(at_small - small * per_sample, 0.0), at_small, exact)
+        self.step_ms_per_sample = exact * 1e3 / n
+        for way in ways:
+            self.way_ms[way] = max(seconds[way, 1] - exact, 0.0) * 1e3 / n
+            saved = max(seconds[way, 1] - seconds.get((way, n), seconds[way, 1]), 0.0)
+            if way in WHOLE:
+                self.chunk_ms[way] = min(saved, MOST_GAIN * seconds[way, 1]) * 1e3 / (n - 1)
 
-    def exact(self) -> None:
-        """Measures the exact step; its gradient is left behind."""
-        self.small_s = small = min(self.step({}, self.batches[0]).seconds for _ in range(2))
-        self.exact_s = self.step({}, self.samples).seconds
-        large = min(self.exact_s, self.step({}, self.samples).seconds)
-        per_sample = (large - small) / (self.batches[1] - self.batches[0])
-        self.overhead_s = min(max(small - self.batches[0] * per_sample, 0.0), small, self.exact_s)
-
-    def chunks(self, mode: str, sites: Sites, apart: Step, together: Step) -> None:
-        """A way of running in chunks of one sample, and as one chunk."""
-        saved = max(apart.seconds - together.seconds, 0.0)
-        self.chunk_ms[mode] = min(saved, MOST_GAIN * apart.seconds) * 1e3 / max(self.samples - 1, 1)
+    def scale(self, way: str, extra_ms: float) -> float:
+        """What to multiply the milliseconds per sample of single storages with. extra_ms: their sum over a way."""
+        return self.way_ms[way] / extra_ms if extra_ms and way in self.way_ms else 1.0
 
     def exact_of(self, samples: int) -> float:
         """Seconds of an exact step of either batch."""
@@ -89,39 +110,40 @@ class Times:
 class DeviceTimes(Times):
     """On CUDA: the host's part for any number of samples, the device's part per sample, as one chunk.
 
-    timing(sites, samples, chunk): of a step. It hardly depends on how many bits a code has: of a set of sites the
-    first coded width that comes is timed.
+    timing: of a step of `timed_step`. It hardly depends on how many bits a code has: of a set of sites the first coded
+    width that comes is timed.
     """
 
     cost = 9.0
 
     def __init__(
-        self, step: Callable[[Sites, int], Step], batches: tuple[int, int], timing: Callable[[Sites, int, int], Timing]
+        self,
+        step: Callable[[Sites, int], Step],
+        batches: tuple[int, int],
+        timed_step: Callable[[Sites, int, int], TimedStep],
+        timing: Callable[[TimedStep], Timing],
     ) -> None:
-        super().__init__(step, batches)
+        super().__init__(step, batches, timed_step)
         self.timing, self.chunk = timing, batches[1]
-        self.of_exact, self.device_s = Timing(0.0, 0.0, 0), 0.0
+        self.of_exact = Timing(0.0, 0.0, 0)
         self._of_codes: dict[frozenset[str], Timing] = {}
 
-    @property
-    def step_ms_per_sample(self) -> float:
-        """The host's and the device's time of an exact step, as if neither ran beside the other."""
-        return self.overhead_s * 1e3 / self.samples + self.device_s * 1e3
+    def measure(self, ways: Mapping[str, Sites]) -> None:
+        """Times the exact step, and regions and blocks in chunks of one sample and as one chunk.
 
-    def exact(self) -> None:
-        """Measures the exact step; its gradient is left behind."""
-        small, self.of_exact = (self.timing({}, n, n) for n in self.batches)
-        self.device_s = per_sample_s((small, self.of_exact), self.batches)
+        A step per sample is the host's and the device's time, as if neither ran beside the other.
+        """
+        n = self.samples
+        small, self.of_exact = (self._timed({}, size, size) for size in self.batches)
         self.overhead_s, self.launches = self.of_exact.host_s, self.of_exact.launches
         self.exact_s = max(self.of_exact.host_s, self.of_exact.device_s)
-        self.step({}, self.samples)
-
-    def chunks(self, mode: str, sites: Sites, apart: Step, together: Step) -> None:
-        """A way of running in chunks of one sample, and as one chunk."""
-        n = self.samples
-        many, one = self.timing(sites, n, 1), self.timing(sites, n, n)
-        self.chunk_ms[mode] = max(many.host_s - one.host_s, 0.0) * 1e3 / max(n - 1, 1)
-        self.chunk_launches[mode] = max(many.launches - one.launches, 0) / max(n - 1, 1)
+        device_s = per_sample_s((small, self.of_exact), self.batches)
+        self.step_ms_per_sample = self.overhead_s * 1e3 / n + device_s * 1e3
+        for way in WHOLE:
+            if way in ways:
+                many, one = self._timed(ways[way], n, 1), self._timed(ways[way], n, n)
+                self.chunk_ms[way] = max(many.host_s - one.host_s, 0.0) * 1e3 / (n - 1)
+                self.chunk_launches[way] = max(many.launches - one.launches, 0) / (n - 1)
 
     def exact_of(self, samples: int) -> float:
         """Seconds of an exact step, by that of all samples: the host's part, the most of it, is for any number."""
@@ -137,15 +159,35 @@ class DeviceTimes(Times):
             (of.launches - exact.launches) / num,
         )
 
+    def _timed(self, sites: Sites, samples: int, chunk: int) -> Timing:
+        return self.timing(self.timed_step(sites, samples, chunk))
+
     def _timing_of(self, sites: Sites) -> Timing:
         names = frozenset(sites)
         if not all(storage.bits for storage in sites.values()):
-            return self.timing(sites, self.samples, self.samples)
+            return self._timed(sites, self.samples, self.samples)
         if names not in self._of_codes:
-            self._of_codes[names] = self.timing(sites, self.samples, self.samples)
+            self._of_codes[names] = self._timed(sites, self.samples, self.samples)
         return self._of_codes[names]
 
     def of_whole(self, extra: Extra, spec: SiteSpec, specs: Sequence[SiteSpec]) -> Extra:
         """Of a region or block among these specs, as if it ran in chunks of one sample: each takes as much more."""
         of_chunk = self.chunk_ms.get(spec.op, 0.0) / Counter(other.op for other in specs)[spec.op]
         return replace(extra, ms_per_sample=extra.ms_per_sample + of_chunk, fixed_ms=extra.fixed_ms - of_chunk)
+
+
+def fastest_in_turn(steps: Mapping[tuple[str, int], TimedStep]) -> dict[tuple[str, int], float]:
+    """Seconds of each step, the least of several rounds: what else the machine does slows no way more than another.
+
+    One round is run whatever it takes, more while they take less than ROUNDS_S.
+    """
+    seconds = dict.fromkeys(steps, float("inf"))
+    began = time.perf_counter()
+    for _ in range(ROUNDS):
+        for key, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds[key] = min(seconds[key], time.perf_counter() - start)
+        if time.perf_counter() - began > ROUNDS_S:
+            break
+    return seconds

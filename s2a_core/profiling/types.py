@@ -15,7 +15,7 @@ from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 19
+VERSION = 20
 ADAMW_BYTES = 8  # per trained number: two fp32 moments
 
 

@@ -28,8 +28,8 @@ class Machine:
         self.model = nn.Linear(1, 1, bias=False)
         self.steps: list[tuple[dict[str, Storage], int]] = []
         self.measured = {spec.name: Measured(fixed={Storage.B4: 10.0}) for spec in SITES}
-        times = Times(lambda sites, n: Step({}, 0, n / 4, 0.0), (2, 4))
-        times.exact()
+        times = Times(lambda sites, n: Step({}, 0, n / 4, 0.0), (2, 4), lambda sites, n, chunk: lambda: None)
+        times.measure({})
         self.errors = StorageErrors(self.model, self.step, times, SITES, self.measured, (2, 4), 2)
 
     def step(self, sites: Mapping[str, Storage], samples: int | None = None, *, chunk: int = 1) -> Step:

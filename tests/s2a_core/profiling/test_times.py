@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
+import s2a_core.profiling.times as times_module
 from s2a_core.compression import SiteSpec
 from s2a_core.profiling.device_timing import Timing
 from s2a_core.profiling.runs import Step
@@ -19,35 +20,63 @@ def step_of(seconds: float) -> Step:
     return Step({}, 0, seconds, 0.0)
 
 
-def test_on_a_cpu_a_storage_takes_what_its_step_takes_more() -> None:
-    times = Times(lambda sites, n: step_of(0.1 + 0.05 * n), (2, 4))
-    times.exact()
-    assert (times.exact_s, times.overhead_s) == (pytest.approx(0.3), pytest.approx(0.1))
-    assert times.step_ms_per_sample == pytest.approx(75)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that only steps move on."""
+    now = [0.0]
+    monkeypatch.setattr(times_module.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_on_a_cpu_ways_are_timed_in_turn_and_single_storages_add_up_to_them(clock: list[float]) -> None:
+    def timed_step(sites: Mapping[str, Storage], n: int, chunk: int) -> Callable[[], None]:
+        seconds = 0.1 + 0.05 * n + (0.02 * n + 0.02 * (n / chunk - 1) if sites else 0.0)
+        return lambda: clock.append(clock.pop() + seconds)
+
+    times = Times(lambda sites, n: step_of(0.2 + 0.05 * n), (2, 4), timed_step)
     sites = {"a": Storage.B4, "b": Storage.B4}
-    assert times.extra(sites, step_of(0.38), 4) == Extra(pytest.approx(10))
-    times.chunks("region", sites, step_of(0.4), step_of(0.34))
+    times.measure({"codes": sites, "region": sites})
+    assert times.overhead_s == pytest.approx(0.1)  # not the 0.2 of a step that watches
+    assert times.step_ms_per_sample == pytest.approx(75)
+    assert times.extra(sites, step_of(0.48), 4) == Extra(pytest.approx(10))
     assert times.chunk_ms["region"] == pytest.approx(20)  # 4 chunks instead of 1
-    times.chunks("region", sites, step_of(0.4), step_of(0.1))
-    assert times.chunk_ms["region"] == pytest.approx(0.5 * 400 / 3)  # no more than half is believed
+    assert times.way_ms == pytest.approx({"codes": 35, "region": 35})
+    assert times.scale("codes", 70) == pytest.approx(0.5)
+    assert times.scale("codes", 0) == 1
+
+
+def test_larger_chunks_save_no_more_than_half(clock: list[float]) -> None:
+    def timed_step(sites: Mapping[str, Storage], n: int, chunk: int) -> Callable[[], None]:
+        return lambda: clock.append(clock.pop() + (0.4 / chunk if sites else 0.01))
+
+    times = Times(lambda sites, n: step_of(0.01), (2, 4), timed_step)
+    times.measure({"block": {"a:block": Storage.B4}})
+    assert times.chunk_ms["block"] == pytest.approx(0.5 * 400 / 3)
 
 
 def test_on_a_device_host_and_device_are_measured_apart() -> None:
-    def timing(sites: Mapping[str, Storage], n: int, chunk: int) -> Timing:
-        chunks = n // chunk if sites else 0
-        return Timing(0.030 + 0.006 * chunks, 0.001 + 0.002 * n * (2 if sites else 1), 300 + 40 * chunks)
+    timings: list[Timing] = []
 
-    times = DeviceTimes(lambda sites, n: step_of(9.9), (2, 4), timing)
-    times.exact()
+    def timed_step(sites: Mapping[str, Storage], n: int, chunk: int) -> Callable[[], None]:
+        chunks = n // chunk if sites else 0
+        of = Timing(0.030 + 0.006 * chunks, 0.001 + 0.002 * n * (2 if sites else 1), 300 + 40 * chunks)
+        return lambda: timings.append(of)
+
+    def timing(step: Callable[[], None]) -> Timing:
+        step()
+        return timings[-1]
+
+    times = DeviceTimes(lambda sites, n: step_of(9.9), (2, 4), timed_step, timing)
+    sites = {"a:region": Storage.B4}
+    times.measure({"codes": {}, "region": sites})
     assert (times.overhead_s, times.launches, times.chunk) == (0.030, 300, 4)
     assert times.step_ms_per_sample == pytest.approx(30 / 4 + 2)
-    sites = {"a:region": Storage.B4}
-    times.chunks("region", sites, step_of(9.9), step_of(9.9))
     assert (times.chunk_ms["region"], times.chunk_launches["region"]) == (pytest.approx(6), pytest.approx(40))
     extra = times.extra(sites, step_of(9.9), 4)
     assert extra == Extra(pytest.approx(2), pytest.approx(6), 40)
     apart = times.of_whole(extra, REGION, [REGION, REGION])  # in chunks of one, of which 3 ms are each region's
     assert apart == Extra(pytest.approx(5), pytest.approx(3), 40)
+    assert times.scale("region", 70) == 1
 
 
 def test_what_noise_hides_still_costs_something() -> None:
