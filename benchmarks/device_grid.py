@@ -7,6 +7,7 @@ that the roomy plan names, and 2 % below that, which must be refused. The device
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import statistics
@@ -21,7 +22,9 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.checkout import commit
+from s2a_core.adapters.spec import FULL
 from s2a_core.sizes import MIB
+from s2a_core.storage import AS_NEEDED, OPTIMIZERS, WEIGHT_FORMATS, weight_words
 from tests.fakegpu.build import missing
 from tests.fakegpu.double import CONTEXTS_MIB, FakeDevices
 
@@ -47,10 +50,11 @@ from s2a_core.planning import Plan
 from s2a_core.profiling.measure import profile
 
 profile.__kwdefaults__["sensitivity_s"] = 0  # every gradient is zero here: nominal errors, no time spent on real ones
-model, adapter, budget, data, output, batch, cache = sys.argv[1:]
+model, adapter, weight_format, optimizer, budget, data, output, batch, cache = sys.argv[1:]
 request = pipeline.RunRequest(
     model, data=data, budget_bytes=int(budget), output=Path(output), weights="none", adapter=adapter, device="cuda",
-    epochs=1, batch_size=int(batch), profile_cache=Path(cache) if cache else None,
+    epochs=1, batch_size=int(batch), profile_cache=Path(cache) if cache else None, weight_format=weight_format,
+    optimizer=optimizer,
 )
 try:
     report = pipeline.run(request)
@@ -73,21 +77,21 @@ print(json.dumps(answer))
 """
 
 
-def run_case(
-    model: str, adapter: str, context_mib: int, budget_name: str, budget_bytes: int, cache: Path
-) -> dict[str, Any]:
-    """One training; the row with what the device counted. cache: of the profiles of this model on such a device.
+def run_case(case: Mapping[str, Any], budget_name: str, budget_bytes: int, cache: Path) -> dict[str, Any]:
+    """One training; the row with what the device counted. case: see `combinations`; cache: of the profiles of this
+    model on such a device.
 
     The smallest budget has to take profiling too, so there nothing is read from the cache.
     """
     with tempfile.TemporaryDirectory(prefix="device-grid-") as folder:
-        devices = FakeDevices(device_mib=16384, context_mib=context_mib, directory=Path(folder))
+        devices = FakeDevices(device_mib=16384, context_mib=case["context_mib"], directory=Path(folder))
         data = images(cache.parent / "images")
         outcome = devices.python(
-            CASE, model, adapter, str(budget_bytes), data, Path(folder) / "out", str(BATCH_SIZE),
+            CASE, case["model"], case["adapter"], case.get("weights", AS_NEEDED), case.get("optimizer", OPTIMIZERS[0]),
+            str(budget_bytes), data, Path(folder) / "out", str(BATCH_SIZE),
             "" if budget_name == SMALLEST else cache, timeout_s=TIMEOUT_S,
         )  # fmt: skip
-    row = {"model": model, "adapter": adapter, "context_mib": context_mib, "budget": budget_name}
+    row = {**case, "budget": budget_name}
     if outcome.returncode:
         return {**row, "budget_bytes": budget_bytes, "status": "crashed", "message": outcome.stderr[-2000:]}
     return {**row, "budget_bytes": budget_bytes, **outcome.document, "held_bytes": outcome.use.peak_bytes}
@@ -105,15 +109,27 @@ def cases_of(known: Mapping[str, Any], names: Sequence[str] = BUDGETS) -> Iterat
 
 
 def combinations(
-    models: Sequence[str], adapters: Sequence[str], contexts: Sequence[int]
-) -> Iterator[tuple[str, str, int]]:
-    """(model, adapter, context in MiB) of every case: each model with each adapter, contexts in rotation.
+    models: Sequence[str], trainings: Sequence[Mapping[str, str]], contexts: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """The cases: each model with each training (an adapter, and what else is said), contexts in rotation.
 
-    In rounds of one case for each model, so that a part of the grid has every model and adapter in it.
+    In rounds of one case for each model, so that a part of the grid has every model and training in it.
     """
-    for shift in range(len(adapters)):
+    for shift in range(len(trainings)):
         for number, model in enumerate(models, shift):
-            yield model, adapters[number % len(adapters)], contexts[number % len(contexts)]
+            context_mib = contexts[number % len(contexts)]
+            yield {"model": model, **trainings[number % len(trainings)], "context_mib": context_mib}
+
+
+def trainings_of(
+    adapters: Sequence[str], formats: Sequence[str], optimizers: Sequence[str]
+) -> Iterator[dict[str, str]]:
+    """Each adapter with each format of frozen weights, of which `full` has none, and optimizer; the usual unsaid."""
+    usual = {"weights": AS_NEEDED, "optimizer": OPTIMIZERS[0]}
+    for adapter, weights, optimizer in itertools.product(adapters, formats, optimizers):
+        if weights == formats[0] or adapter != FULL:
+            others = {"weights": AS_NEEDED if adapter == FULL else weights, "optimizer": optimizer}
+            yield {"adapter": adapter, **{name: value for name, value in others.items() if value != usual[name]}}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -151,10 +167,21 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         sizes = [f"{row[key] / MIB:,.0f}" if row.get(key) else "" for key in ("predicted_bytes", "held_bytes")]
         lines.append(
-            f"| {row['model']} | {row.get('adapter_used') or row['adapter']} | {row['context_mib']} | {row['budget']} "
+            f"| {row['model']} | {_training(row)} | {row['context_mib']} | {row['budget']} "
             f"| {row['budget_bytes'] / MIB:,.0f} | {sizes[0]} | {sizes[1]} | {row['status'].replace('_', ' ')} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _case_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("model", "adapter", "weights", "optimizer", "context_mib")
+    return {name: row[name] for name in names if name in row}
+
+
+def _training(row: Mapping[str, Any]) -> str:
+    """`lora with nf4 weights, adamw8bit`; what is the plan's choice is not said."""
+    optimizer = f", {row['optimizer']}" if "optimizer" in row else ""
+    return f"{row.get('adapter_used') or row['adapter']}{weight_words(row.get('weights'))}{optimizer}"
 
 
 def images(folder: Path) -> Path:
@@ -178,6 +205,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, default=Path("docs/device/README.md"))
     parser.add_argument("--models", nargs="*", default=MODELS)
     parser.add_argument("--adapters", nargs="*", default=ADAPTERS)
+    parser.add_argument("--weights", nargs="*", default=(AS_NEEDED,), choices=(AS_NEEDED, *WEIGHT_FORMATS))
+    parser.add_argument("--optimizers", nargs="*", default=OPTIMIZERS[:1], choices=OPTIMIZERS)
     parser.add_argument("--contexts", nargs="*", type=int, default=CONTEXTS_MIB)
     parser.add_argument("--budgets", nargs="*", default=BUDGETS, choices=BUDGETS)
     parser.add_argument("--profiles", type=Path, default=Path(tempfile.gettempdir()) / "s2a-device-grid")
@@ -188,17 +217,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = [json.loads(line) for line in options.output.read_text().splitlines()] if options.output.exists() else []
     options.output.parent.mkdir(parents=True, exist_ok=True)
     checkout, status = commit(), 0
-    for model, adapter, context in combinations(options.models, options.adapters, options.contexts):
-        key = {"model": model, "adapter": adapter, "context_mib": context}
-        known = {row["budget"]: row for row in rows if key.items() <= row.items()}
-        cache = options.profiles / checkout / f"{context}"
+    trainings = list(trainings_of(options.adapters, options.weights, options.optimizers))
+    for case in combinations(options.models, trainings, options.contexts):
+        known = {row["budget"]: row for row in rows if _case_of(row) == case}
+        cache = options.profiles / checkout / f"{case['context_mib']}"
         for name, budget_bytes in cases_of(known, options.budgets):
             if name in known:
                 continue
             try:
-                known[name] = run_case(model, adapter, context, name, budget_bytes, cache) | {"commit": checkout}
+                known[name] = run_case(case, name, budget_bytes, cache) | {"commit": checkout}
             except subprocess.TimeoutExpired:
-                log.error("%s, %s, %s: not done in %.0f s; run this again", model, adapter, name, TIMEOUT_S)
+                log.error("%s, %s: not done in %.0f s; run this again", case, name, TIMEOUT_S)
                 status = 1
                 break
             rows.append(known[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.device_grid import BELOW, HALFWAY, ROOMY, SMALLEST, cases_of, combinations, table
+from benchmarks.device_grid import BELOW, HALFWAY, ROOMY, SMALLEST, cases_of, combinations, table, trainings_of
 
 MIB = 2**20
 TRAINED = {
@@ -24,11 +24,20 @@ def test_budgets_follow_from_the_runs_before() -> None:
 
 
 def test_every_model_meets_every_adapter_and_the_first_round_has_all_models() -> None:
-    adapters, contexts = ["bias", "auto", "lora", "full"], [256, 426, 616]
-    cases = list(combinations([f"m{i}" for i in range(12)], adapters, contexts))
-    assert [model for model, _, _ in cases[:12]] == [f"m{i}" for i in range(12)]
-    assert len({(adapter, context) for _, adapter, context in cases[:12]}) == 12
-    assert len({(model, adapter) for model, adapter, _ in cases}) == len(cases) == 48
+    trainings = list(trainings_of(["bias", "auto", "lora", "full"], ["auto"], ["adamw"]))
+    cases = list(combinations([f"m{i}" for i in range(12)], trainings, [256, 426, 616]))
+    assert [case["model"] for case in cases[:12]] == [f"m{i}" for i in range(12)]
+    assert len({(case["adapter"], case["context_mib"]) for case in cases[:12]}) == 12
+    assert len({(case["model"], case["adapter"]) for case in cases}) == len(cases) == 48
+
+
+def test_trainings_say_what_is_not_usual_and_full_fine_tuning_has_no_frozen_weights() -> None:
+    trainings = list(trainings_of(["lora", "full"], ["auto", "nf4"], ["adamw", "adamw8bit"]))
+    assert len(trainings) == 6
+    assert trainings[0] == {"adapter": "lora"}
+    assert trainings[3] == {"adapter": "lora", "weights": "nf4", "optimizer": "adamw8bit"}
+    assert trainings[-1] == {"adapter": "full", "optimizer": "adamw8bit"}
+    assert "| lora with nf4 weights, adamw8bit |" in table([{**TRAINED, **trainings[3]}])
 
 
 def test_a_model_that_did_not_train_has_no_smaller_budgets() -> None:
