@@ -38,12 +38,14 @@ CONTESTANTS = (LORA, CHECKPOINTED, *OURS)
 NARROWEST = CONTESTANTS[-1]
 # Contestants that train all weights -> s2a's optimizer, and whether it steps in backward; None: stock with AdamW.
 IN_BACKWARD = "s2a, adamw8bit in backward"
+IN_BF16 = f"{IN_BACKWARD}, bf16 weights"
 FULL: dict[str, tuple[Optimizer, bool] | None] = {
     "full": None,
     "full + checkpointing": None,
     "s2a, adamw": ("adamw", False),
     "s2a, adamw8bit": ("adamw8bit", False),
     IN_BACKWARD: ("adamw8bit", True),
+    IN_BF16: ("adamw8bit", True),
 }
 
 
@@ -114,6 +116,7 @@ def _prepared(case: Case, contestant: str) -> tuple[nn.Module, StoragePolicy | N
         if "checkpointing" in contestant:
             checkpointed(model)
         model = add_adapters(model, AdapterSpec.parse(case.adapter), case.image_size).train()
+        model = model.bfloat16() if contestant == IN_BF16 else model
         return model, _of_blocks(model, case.image_size) if FULL[contestant] else None
     if contestant not in OURS:
         if contestant == CHECKPOINTED:
@@ -230,7 +233,8 @@ allocator's cap to {CASES["ViT-L"].budget_mib} MiB, the others without a budget 
 
 All weights: in fp32. "in backward": each weight's optimizer steps as soon as backward has its gradient, which is freed
 (`s2a_core.train.optimizers.step_in_backward`, for a loop of your own). Beyond the weights and their 8-bit states
-nothing large is left: what binds are the fp32 weights.
+nothing large is left: what binds are the fp32 weights. "bf16 weights": stepped in fp32, one at a time, and rounded at
+random.
 
     python -m benchmarks.large
 """

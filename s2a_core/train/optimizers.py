@@ -18,6 +18,7 @@ from s2a_core.storage import Optimizer
 SMALLEST_CODED, BLOCK, TABLES_BYTES = 4096, 256, 2 * 4 * 256
 # fp32 temporaries of one weight's update on CPU, measured: both moments, the gradient, the weight and a denominator.
 CPU_STEP_BYTES = 20
+ROUNDED_AT_ONCE = 1 << 20  # elements: few beside a large weight's 4 bytes each
 
 
 def make_adamw(name: Optimizer, groups: Iterable[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
@@ -58,21 +59,50 @@ def step_in_backward(
 
     The whole gradient, 4 bytes a weight, is then never there: of ViT-H 2.4 GiB. For a loop of your own whose step is
     one backward pass; the gradient's norm cannot be clipped, and a loss must be judged before its backward pass.
-    Returns the optimizers, whose rates may be changed between steps.
+    Weights in bf16 are stepped in fp32 and rounded at random (`round_at_random`), by the default generator: rounded to
+    the nearest number they would not move where a step is below a 256th of a weight.
+    Returns the optimizers, whose rates may be changed between steps; of weights in bf16 they hold fp32 stand-ins.
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    optimizers = [make([parameter]) for parameter in trained]
-    for parameter, optimizer in zip(trained, optimizers, strict=True):
-        parameter.register_post_accumulate_grad_hook(_stepper(optimizer))
+    optimizers = []
+    for parameter in (parameter for parameter in parameters if parameter.requires_grad):
+        stand_in = parameter
+        if parameter.dtype == torch.bfloat16:
+            stand_in = nn.Parameter(torch.empty_like(parameter, dtype=torch.float32))
+        optimizers.append(make([stand_in]))
+        if stand_in is not parameter:
+            stand_in.data = stand_in.new_empty(0)
+        parameter.register_post_accumulate_grad_hook(_stepper(optimizers[-1], stand_in))
     return optimizers
 
 
-def _stepper(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], None]:
+def _stepper(optimizer: torch.optim.Optimizer, stand_in: nn.Parameter) -> Callable[[Tensor], None]:
     def step(parameter: Tensor) -> None:
-        optimizer.step()
+        if stand_in is parameter:
+            optimizer.step()
+        else:
+            with torch.no_grad():
+                stand_in.data = parameter.to(torch.float32, memory_format=torch.contiguous_format)
+                stand_in.grad = None if parameter.grad is None else parameter.grad.float()
+                parameter.grad = None
+                optimizer.step()
+                round_at_random(stand_in, parameter)
+                stand_in.grad, stand_in.data = None, stand_in.new_empty(0)
         parameter.grad = None
 
     return step
+
+
+def round_at_random(values: Tensor, out: Tensor) -> None:
+    """Writes fp32 values to a bf16 tensor: each to one of its two neighbours, so that the mean is the value.
+
+    The 16 bits that bf16 has not decide: the bits of the value plus a number below 2^16, cut off. Changes `values`,
+    which are contiguous.
+    """
+    bits = values.detach().view(torch.int32).view(-1)
+    for part in bits.split(ROUNDED_AT_ONCE):
+        part += torch.randint_like(part, 1 << 16)
+        part &= -(1 << 16)
+    out.copy_(values)
 
 
 def require_optimizer(name: Optimizer | None) -> None:

@@ -24,10 +24,11 @@ from s2a_core.planning.overhead import overhead_of
 from s2a_core.planning.replan import Replanner
 from s2a_core.prepare import prepare
 from s2a_core.profiling import profile
-from s2a_core.train.optimizers import coded_cost, make_adamw, step_in_backward
+from s2a_core.storage import Optimizer
+from s2a_core.train.optimizers import coded_cost, make_adamw, round_at_random, step_in_backward
 from s2a_core.train.types import PauseTraining
 from s2a_core.verify import verify
-from tests.assertions import relative_rms
+from tests.assertions import assert_close, relative_rms
 from tests.fakegpu.double import FakeDevices
 from tests.s2a_core.runs import few_digits, hand_plan
 
@@ -95,6 +96,38 @@ def test_stepping_in_backward_trains_the_same_without_the_whole_gradient() -> No
     one_layer = 4 * 256 * 256
     assert peaks[0] >= 8 * one_layer
     assert peaks[1] <= 4 * one_layer  # its gradient and the update's temporaries
+
+
+def test_rounding_at_random_keeps_the_mean_and_what_bf16_has() -> None:
+    values = torch.tensor([1.001, -1.001, 1e-3, -300.7, 0.0, 1.5, torch.inf, -torch.inf])
+    rounded = torch.empty(20_000, len(values), dtype=torch.bfloat16)
+    round_at_random(values.expand_as(rounded).contiguous(), rounded)
+    assert all(len(column.unique()) <= 2 for column in rounded.T)
+    assert_close(rounded[:, :4].float().mean(0), values[:4], rel=1e-3)
+    assert torch.equal(rounded[0, 4:].float(), values[4:])
+    round_at_random(torch.tensor([torch.nan]), one := torch.zeros(1, dtype=torch.bfloat16))
+    assert one.isnan().all()
+
+
+@pytest.mark.parametrize("name", ["adamw", "adamw8bit"])
+def test_weights_in_bf16_take_steps_smaller_than_their_spacing(name: Optimizer) -> None:
+    """Steps of 1e-4 on weights of 1, whose neighbours are 2^-8 and 2^-7 away: rounded to the nearest they stay."""
+    model = nn.Linear(128, 64).bfloat16()
+    with torch.no_grad():
+        model.weight.fill_(1)
+    group = {"weight_decay": 0.0}
+    (optimizer, _) = step_in_backward(
+        model.parameters(), lambda one: make_adamw(name, [{"params": one, **group}], 1e-4)
+    )
+    for _ in range(20):
+        model(torch.ones(1, 128, dtype=torch.bfloat16)).sum().backward()
+    assert 1 - model.weight.float().mean().item() == pytest.approx(20e-4, rel=0.1)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    states = [
+        t for t in optimizer.state[optimizer.param_groups[0]["params"][0]].values() if isinstance(t, torch.Tensor)
+    ]
+    assert max(t.element_size() for t in states if t.numel() == model.weight.numel()) == (4 if name == "adamw" else 1)
+    assert optimizer.param_groups[0]["params"][0].numel() == 0  # the fp32 stand-in is there in its step alone
 
 
 def test_without_the_library_the_request_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
