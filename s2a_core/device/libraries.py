@@ -39,7 +39,7 @@ def configure(budget_bytes: int) -> None:
 
     Growing segments give back any unused page under a cap, so that fewer fragments count.
     """
-    if torch.cuda.is_initialized():
+    if _has_context():
         return
     if not (os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF")):
         torch._C._accelerator_setAllocatorSettings(ALLOCATOR)  # type: ignore[attr-defined]
@@ -47,6 +47,14 @@ def configure(budget_bytes: int) -> None:
     if chosen is not None and CUBLAS not in os.environ:
         os.environ[CUBLAS] = chosen
         os.environ.setdefault("CUBLASLT_WORKSPACE_SIZE", str(CUBLAS_LT_KIB[chosen]))
+
+
+def _has_context() -> bool:
+    """Of this process on any device. Asking for a device's properties, as some libraries do while they are imported,
+    initialises torch.cuda but makes none.
+    """
+    devices = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
+    return any(torch._C._cuda_hasPrimaryContext(device) for device in devices)  # type: ignore[attr-defined]
 
 
 def workspaces_by_budget(taken_bytes: int, budget_bytes: int, compute_capability: int) -> tuple[tuple[int, int], ...]:
