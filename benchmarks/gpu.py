@@ -77,8 +77,9 @@ def train_steps(
     x: torch.Tensor,
     y: torch.Tensor,
     optimizer: torch.optim.Optimizer | None = None,
+    num_steps: int = STEPS,
 ) -> list[float]:
-    """Milliseconds of each of three steps, bf16 autocast, on images x [B, 3, H, W]. Peaks are reset before.
+    """Milliseconds of each of a few steps, bf16 autocast, on images x [B, 3, H, W]. Peaks are reset before.
 
     optimizer: AdamW where none is given.
     """
@@ -86,7 +87,7 @@ def train_steps(
     release_cached("cuda")
     torch.cuda.reset_peak_memory_stats()
     times = []
-    for _ in range(STEPS):
+    for _ in range(num_steps):
         torch.cuda.synchronize()
         began = time.perf_counter()
         with torch.autocast("cuda", torch.bfloat16), compress(model, plan) if plan is not None else nullcontext():

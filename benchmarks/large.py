@@ -86,7 +86,7 @@ def measure(case: Case, contestant: str) -> dict[str, Any]:
     configure(budget)
     memory = open_device("cuda")
     assert memory is not None
-    model, plan = _prepared(case, contestant)
+    model, plan = prepared(case, contestant)
     release_cached("cuda")
     memory.limit(budget)  # the model was built here, of numbers
     weights = sum({p.untyped_storage()._cdata: p.untyped_storage().nbytes() for p in model.parameters()}.values())
@@ -104,7 +104,7 @@ def _optimizer(model: nn.Module, contestant: str) -> torch.optim.Optimizer | Non
     return torch.optim.SGD([torch.zeros(())])  # nothing is left for the step after backward
 
 
-def _prepared(case: Case, contestant: str) -> tuple[nn.Module, StoragePolicy | None]:
+def prepared(case: Case, contestant: str) -> tuple[nn.Module, StoragePolicy | None]:
     """The model on the device, in training mode, and what it is trained under."""
     with torch.device("meta"):
         options: dict[str, Any] = (
