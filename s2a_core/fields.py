@@ -24,7 +24,8 @@ class Rule:
     kind: bool, int, float or str; minimum, maximum: of a number, or of a text's length; above: a number must be more;
     pattern, pattern_words: what a text must look like; unsaid: what holds where nothing is said, in words;
     spoken: its name where people write it, if that is another; short: further names of its option;
-    is_planned: whether a plan depends on it; words: a further check of a text, which raises what is wrong with it.
+    is_planned: whether a plan depends on it; words: a further check of a text, which raises what is wrong with it;
+    numbers: of a number's field, those that a text stands for, which have its limits; raises for any other text.
     """
 
     kind: type
@@ -41,10 +42,15 @@ class Rule:
     metavar: str = ""
     is_planned: bool = False
     words: Callable[[str], object] | None = None
+    numbers: Callable[[str], tuple[int, ...]] | None = None
 
     def check(self, name: str, value: Any) -> None:
         """Raises InvalidInput for a value that the field cannot have, with what it can."""
         name = self.spoken or name
+        if self.numbers is not None and isinstance(value, str):
+            for number in self.numbers(value):
+                self.check(name, number)
+            return
         is_kind = isinstance(value, (int, float) if self.kind is float else self.kind)
         if not is_kind or (self.kind is not bool and isinstance(value, bool)):
             raise InvalidInput(f"{name} must be {_KIND_WORDS[self.kind]}, not {_shown(value)}", details={"field": name})

@@ -10,6 +10,7 @@ import timm
 import torch
 
 from s2a_core.errors import InvalidInput
+from s2a_core.sides import ImageSize, sides
 
 _STEPS = (4, 7, 8, 14, 16, 28, 32, 64)  # patches and total strides of timm's models, and windows of them
 _MOST_TRIED, _MOST_SHOWN = 12, 4
@@ -21,8 +22,8 @@ def own_size(name: str) -> int | None:
     return None if config is None or config.input_size is None else int(config.input_size[-1])
 
 
-def size_arguments(name: str, image_size: int | None) -> Mapping[str, Any]:
-    """Arguments of timm.create_model that build `name` for square images: nothing, or `img_size`.
+def size_arguments(name: str, image_size: ImageSize | None) -> Mapping[str, Any]:
+    """Arguments of timm.create_model that build `name` for images of that size: nothing, or `img_size`.
 
     Layers that depend on the size (positions, windows) are then timm's own for it. Raises InvalidInput, with sizes near
     it that work, where timm builds no model that takes such images.
@@ -32,7 +33,7 @@ def size_arguments(name: str, image_size: int | None) -> Mapping[str, Any]:
     arguments, reason = _attempt(name, image_size)
     if arguments is not None:
         return arguments
-    near = _sizes_near(name, image_size)
+    near = _sizes_near(name, max(sides(image_size)))
     advice = f"sizes that work: {', '.join(map(str, near))}" if near else f"its own is {own_size(name)}"
     raise InvalidInput(
         f"{name} cannot take images of {image_size} pixels ({reason}); {advice}",
@@ -41,17 +42,17 @@ def size_arguments(name: str, image_size: int | None) -> Mapping[str, Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def _attempt(name: str, image_size: int) -> tuple[Mapping[str, Any] | None, str]:
+def _attempt(name: str, image_size: ImageSize) -> tuple[Mapping[str, Any] | None, str]:
     """(arguments of a model that takes such images, or None; the reason where none does)."""
-    reason = ""
-    if image_size < 1:
+    reason, (height, width) = "", sides(image_size)
+    if min(height, width) < 1:
         return None, "it is not positive"
-    tries: tuple[dict[str, Any], ...] = ({"img_size": image_size}, {})
+    tries: tuple[dict[str, Any], ...] = ({"img_size": height if height == width else (height, width)}, {})
     for arguments in tries:
         try:
             with torch.device("meta"), torch.no_grad():
                 model = timm.create_model(name, **arguments).eval()
-                model(torch.zeros(1, 3, image_size, image_size))
+                model(torch.zeros(1, 3, height, width))
         except NotImplementedError:  # an operator without a meta kernel: only a real image would tell
             return arguments, ""
         except Exception as error:  # models refuse sizes with almost any type

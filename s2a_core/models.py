@@ -18,6 +18,8 @@ from s2a_core import network
 from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
 from s2a_core.fields import nearest
 from s2a_core.image_sizes import own_size, size_arguments
+from s2a_core.sides import ImageSize, sides
+from s2a_core.sides import image_size as size_of
 
 SQUASH = "squash"  # timm's word for an image that is resized without a crop
 TINY = "s2a_tiny"
@@ -30,7 +32,7 @@ def load_model(
     name: str,
     weights: str | Path | None = "pretrained",
     num_classes: int | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     drop_path: float = 0.0,
     **options: Any,
 ) -> nn.Module:
@@ -38,9 +40,9 @@ def load_model(
 
     weights: "pretrained" (timm's, downloaded once; ours for s2a_tiny), "none" or None (random; None is ours for
     s2a_tiny), or a safetensors file with timm's names. Without a network and a cache pretrained ones are refused within
-    2 seconds, with what to do. A head of another number of classes in the file is left out. image_size: pixels per side
-    where it is not the model's own; timm builds the model for it and resamples weights. drop_path: share of
-    residual branches that training skips. options: arguments of timm.create_model.
+    2 seconds, with what to do. A head of another number of classes in the file is left out. image_size: pixels a side,
+    or `HEIGHTxWIDTH`, where it is not the model's own; timm builds the model for it and resamples weights.
+    drop_path: share of residual branches that training skips. options: arguments of timm.create_model.
     Raises UnknownModel with the nearest names, WeightsMismatch with the first keys that differ, InvalidInput.
     """
     if weights == f"builtin:{TINY}":
@@ -108,19 +110,22 @@ def is_missing_file(weights: str | None) -> bool:
     return weights not in (None, "none", "pretrained", f"builtin:{TINY}") and not Path(str(weights)).is_file()
 
 
-def plain_timm_arguments(name: str, num_classes: int, image_size: int | None) -> tuple[str, dict[str, Any]]:
+def plain_timm_arguments(name: str, num_classes: int, image_size: ImageSize | None) -> tuple[str, dict[str, Any]]:
     """(name, arguments) with which timm.create_model makes what `load_model` makes, without s2a."""
     if name == TINY:
-        return TINY_BASE, {**TINY_SHAPE, "img_size": image_size or TINY_SHAPE["img_size"], "num_classes": num_classes}
+        height, width = sides(image_size or TINY_SHAPE["img_size"])
+        size = height if height == width else (height, width)
+        return TINY_BASE, {**TINY_SHAPE, "img_size": size, "num_classes": num_classes}
     return name, {"num_classes": num_classes, **size_arguments(name, image_size)}
 
 
-def _resized_tiny(model: nn.Module, image_size: int | None) -> nn.Module:
+def _resized_tiny(model: nn.Module, image_size: ImageSize | None) -> nn.Module:
     """s2a_tiny for images of another size: its position embeddings are resampled as timm's checkpoint filter does."""
-    if image_size not in (None, TINY_SHAPE["img_size"]):
-        if image_size < TINY_SHAPE["patch_size"]:
+    if image_size is not None and sides(image_size) != sides(TINY_SHAPE["img_size"]):
+        height, width = sides(image_size)
+        if min(height, width) < TINY_SHAPE["patch_size"]:
             raise InvalidInput(f"{TINY} cannot take images of {image_size} pixels: multiples of 4 work, such as 28, 32")
-        model.set_input_size(img_size=image_size)  # type: ignore[operator]
+        model.set_input_size(img_size=(height, width))  # type: ignore[operator]
     return model
 
 
@@ -175,7 +180,7 @@ def _filtered(
     return {key: value for key, value in other.state_dict().items() if key not in head or key in usable}
 
 
-def _not_resampled(name: str, source: str, image_size: int | None) -> InvalidInput:
+def _not_resampled(name: str, source: str, image_size: object) -> InvalidInput:
     return InvalidInput(
         f"{source} of {name} are for images of {own_size(name)} pixels and timm cannot resample them to {image_size}: "
         f"leave --image-size out, or begin with random weights (--weights none)",
@@ -197,19 +202,19 @@ def _start_small(model: nn.Module) -> None:
             nn.init.trunc_normal_(parameter, std=0.01) if parameter.ndim > 1 else nn.init.zeros_(parameter)
 
 
-def data_config(model: nn.Module, image_size: int | None = None) -> dict[str, Any]:
+def data_config(model: nn.Module, image_size: ImageSize | None = None) -> dict[str, Any]:
     """How images reach this model: {"image_size", "mean", "std", "interpolation", "crop_pct"}; of one that answers for
     every pixel also {"crop_mode": "squash"}, as timm calls an image that is resized whole, whatever its shape.
     """
     config: Mapping[str, Any] = resolve_data_config({}, model=model)
-    size = image_size or int(config["input_size"][-1])
+    size = size_of(*(config["input_size"][-2:] if image_size is None else sides(image_size)))
     is_whole = getattr(model, "gives_maps", False)
     return {
         "image_size": size,
         "mean": list(map(float, config["mean"])),
         "std": list(map(float, config["std"])),
         "interpolation": str(config["interpolation"]),
-        "crop_pct": 1.0 if size <= 64 or is_whole else float(config["crop_pct"]),
+        "crop_pct": 1.0 if max(sides(size)) <= 64 or is_whole else float(config["crop_pct"]),
         **({"crop_mode": SQUASH} if is_whole else {}),
     }
 

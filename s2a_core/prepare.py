@@ -19,6 +19,7 @@ from s2a_core.kernels import start_native
 from s2a_core.models import data_config, is_random, load_model, require_model
 from s2a_core.profiling.fingerprint import fingerprint, marked_name
 from s2a_core.requests import RunRequest
+from s2a_core.sides import ImageSize, sides
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import AS_NEEDED, WEIGHT_FORMATS, Optimizer, WeightFormat
 from s2a_core.tasks import CLASSIFICATION
@@ -39,7 +40,7 @@ class Prepared:
     has_weights: bool
     spec: AdapterSpec
     dataset: ImageDataset | None
-    image_size: int
+    image_size: ImageSize
     precision: str
     device: str
 
@@ -62,8 +63,7 @@ class Prepared:
         their loss by themselves.
         """
         if self.dataset is None:
-            size = self.image_size
-            images = torch.randn(CALIBRATION_IMAGES, 3, size, size)
+            images = torch.randn(CALIBRATION_IMAGES, 3, *sides(self.image_size))
             classes = int(getattr(self.model, "num_classes", 0) or NUM_CLASSES)
             return images, torch.arange(CALIBRATION_IMAGES) % classes
         transform = evaluation_transform(data_config(self.model, self.image_size))
@@ -115,7 +115,7 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
     num_classes = len(dataset.classes) if dataset else (request.num_classes or NUM_CLASSES)
     torch.manual_seed(request.seed)
     model = load_model(request.model, request.weights, num_classes, request.image_size, drop_path=request.drop_path)
-    image_size = int(data_config(model, request.image_size)["image_size"])
+    image_size: ImageSize = data_config(model, request.image_size)["image_size"]
     if task.network is not None:
         model = task.network(model, num_classes, image_size)
     model = add_adapters(model, spec, image_size)

@@ -15,6 +15,7 @@ from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FALLBACKS, FULL, AdapterSpe
 from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InvalidInput
 from s2a_core.fields import asked, check_all, require_known, rules_of
+from s2a_core.sides import sides
 from s2a_core.sizes import BUDGET_MEANS
 from s2a_core.storage import AS_NEEDED, OPTIMIZERS, WEIGHT_FORMATS
 from s2a_core.tasks import TASKS
@@ -78,9 +79,9 @@ class RunRequest:
         int, None, "Images per optimizer step. How many are in memory at once is the plan's choice.",
         minimum=1, maximum=65536, unsaid=f"{BATCH_SIZE}, or the plan's", metavar="N", is_planned=True,
     )  # fmt: skip
-    image_size: int | None = asked(
-        int, None, "Pixels along a side.",
-        minimum=8, maximum=4096, unsaid="the model's own", metavar="N", is_planned=True,
+    image_size: int | str | None = asked(
+        int, None, "Pixels along a side, or HEIGHTxWIDTH, such as 384x640.",
+        minimum=8, maximum=4096, unsaid="the model's own", metavar="N", is_planned=True, numbers=sides,
     )  # fmt: skip
     precision: str | None = asked(
         str, None, "The numbers of the forward and backward pass.",

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from s2a_core.errors import InvalidInput
 from s2a_core.models import load_model
+from s2a_core.sides import ImageSize, sides
 
 HEAD_WIDTH = 128
 LEAST_STRIDE = 4  # finer maps cost most of the memory and show little but edges
@@ -52,17 +53,17 @@ class MapHead(nn.Module):
 
 class Segmenter(nn.Module):
     """Images [B, 3, H, W] to logits [B, classes, H, W]. backbone: a classifier of timm, which loses its classifier;
-    image_size: pixels a side of the images it was made for.
+    image_size: pixels a side, or `HEIGHTxWIDTH`, of the images it was made for.
 
     Raises InvalidInput for a backbone that gives no maps.
     """
 
     gives_maps = True
 
-    def __init__(self, backbone: nn.Module, num_classes: int, image_size: int) -> None:
+    def __init__(self, backbone: nn.Module, num_classes: int, image_size: ImageSize) -> None:
         super().__init__()
         shapes = _map_shapes(backbone, image_size)
-        levels = chosen_levels([shape[-2:] for shape in shapes], image_size)
+        levels = chosen_levels([shape[-2:] for shape in shapes], sides(image_size)[-1])
         prune: Any = backbone.prune_intermediate_layers
         self.levels = list(prune(levels, prune_norm=True, prune_head=True))
         self.backbone, self.num_classes = backbone, num_classes
@@ -93,20 +94,20 @@ def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
 
 
-def chosen_levels(sizes: Sequence[Sequence[int]], image_size: int) -> list[int]:
+def chosen_levels(sizes: Sequence[Sequence[int]], width: int) -> list[int]:
     """The last level of each resolution from a quarter of the image down; of one resolution four over the depth.
 
-    sizes: (h, w) of every level that the backbone gives.
+    sizes: (h, w) of every level that the backbone gives; width: of the image.
     """
     last = {tuple(size): index for index, size in enumerate(sizes)}
     if len(last) == 1:
         count = min(LEVELS_OF_PLAIN, len(sizes))
         return [(step + 1) * len(sizes) // count - 1 for step in range(count)]
-    coarse = [index for size, index in last.items() if LEAST_STRIDE * size[-1] <= image_size]
+    coarse = [index for size, index in last.items() if LEAST_STRIDE * size[-1] <= width]
     return sorted(coarse or last.values())
 
 
-def load_segmenter(path: str | Path, architecture: str, num_classes: int, image_size: int) -> nn.Module:
+def load_segmenter(path: str | Path, architecture: str, num_classes: int, image_size: ImageSize) -> nn.Module:
     """The network of a file that `s2a export` wrote for segmentation, in evaluation mode.
 
     path: .safetensors, .pt or .pth; the other arguments are in the file's metadata and in what `s2a export` says.
@@ -126,7 +127,7 @@ def _maps(backbone: nn.Module, images: Tensor, levels: Sequence[int] | None) -> 
     return maps
 
 
-def _map_shapes(backbone: nn.Module, size: int) -> list[tuple[int, ...]]:
+def _map_shapes(backbone: nn.Module, size: ImageSize) -> list[tuple[int, ...]]:
     """Shapes [1, C, h, w] of all maps, from a pass without values."""
     name = type(backbone).__name__
     if not hasattr(backbone, "forward_intermediates") or not hasattr(backbone, "prune_intermediate_layers"):
@@ -136,7 +137,7 @@ def _map_shapes(backbone: nn.Module, size: int) -> list[tuple[int, ...]]:
         )
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            maps = _maps(backbone, torch.zeros(1, 3, size, size), None)
+            maps = _maps(backbone, torch.zeros(1, 3, *sides(size)), None)
             return [tuple(level.shape) for level in maps]
     except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

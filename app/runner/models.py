@@ -38,14 +38,15 @@ def _entry(name: str, has_sizes: bool) -> dict[str, Any]:
 
 def _our_own() -> dict[str, Any]:
     from s2a_core.models import data_config, load_model
+    from s2a_core.sides import sides
 
     model = load_model(OUR_OWN, "none", None)
-    side = int(data_config(model)["image_size"])
+    height, width = sides(data_config(model)["image_size"])
     count = sum(parameter.numel() for parameter in model.parameters())
     return {
         "name": OUR_OWN,
         "family": "s2a",
-        "input_size": [3, side, side],
+        "input_size": [3, height, width],
         "pretrained": ["letters"],
         "num_params": count,
     }

@@ -54,6 +54,8 @@ def declared(name: str, words: str = "", default: Any = None) -> Any:
     unsaid = rule.unsaid or (str(DEFAULTS[name]) if DEFAULTS.get(name) not in (None, "") else "")
     left_out = f"Left out: {unsaid}." if unsaid and default is None else ""
     description = " ".join(part for part in (rule.help, words, left_out) if part)
+    if rule.numbers is not None:  # pydantic has no limits of a number that may be a text: the rule checks them
+        return Field(default, description=description)
     if rule.kind is not str:
         return Field(default, description=description, ge=rule.minimum, gt=rule.above, le=rule.maximum)
     shortest, longest = (None if limit is None else int(limit) for limit in (rule.minimum, rule.maximum))
@@ -87,7 +89,7 @@ class Request(BaseModel):
         except ValidationError as error:
             raise ValidationError.from_exception_data(cls.__name__, [_line(cls, e) for e in error.errors()]) from None
         for name, rule in FIELDS.items():
-            if rule.words is not None and getattr(request, name, None) is not None:
+            if (rule.words or rule.numbers) is not None and getattr(request, name, None) is not None:
                 try:
                     rule.check(name, getattr(request, name))
                 except InvalidInput as refusal:

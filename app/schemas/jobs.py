@@ -25,7 +25,7 @@ class PlannedFields(Request):
     adapter: str | None = declared("adapter")
     objective: Objective | None = declared("objective")
     batch_size: int | None = declared("batch_size")
-    image_size: int | None = declared("image_size")
+    image_size: int | str | None = declared("image_size")
     precision: Literal["fp32", "bf16"] | None = declared("precision")
     optimizer: Literal["adamw", "adamw8bit"] | None = declared("optimizer")
     weight_format: Literal["auto", "float", "int8", "nf4"] | None = declared("weight_format")

@@ -59,12 +59,13 @@ def input_of(name: str) -> Input:
     unsaid = rule.unsaid or ("" if default is None else str(default))
     choices = ("cpu", "cuda") if name == "device" else rule.choices
     attributes = {"placeholder": unsaid}
-    if rule.kind is not str:
+    is_number = rule.kind is not str and rule.numbers is None
+    if is_number:
         limits = {"min": rule.minimum if rule.above is None else rule.above, "max": rule.maximum}
         attributes |= {key: f"{value:.15g}" for key, value in limits.items() if value is not None}
         attributes |= {"step": "any"} if rule.kind is float else {}
     label = LABELS.get(name, name.replace("_", " ").capitalize())
-    return Input(name, label, rule.help, "number" if rule.kind is not str else "text", unsaid, attributes, choices)
+    return Input(name, label, rule.help, "number" if is_number else "text", unsaid, attributes, choices)
 
 
 def inputs(names: Iterable[str]) -> list[Input]:

@@ -17,6 +17,7 @@ from s2a_core.adapters.spec import AUTO_OR_FULL, FULL, AdapterSpec
 from s2a_core.batches import Samples, samples_of
 from s2a_core.errors import InvalidInput
 from s2a_core.models import data_config, has_batch_norm
+from s2a_core.sides import ImageSize, sides
 
 AUTO_RANK = 4
 AUTO_MAP_REDUCTION = 2
@@ -26,7 +27,7 @@ LORA_LITE = "lora-lite"
 def add_adapters(
     model: nn.Module,
     spec: AdapterSpec,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     *,
     head: str | Sequence[str] | None = FOUND,
     example: Any = None,
@@ -52,7 +53,7 @@ def add_adapters(
     return model
 
 
-def resolve(model: nn.Module, spec: AdapterSpec, image_size: int | None = None) -> AdapterSpec:
+def resolve(model: nn.Module, spec: AdapterSpec, image_size: ImageSize | None = None) -> AdapterSpec:
     """`auto` made concrete: on transformers lora-lite, on CNNs bias, norm and side branches, on hybrids with prompts.
 
     lora-lite is LoRA of rank 2 on the layers that widen (a ViT's qkv and fc1), 0.75 % of DeiT-tiny's parameters. In an
@@ -101,22 +102,23 @@ def _auto(backbone: Backbone, spec: AdapterSpec) -> AdapterSpec:
 
 
 def _backbone(
-    model: nn.Module, image_size: int | None, head: str | Sequence[str] | None = FOUND, example: Any = None
+    model: nn.Module, image_size: ImageSize | None, head: str | Sequence[str] | None = FOUND, example: Any = None
 ) -> Backbone:
     def inputs() -> Tensor | Samples:
         parameter = next(model.parameters())
         if example is not None:
             return samples_of(example)[:1].to(parameter.device)
-        size = image_size or _own_size(model)
-        return torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
+        size = sides(image_size or _own_size(model))
+        return torch.zeros(1, 3, *size, device=parameter.device, dtype=parameter.dtype)
 
     return Backbone(model, inputs, head)
 
 
-def _own_size(model: nn.Module) -> int:
+def _own_size(model: nn.Module) -> ImageSize:
     """Pixels a side of the images a model is made for, as timm or transformers note it. Raises InvalidInput."""
     if hasattr(model, "pretrained_cfg"):
-        return int(data_config(model)["image_size"])
+        of_timm: ImageSize = data_config(model)["image_size"]
+        return of_timm
     size = getattr(getattr(model, "config", None), "image_size", None)
     if not isinstance(size, int):
         raise InvalidInput(

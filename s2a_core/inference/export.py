@@ -15,6 +15,7 @@ from s2a_core.inference.formats import CHECKPOINT, PACKAGE, SEGMENTER, formats_o
 from s2a_core.inference.load import LoadedRun
 from s2a_core.inference.predict import logits
 from s2a_core.outputs.atomic import replacing
+from s2a_core.sides import sides
 
 TOLERANCE = 1e-4  # of the largest logit: kernels of another library, and merged weights, round differently
 CHECKED_IMAGES = 2
@@ -72,5 +73,4 @@ def export_run(run: LoadedRun, target: Path) -> dict[str, Any]:
 
 def sample_images(run: LoadedRun) -> torch.Tensor:
     """Noise as this run's model takes it: [2, 3, H, W]."""
-    size = image_size(run)
-    return torch.randn(CHECKED_IMAGES, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return torch.randn(CHECKED_IMAGES, 3, *sides(image_size(run)), generator=torch.Generator().manual_seed(0))

@@ -24,6 +24,7 @@ from s2a_core.outputs.atomic import plain
 from s2a_core.outputs.tensors import save_tensors
 from s2a_core.outputs.write import ADAPTER, PLAN, REPORT
 from s2a_core.segmenter import load_segmenter
+from s2a_core.sides import ImageSize
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def plain_network(run: LoadedRun) -> nn.Module:
     return model if task.network is None else task.network(model, len(run.classes), image_size(run))
 
 
-def _segmenter_arguments(run: LoadedRun) -> tuple[str, int, int]:
+def _segmenter_arguments(run: LoadedRun) -> tuple[str, int, ImageSize]:
     """Of load_segmenter, behind the file."""
     return str(run.report["model"]), len(run.classes), image_size(run)
 
@@ -144,9 +145,10 @@ def _timm_arguments(run: LoadedRun) -> tuple[str, dict[str, Any]]:
     return plain_timm_arguments(str(run.report["model"]), len(run.classes), run.report.get("image_size"))
 
 
-def image_size(run: LoadedRun) -> int:
-    """Pixels a side of the images that a run takes."""
-    return int(data_config(run.model, run.report.get("image_size"))["image_size"])
+def image_size(run: LoadedRun) -> ImageSize:
+    """Of the images that a run takes."""
+    size: ImageSize = data_config(run.model, run.report.get("image_size"))["image_size"]
+    return size
 
 
 def _facts(run: LoadedRun) -> dict[str, str]:

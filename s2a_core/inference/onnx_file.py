@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.errors import InvalidInput
+from s2a_core.sides import ImageSize, sides
 from s2a_core.sizes import format_bytes
 
 MAX_BYTES = 2 * 2**30 - 2**20  # one protobuf message holds less than 2 GiB
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
-def write_onnx(model: nn.Module, image_size: int, path: Path, facts: Mapping[str, str]) -> None:
+def write_onnx(model: nn.Module, image_size: ImageSize, path: Path, facts: Mapping[str, str]) -> None:
     """`images` [N, 3, H, W], normalised, to `logits` [N, classes], of segmentation [N, classes, H, W], for any N.
 
     facts go to the file's metadata.
@@ -31,7 +32,7 @@ def write_onnx(model: nn.Module, image_size: int, path: Path, facts: Mapping[str
         raise InvalidInput(
             f"the model takes {format_bytes(num_bytes)}, and one ONNX file holds less than 2,048 MiB: use .safetensors"
         )
-    images = torch.zeros(2, 3, image_size, image_size)
+    images = torch.zeros(2, 3, *sides(image_size))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's exporter warns about its own operators

@@ -16,6 +16,7 @@ from s2a_core.planning.peak import Peak
 from s2a_core.planning.scoring import Cut, gradient_error, is_host_bound, launches, mean_bits, relative_step_time
 from s2a_core.planning.uniform import uniform_choice
 from s2a_core.profiling.types import Profile
+from s2a_core.sides import ImageSize
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, FrozenWeights, Optimizer, Storage, StoragePolicy, WeightFormat, weight_words
 
@@ -103,7 +104,7 @@ class Plan:
 
     model: str
     adapter: str
-    image_size: int
+    image_size: ImageSize
     precision: str
     device: str
     batch_size: int

@@ -12,6 +12,7 @@ from pathlib import Path
 from s2a_core import __version__
 from s2a_core.errors import StaleProfile
 from s2a_core.profiling.types import VERSION, Profile
+from s2a_core.sides import ImageSize
 from s2a_core.storage import AS_NEEDED
 
 
@@ -49,7 +50,7 @@ def request_mark(
     adapter: str,
     weights: str | None = None,
     num_classes: int | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     precision: str | None = None,
     weight_format: str = AS_NEEDED,
     device: str | None = None,

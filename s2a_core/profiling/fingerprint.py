@@ -10,6 +10,7 @@ from torch import nn
 
 from s2a_core.kernels import backend_name, prefer_native
 from s2a_core.operators.narrow import NarrowWeight
+from s2a_core.sides import ImageSize
 from s2a_core.tasks import CLASSIFICATION
 
 
@@ -17,7 +18,7 @@ def fingerprint(
     model: nn.Module,
     name: str,
     adapter: str,
-    image_size: int,
+    image_size: ImageSize,
     precision: str,
     device: str,
     has_weights: bool = True,

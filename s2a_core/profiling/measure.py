@@ -35,6 +35,7 @@ from s2a_core.profiling.progress import await_kernels, listener, stage
 from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import BaselineCost, Profile, WorkingSet
+from s2a_core.sides import ImageSize, sides
 from s2a_core.storage import FrozenWeights
 from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.train.optimizers import adamw_step_bytes, coded_cost
@@ -46,7 +47,7 @@ FEWEST_WITH_BATCH_NORM = 3  # two batches of more than one sample, which BatchNo
 
 def profile(
     model: nn.Module,
-    image_size: int = 224,
+    image_size: ImageSize = 224,
     batch_size: int = 4,
     precision: str = "fp32",
     calibration: tuple[Tensor, Tensor | Samples] | None = None,
@@ -180,7 +181,7 @@ def profile(
 
 def profile_within(
     model: nn.Module,
-    image_size: int,
+    image_size: ImageSize,
     batch_size: int,
     precision: str,
     calibration: tuple[Tensor, Tensor | Samples] | None = None,
@@ -220,7 +221,7 @@ def _fewest_samples(model: nn.Module) -> int:
     return FEWEST_WITH_BATCH_NORM if has_batch_norm(model) else FEWEST
 
 
-def _sites(model: nn.Module, x: Tensor | Samples, precision: str, image_size: int) -> tuple[SiteSpec, ...]:
+def _sites(model: nn.Module, x: Tensor | Samples, precision: str, image_size: ImageSize) -> tuple[SiteSpec, ...]:
     try:
         return discover(model, x[:2], precision)
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -231,7 +232,7 @@ def _sites(model: nn.Module, x: Tensor | Samples, precision: str, image_size: in
 
 
 @contextmanager
-def _out_of_memory_reported(image_size: int, device: torch.device) -> Iterator[None]:
+def _out_of_memory_reported(image_size: ImageSize, device: torch.device) -> Iterator[None]:
     """Raises OutOfMemory for torch's own error, with the numbers of that moment."""
     try:
         yield
@@ -247,7 +248,7 @@ def _out_of_memory_reported(image_size: int, device: torch.device) -> Iterator[N
 
 
 def _batch(
-    model: nn.Module, size: int, samples: int, calibration: tuple[Tensor, Tensor | Samples] | None,
+    model: nn.Module, size: ImageSize, samples: int, calibration: tuple[Tensor, Tensor | Samples] | None,
     device: torch.device, example: tuple[Any, Any] | None, loss: Loss | None,
 ) -> tuple[Tensor | Samples, Tensor | Samples]:  # fmt: skip
     if example is not None:
@@ -262,5 +263,5 @@ def _batch(
         return images[:samples].to(device), labels[:samples].to(device)
     generator = torch.Generator().manual_seed(0)
     classes = max(int(getattr(model, "num_classes", 2) or 2), 1)
-    x = torch.randn(samples, 3, size, size, generator=generator)
+    x = torch.randn(samples, 3, *sides(size), generator=generator)
     return x.to(device), torch.randint(0, classes, (samples,), generator=generator).to(device)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from s2a_core.pictures import draw_profile, profile_html
+from s2a_core.sides import ImageSize
 from s2a_core.sizes import format_bytes
 from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
 
@@ -210,7 +211,7 @@ class Profile:
 
     model: str
     adapter: str
-    image_size: int
+    image_size: ImageSize
     precision: str
     device: str
     params_bytes: int

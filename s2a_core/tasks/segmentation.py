@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from s2a_core.errors import InternalError
+from s2a_core.sides import ImageSize
 from s2a_core.tasks.task import Answers, Evaluation, Mask, Metric, Outputs, Prediction, Sizes, Target, Task
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def image_counts(names: Sequence[str], targets: Sequence[Target]) -> list[int]:
     return totals
 
 
-def network(model: nn.Module, num_outputs: int, image_size: int) -> nn.Module:
+def network(model: nn.Module, num_outputs: int, image_size: ImageSize) -> nn.Module:
     """The backbone with a head that answers for each pixel."""
     from s2a_core.segmenter import Segmenter
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from s2a_core.sides import ImageSize
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -227,7 +229,7 @@ class Task:
     has_one_class: bool = False
     profiled_loss: Callable[[Any, Any], Tensor] | None = None
     pipeline_tag: str = "image-classification"
-    network: Callable[[nn.Module, int, int], nn.Module] | None = None
+    network: Callable[[nn.Module, int, ImageSize], nn.Module] | None = None
     needs: str = "put labels.csv, with a column of paths and those of labels, beside the images"
 
     def sentence(self, reason: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from timm.data.transforms import ResizeKeepRatio
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torchvision import tv_tensors
@@ -16,6 +17,7 @@ from torchvision.transforms import v2
 from s2a_core.errors import InvalidInput
 from s2a_core.models import SQUASH
 from s2a_core.requests import AUGMENTATIONS
+from s2a_core.sides import sides
 
 Transform = Callable[..., Any]  # of an image, or of an image and its mask [H, W]
 _MODES = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
@@ -46,13 +48,18 @@ class _Pipeline:
 
 
 def evaluation_transform(config: Mapping[str, Any]) -> Transform:
-    """Resize so that the crop is `crop_pct` of the shorter side, crop the centre; the whole image where it says so."""
-    size = int(config["image_size"])
+    """Resize so that the crop is `crop_pct` of the side it fills, crop the centre; the whole image where it says so."""
+    size = sides(config["image_size"])
     mode = _MODES.get(str(config.get("interpolation")), v2.InterpolationMode.BICUBIC)
     if config.get("crop_mode") == SQUASH:
-        return _Pipeline(v2.Resize((size, size), interpolation=mode), tuple(config["mean"]), tuple(config["std"]))
-    resized = round(size / float(config.get("crop_pct") or 1.0))
-    geometry = v2.Compose([v2.Resize(resized, interpolation=mode), v2.CenterCrop(size)])
+        return _Pipeline(v2.Resize(size, interpolation=mode), tuple(config["mean"]), tuple(config["std"]))
+    share = float(config.get("crop_pct") or 1.0)
+    resized = [round(side / share) for side in size]
+    is_square = size[0] == size[1]
+    covering = (
+        v2.Resize(resized[0], interpolation=mode) if is_square else ResizeKeepRatio(resized, interpolation=mode.value)
+    )
+    geometry = v2.Compose([covering, v2.CenterCrop(size)])
     return _Pipeline(geometry, tuple(config["mean"]), tuple(config["std"]))
 
 
@@ -67,7 +74,7 @@ def training_transform(config: Mapping[str, Any], augmentation: str = MILD) -> T
         raise InvalidInput(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, not {augmentation!r}")
     if augmentation == "none":
         return evaluation_transform(config)
-    size, has_masks = int(config["image_size"]), config.get("crop_mode") == SQUASH
+    size, has_masks = sides(config["image_size"]), config.get("crop_mode") == SQUASH
     if augmentation == TIMM and has_masks:
         raise InvalidInput(
             f"augmentation {TIMM} turns and erases images without their masks: leave it at {MILD}, or say none",
@@ -86,14 +93,15 @@ def training_transform(config: Mapping[str, Any], augmentation: str = MILD) -> T
         )
         return made
     mode = _MODES.get(str(config.get("interpolation")), v2.InterpolationMode.BICUBIC)
-    if size <= _SMALL and not has_masks:
+    if max(size) <= _SMALL and not has_masks:
         steps = [
-            v2.Resize((size, size), interpolation=mode),
-            v2.RandomCrop(size, padding=size // 16, padding_mode="edge"),
+            v2.Resize(size, interpolation=mode),
+            v2.RandomCrop(size, padding=max(size) // 16, padding_mode="edge"),
         ]
     else:
+        shape = size[1] / size[0]
         steps = [
-            v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(0.8, 1.25), interpolation=mode),
+            v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(0.8 * shape, 1.25 * shape), interpolation=mode),
             v2.RandomHorizontalFlip(),
         ]
     return _Pipeline(v2.Compose(steps), tuple(config["mean"]), tuple(config["std"]))

@@ -168,6 +168,7 @@ def test_the_training_loops_own_defaults_are_those_of_the_request() -> None:
 WRONG: list[tuple[str, Any]] = [
     ("epochs", 0), ("epochs", "many"), ("batch_size", 70_000), ("lr", 0), ("patience", 0), ("ema_decay", 1.0),
     ("augmentation", "wild"), ("objective", "best"), ("precision", "fp8"), ("seed", -1), ("image_size", 7),
+    ("image_size", "384x5000"), ("image_size", "384by640"),
     ("task", "multi"), ("device", "tpu"),
     ("weight_decay", 2.0), ("warmup", 1.0), ("label_smoothing", -0.1), ("workers", 65),
     ("mixup", -1.0), ("cutmix", 11.0), ("drop_path", 1.0), ("adapter", "loraa"), ("adapter", "full,bias"),

@@ -48,3 +48,20 @@ def test_weights_that_timm_cannot_resample_are_told_from_those_of_another_model(
     save_file(other, str(tmp_path / "other.safetensors"))
     with pytest.raises(WeightsMismatch, match=r"unexpected blocks"):
         load_model("cait_xxs24_224", tmp_path / "other.safetensors", 5, 96)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "arguments"),
+    [
+        ("test_vit", "96x160", {"img_size": (96, 160)}),
+        ("test_resnet", "64x96", {}),
+        ("test_vit", "96x96", {"img_size": 96}),
+    ],
+)
+@torch.no_grad()
+def test_a_size_that_is_no_square_has_a_height_and_a_width(name: str, size: str, arguments: dict[str, Any]) -> None:
+    assert size_arguments(name, size) == arguments
+    height, width = map(int, size.split("x"))
+    assert load_model(name, "none", 5, size)(torch.randn(1, 3, height, width)).shape == (1, 5)
+    with pytest.raises(InvalidInput, match="nest_tiny cannot take images of 96x160 pixels"):
+        size_arguments("nest_tiny", "96x160")

@@ -74,3 +74,17 @@ def test_masks_move_with_their_images(augmentation: str, size: int) -> None:
 def test_an_augmentation_that_would_leave_masks_behind_is_refused() -> None:
     with pytest.raises(InvalidInput, match="timm turns and erases images without their masks"):
         training_transform({**CONFIG, "crop_mode": "squash"}, "timm")
+
+
+@pytest.mark.parametrize("size", ["24x40", "96x160"])
+@pytest.mark.parametrize("augmentation", ["mild", "timm", "none"])
+def test_images_of_a_size_that_is_no_square_keep_their_shape(augmentation: str, size: str) -> None:
+    height, width = map(int, size.split("x"))
+    config = {**CONFIG, "image_size": size, "crop_pct": 1.0}
+    wide = Image.new("RGB", (5 * 64, 3 * 64))
+    wide.paste((255, 255, 255), (0, 0, 160, 192))  # the left half is white
+    pixels = training_transform(config, augmentation)(wide)
+    assert pixels.shape == (3, height, width)
+    if augmentation == "none":
+        assert pixels[:, :, : width // 2 - 2].min() > 0.9
+        assert pixels[:, :, width // 2 + 2 :].max() < -0.9
