@@ -192,9 +192,8 @@ class Profile:
     """A model with an adapter at one image size, precision and device. Bytes; per sample where it says so.
 
     params_bytes: of all parameters, codes as they are and numbers in fp32; frozen_bytes: of the frozen ones in fp32
-    that bf16 halves;
-    weight_format: how large frozen weights are coded; coded_optimizer: what adamw8bit takes in place of adamw;
-    state_bytes: what training changes: trainable parameters, and statistics that it estimates;
+    that bf16 halves; weight_format: how large frozen weights are coded; coded_optimizer: what adamw8bit takes in place
+    of adamw; state_bytes: what training changes: trainable parameters, and statistics that it estimates;
     start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
     step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes,
     on CUDA the host's time; launches: kernels of an exact step, 0 on CPU;

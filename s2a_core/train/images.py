@@ -56,7 +56,7 @@ def evaluation_transform(config: Mapping[str, Any]) -> Transform:
     share = float(config.get("crop_pct") or 1.0)
     resized = [round(side / share) for side in size]
     is_square = size[0] == size[1]
-    covering = (
+    covering: Callable[..., Any] = (
         v2.Resize(resized[0], interpolation=mode) if is_square else ResizeKeepRatio(resized, interpolation=mode.value)
     )
     geometry = v2.Compose([covering, v2.CenterCrop(size)])
