@@ -2,6 +2,7 @@
 
     python scripts/peak_grid.py --output grid.jsonl [--models a,b] [--adapters bias,side] [--size 64] [--minutes 10]
                                 [--precisions fp32,bf16] [--weights float,int8,nf4] [--optimizers adamw,adamw8bit]
+    make peaks      docs/peaks/README.md; beside it weights.md, of the three axes of the last line
 
 Each line of the output is one (case, budget), the case a model with an adapter, a precision, a format of frozen weights
 and an optimizer: the plan's predicted peak, the peak of a real step of it, and, after verification, the promised and
@@ -96,7 +97,7 @@ MODELS: dict[str, tuple[int, dict[str, Any]]] = {
 HEAD = (
     "# Predicted beside measured peaks",
     "",
-    "Made by `make peaks` (scripts/peak_grid.py, resumable, {results}). CPU, {precisions}, batch 8, random weights,",
+    "Made by scripts/peak_grid.py, resumable, from {results}. CPU, {precisions}, batch 8, random weights and",
     "small images. Error: the planner's prediction over the peak of two real steps and an evaluation, before",
     "verification; the last column counts verified plans whose measured peak lay above what was then promised.",
     "",
