@@ -59,7 +59,7 @@ def check(name: str, device: str = "cpu") -> Row:
         torch.manual_seed(0)
         return _checked(row, case.make(), device)
     except Exception as error:  # the table is about every model: a failing one is a row
-        return dataclasses.replace(row, failure=f"{type(error).__name__}: {str(error)[:300]}")
+        return dataclasses.replace(row, failure=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
 def _checked(row: Row, made: Made, device: str) -> Row:
