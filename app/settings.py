@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field
+from annotated_types import Ge, Gt
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.libraries import QUIET, SHARING
+
+Number = TypeVar("Number", int, float)
+Positive = Annotated[Number, Gt(0)]
+NotNegative = Annotated[Number, Ge(0)]
 
 
 class Settings(BaseSettings):
     """Settings of one service process; docs/settings.md is made of what stands below each."""
 
-    model_config = SettingsConfigDict(env_prefix="S2A_", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix="S2A_", use_attribute_docstrings=True, allow_inf_nan=False)
 
     data_dir: Path = Path("var")
     """Where datasets, checkpoints, artifacts and the SQLite file are; the same directory for every part."""
@@ -41,79 +46,88 @@ class Settings(BaseSettings):
     """Refuse a cluster without token authentication: whoever reaches an open one runs what he likes on it."""
     runner_command: list[str] = []
     """What an attempt runs; where it is empty, `app.runner` of this Python."""
-    capacity_bytes: int = 0
+    capacity_bytes: NotNegative[int] = 0
     """Memory of this machine that CPU jobs may share; half of it where this is 0."""
-    cuda_reserve_bytes: int = 512 * 2**20
+    cuda_reserve_bytes: NotNegative[int] = 512 * 2**20
     """Of each GPU, what is left for the driver and for what moves."""
 
-    poll_s: float = 0.3
+    poll_s: Positive[float] = 0.3
     """Between two looks of the scheduler at the queue."""
-    worker_poll_s: float = 0.5
+    worker_poll_s: Positive[float] = 0.5
     """Between two looks of a worker for plans, datasets and webhooks."""
-    leader_s: float = 10.0
+    leader_s: Positive[float] = 10.0
     """A scheduler that was silent for so long is followed by another."""
-    launch_s: float = 60.0
+    launch_s: Positive[float] = 60.0
     """For so long a process that was to be started is looked for."""
-    renew_s: float = 10.0
+    renew_s: Positive[float] = 10.0
     """Between two heartbeats of an attempt."""
-    lease_s: float = 60.0
+    lease_s: Positive[float] = 60.0
     """An attempt that was silent for so long is lost."""
-    fence_s: float = 40.0
+    fence_s: Positive[float] = 40.0
     """A runner that hears nothing for so long stops working; keep it below the lease."""
-    give_up_s: float = 3600.0
+    give_up_s: Positive[float] = 3600.0
     """A runner that reaches no service for so long ends."""
-    stuck_s: float = 1800.0
+    stuck_s: Positive[float] = 1800.0
     """An attempt that is alive but whose loop did nothing for so long is stopped."""
-    kill_grace_s: float = 2.0
+    kill_grace_s: NotNegative[float] = 2.0
     """Between TERM and KILL."""
-    pause_grace_s: float = 30.0
+    pause_grace_s: Positive[float] = 30.0
     """The same for a job that goes on later: time for a step and a checkpoint."""
-    exit_s: float = 10.0
+    exit_s: Positive[float] = 10.0
     """A process whose job has ended may take so long to end itself."""
-    memory_return_s: float = 15.0
+    memory_return_s: Positive[float] = 15.0
     """A device whose memory does not come back within this time is quarantined."""
     stop_jobs: bool = False
     """Whether a service that is stopped ends its jobs first, each with a checkpoint."""
-    drain_s: int = 5
+    drain_s: NotNegative[int] = 5
     """Seconds that a service which was told to stop gives to open requests; then they are cut off."""
 
-    max_infra_retries: int = 3
+    max_infra_retries: NotNegative[int] = 3
     """Retries of a job whose process or machine was lost, since its last progress."""
-    max_own_retries: int = 1
+    max_own_retries: NotNegative[int] = 1
     """Retries of a job that failed by itself."""
-    max_oom_retries: int = 3
+    max_oom_retries: NotNegative[int] = 3
     """Retries of a job that ran out of memory, each under a tighter plan."""
-    max_host_kills: int = 2
+    max_host_kills: Positive[int] = 2
     """A job that takes its machine down so many times fails."""
 
-    max_body_bytes: int = 2 * 2**20
+    max_body_bytes: Positive[int] = 2 * 2**20
     """The largest body of a request; parts of an upload and files of a runner have limits of their own."""
-    max_part_bytes: int = 32 * 2**20
+    max_part_bytes: Positive[int] = 32 * 2**20
     """The largest part of an upload."""
-    max_artifact_bytes: int = 8 * 2**30
+    max_artifact_bytes: Positive[int] = 8 * 2**30
     """The largest file of a job."""
-    max_upload_bytes: int = 64 * 2**30
+    max_upload_bytes: Positive[int] = 64 * 2**30
     """The largest upload."""
-    upload_lifetime_s: float = 24 * 3600.0
+    upload_lifetime_s: Positive[float] = 24 * 3600.0
     """After so long an unfinished upload is deleted."""
-    upload_idle_s: float = 30.0
+    upload_idle_s: Positive[float] = 30.0
     """A sender that says nothing for so long has gone."""
     data_roots: list[Path] = []
     """Directories in which keys that are not an admin's may name data and weights."""
     share_hub_token: bool = False
     """Whether every key may fetch what this machine's Hugging Face token may."""
-    rate_per_s: float = 200.0
+    rate_per_s: NotNegative[float] = 200.0
     """Requests a second that a key may send on average; 0 sets no limit."""
-    rate_burst: int = 400
+    rate_burst: Positive[int] = 400
     """Requests that a key may send at once."""
-    stream_heartbeat_s: float = 15.0
+    stream_heartbeat_s: Positive[float] = 15.0
     """Between signs of life on an event stream."""
-    plan_timeout_s: float = 900.0
+    plan_timeout_s: Positive[float] = 900.0
     """After so long a plan is given up."""
-    dataset_timeout_s: float = 1800.0
+    dataset_timeout_s: Positive[float] = 1800.0
     """After so long the look at a dataset is given up."""
     allow_private_webhooks: bool = False
     """Whether webhooks may reach addresses that are not public."""
+
+    @model_validator(mode="after")
+    def _runners_stop_before_others_start(self) -> Self:
+        if not self.renew_s < self.fence_s < self.lease_s:
+            raise ValueError(
+                f"S2A_RENEW_S ({self.renew_s:g}) < S2A_FENCE_S ({self.fence_s:g}) < S2A_LEASE_S ({self.lease_s:g}) "
+                "must hold: a runner that is cut off stops before somebody else starts its job"
+            )
+        return self
 
     @property
     def url(self) -> str:

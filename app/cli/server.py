@@ -28,7 +28,10 @@ def read_settings() -> Settings:
         name = "".join(re.findall('field "(.+?)"', str(error))).upper()
         raise InvalidInput(f"""S2A_{name} is a JSON list: write S2A_{name}='["one", "two"]'""") from error
     except ValidationError as error:
-        wrong = [f"S2A_{str(e['loc'][0]).upper()}={e['input']}: {e['msg']}" for e in error.errors()]
+        wrong = [
+            f"S2A_{str(e['loc'][0]).upper()}={e['input']}: {e['msg']}" if e["loc"] else str(e["ctx"]["error"])
+            for e in error.errors()
+        ]
         raise InvalidInput("; ".join(wrong), details={"source": "settings", "problems": wrong}) from error
 
 

@@ -106,6 +106,11 @@ def test_the_address_for_runners_may_be_set_apart_from_the_one_to_listen_on(
         (["--db", "sqlite:///text"], {}, "the database cannot be used: file is not a database"),
         ([], {"S2A_DATA_ROOTS": "/photos"}, """S2A_DATA_ROOTS='["one", "two"]'"""),
         ([], {"S2A_POLL_S": "soon"}, "S2A_POLL_S=soon: "),
+        ([], {"S2A_POLL_S": "0"}, "S2A_POLL_S=0: Input should be greater than 0"),
+        ([], {"S2A_LEASE_S": "inf"}, "S2A_LEASE_S=inf: Input should be a finite number"),
+        ([], {"S2A_MAX_OWN_RETRIES": "-1"}, "S2A_MAX_OWN_RETRIES=-1: Input should be greater than or equal to 0"),
+        ([], {"S2A_LEASE_S": "30"}, "S2A_FENCE_S (40) < S2A_LEASE_S (30) must hold"),
+        ([], {"S2A_RENEW_S": "50"}, "S2A_RENEW_S (50) < S2A_FENCE_S (40) < S2A_LEASE_S (60) must hold"),
         ([], {"S2A_EXECUTOR": "ray", "RAY_AUTH_MODE": ""}, "S2A_EXECUTOR=ray needs token authentication"),
         (
             [],
