@@ -23,7 +23,7 @@ from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.verify import measured_peak
 
 MODELS = ("deit_tiny_patch16_224", "mobilenetv2_100")
-SIZE, CLASSES, BATCH, REPEATS = 224, 100, 16, 2
+SIZE, CLASSES, BATCH, REPEATS = 224, 100, 16, 5
 SHARES = (1 / 2, 1 / 4, 1 / 8)  # of what full fine-tuning needs for the batch
 
 
