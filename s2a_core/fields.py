@@ -73,6 +73,11 @@ class Rule:
         if self.words is not None:
             self.words(value)
 
+    def plain(self, value: Any) -> Any:
+        """The one form of a checked value that can be said in several: 224 for `224` and `224x224`."""
+        numbers = self.numbers(value) if self.numbers is not None and isinstance(value, str) else ()
+        return numbers[0] if len(set(numbers)) == 1 else value
+
     def _is_inside(self, size: float) -> bool:
         return (
             (self.kind is not float or math.isfinite(size))

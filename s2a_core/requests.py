@@ -161,6 +161,8 @@ class RunRequest:
 
     def __post_init__(self) -> None:
         check_all(FIELDS, vars(self))
+        for name, rule in FIELDS.items():
+            object.__setattr__(self, name, rule.plain(getattr(self, name)))
 
 
 FIELDS = rules_of(RunRequest)

@@ -13,7 +13,7 @@ def sides(size: ImageSize) -> tuple[int, int]:
     """(height, width) in pixels. Raises InvalidInput for a text that says neither."""
     if isinstance(size, int):
         return size, size
-    match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", size)
+    match = re.fullmatch("([1-9][0-9]{0,8})(?:x([1-9][0-9]{0,8}))?", size)
     if match is None:
         raise InvalidInput(
             f"image_size must be a whole number, or HEIGHTxWIDTH such as 384x640, not {size[:40]!r}",

@@ -55,7 +55,8 @@ def declared(name: str, words: str = "", default: Any = None) -> Any:
     left_out = f"Left out: {unsaid}." if unsaid and default is None else ""
     description = " ".join(part for part in (rule.help, words, left_out) if part)
     if rule.numbers is not None:  # pydantic has no limits of a number that may be a text: the rule checks them
-        return Field(default, description=description)
+        limits: dict[str, Any] = {"minimum": rule.minimum, "maximum": rule.maximum}
+        return Field(default, description=description, json_schema_extra=limits)
     if rule.kind is not str:
         return Field(default, description=description, ge=rule.minimum, gt=rule.above, le=rule.maximum)
     shortest, longest = (None if limit is None else int(limit) for limit in (rule.minimum, rule.maximum))
@@ -92,6 +93,7 @@ class Request(BaseModel):
             if (rule.words or rule.numbers) is not None and getattr(request, name, None) is not None:
                 try:
                     rule.check(name, getattr(request, name))
+                    setattr(request, name, rule.plain(getattr(request, name)))
                 except InvalidInput as refusal:
                     error_type = PydanticCustomError(
                         refusal.code, refusal.message.replace("{", "{{").replace("}", "}}")

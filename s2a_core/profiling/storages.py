@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from operator import attrgetter
 from typing import Protocol
 
@@ -109,13 +110,25 @@ class StorageErrors:
                 of.error = {s: e * ratio for s, e in of.error.items()}
 
     def add_up(self, ways: Mapping[str, Mapping[str, Storage]]) -> None:
-        """What single storages add to a step adds up to what ways of running add. ways: the storages of their sites."""
-        for way, sites in ways.items():
-            own = {spec: self.measured[spec.name] for spec in self.specs if spec.name in sites}
-            total_ms = sum(of.extra_of(spec, sites[spec.name]).ms_per_sample for spec, of in own.items())
-            factor = self.times.scale(way, total_ms)
-            for of in own.values():
-                of.extra = {storage: extra.scaled(factor) for storage, extra in of.extra.items()}
+        """What single storages add to a step adds up to what their way adds. ways: the storages of each one's sites.
+
+        One step of a storage says little: a plan would take just those that seemed free by chance. So half of what the
+        way adds is spread as measured, half over its codes by their elements, or evenly over regions and blocks.
+        """
+        for way, way_ms in self.times.way_ms.items():
+            sites = ways[way]
+            own = [spec for spec in self.specs if spec.name in sites]
+            measured_ms = sum(self.measured[s.name].extra_of(s, sites[s.name]).ms_per_sample for s in own)
+            sizes = {spec.name: _size(spec, sites[spec.name]) for spec in own}
+            share = 0.5 if measured_ms and any(sizes.values()) else float(measured_ms > 0)
+            factor = share * way_ms / measured_ms if measured_ms else 0.0
+            even = (1 - share) * way_ms / max(sum(sizes.values()), 1)
+            for spec in own:
+                of, first = self.measured[spec.name], spec.options[0]
+                of.extra = {
+                    storage: extra if storage is first else extra.line(factor, even * sizes[spec.name])
+                    for storage, extra in of.extra.items()
+                }
 
     def nominal(self, policies: Mapping[str, Mapping[str, Storage]]) -> None:
         """A second width of everything at once, for the bytes; errors as the rule says, not as the model has them.
@@ -135,3 +148,10 @@ class StorageErrors:
                 if storage not in of.bytes and (mode == "codes" or name.endswith(f":{mode}")):
                     of.bytes[storage] = step.bytes.get(name, 0)
                     of.error[storage], of.extra[storage] = nominal_error(storage), Extra()
+
+
+def _size(spec: SiteSpec, storage: Storage) -> int:
+    """What the time of storing a site goes with: elements that are coded, or regions and blocks."""
+    if spec.op in WHOLE:
+        return 1
+    return prod(spec.shape[1:]) if storage.bits or storage is Storage.MASK else 0

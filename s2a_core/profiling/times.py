@@ -30,9 +30,9 @@ class Extra:
         """Of one sample alone."""
         return self.ms_per_sample + self.fixed_ms
 
-    def scaled(self, factor: float) -> Extra:
-        """The same with another part per sample."""
-        return replace(self, ms_per_sample=self.ms_per_sample * factor)
+    def line(self, factor: float, more_ms: float) -> Extra:
+        """The same with its part per sample on a line: so many times it, and so much more."""
+        return replace(self, ms_per_sample=self.ms_per_sample * factor + more_ms)
 
     def at_least(self, ms_per_sample: float) -> Extra:
         """The same where it is more."""
@@ -41,11 +41,11 @@ class Extra:
 
 class Times:
     """On CPU: whole ways of running are timed in turn, as training runs them, single storages by the steps that show
-    their errors, which run once and watch: those are scaled to add up to their way.
+    their errors, which run once and watch: those are made to add up to their way.
 
     step(sites, samples): runs one that watches; timed_step(sites, samples, chunk): one to time.
     exact_s, small_s: of an exact step that watches, of both batches; overhead_s: of a step for any number of samples.
-    way_ms: what a way of running adds for one more sample, in chunks of one sample.
+    way_ms: what a way of running adds to a step, per sample, in chunks of one sample.
     chunk: samples of a chunk where storages are measured; cost: of measuring a storage, in exact steps.
     """
 
@@ -89,10 +89,6 @@ class Times:
             saved = max(seconds[way, 1] - seconds.get((way, n), seconds[way, 1]), 0.0)
             if way in WHOLE:
                 self.chunk_ms[way] = min(saved, MOST_GAIN * seconds[way, 1]) * 1e3 / (n - 1)
-
-    def scale(self, way: str, extra_ms: float) -> float:
-        """What to multiply the milliseconds per sample of single storages with. extra_ms: their sum over a way."""
-        return self.way_ms[way] / extra_ms if extra_ms and way in self.way_ms else 1.0
 
     def exact_of(self, samples: int) -> float:
         """Seconds of an exact step of either batch."""

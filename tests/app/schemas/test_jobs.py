@@ -27,3 +27,10 @@ def test_what_was_left_out_has_the_one_default() -> None:
     recipe = {"augmentation": "mild", "weight_decay": 0.01, "warmup": 0.1, "label_smoothing": 0.1}
     assert job == {**plan, **recipe, "data": "d", "weights": "none", "adapter": "full"}
     assert JobRequest(plan="plan_1", epochs=2).run_request() == {**recipe, "epochs": 2}
+
+
+def test_a_size_has_one_form_however_it_is_said() -> None:
+    sizes = [
+        JobRequest(model="m", data="d", budget=1, image_size=said).image_size for said in (64, "64", "64x64", "64x32")
+    ]
+    assert sizes == [64, 64, 64, "64x32"]

@@ -11,7 +11,7 @@ from torch import nn
 from s2a_core.compression import SiteSpec
 from s2a_core.profiling.runs import Step
 from s2a_core.profiling.storages import Measured, StorageErrors
-from s2a_core.profiling.times import Times
+from s2a_core.profiling.times import Extra, Times
 from s2a_core.storage import CODES, Storage
 
 SITES = [
@@ -47,6 +47,19 @@ def test_less_time_measures_one_width_and_then_an_operator_as_one(seconds: float
     assert len(machine.steps) == num_steps
     assert {samples for _, samples in machine.steps} == {2}
     assert all(of.error[Storage.B2] > 0 for of in machine.measured.values())
+
+
+def test_times_of_single_storages_add_up_to_their_way_and_none_is_free_by_chance() -> None:
+    machine = Machine()
+    machine.errors.of_groups(100.0, lambda event: None)
+    free = machine.measured[SITES[0].name].extra
+    free[Storage.B4] = Extra(0.0)
+    machine.errors.times.way_ms = {"codes": 36.0}
+    machine.errors.add_up({"codes": {spec.name: Storage.B4 for spec in SITES}})
+    times = [machine.measured[spec.name].extra[Storage.B4].ms_per_sample for spec in SITES]
+    assert sum(times) == pytest.approx(36)
+    assert times[0] == pytest.approx(0.5 * 36 * 8 / (3 * 8 + 3 * 16))
+    assert times[1] > times[0]
 
 
 def test_bytes_are_those_of_the_larger_batch() -> None:

@@ -41,8 +41,6 @@ def test_on_a_cpu_ways_are_timed_in_turn_and_single_storages_add_up_to_them(cloc
     assert times.extra(sites, step_of(0.48), 4) == Extra(pytest.approx(10))
     assert times.chunk_ms["region"] == pytest.approx(20)  # 4 chunks instead of 1
     assert times.way_ms == pytest.approx({"codes": 35, "region": 35})
-    assert times.scale("codes", 70) == pytest.approx(0.5)
-    assert times.scale("codes", 0) == 1
 
 
 def test_larger_chunks_save_no_more_than_half(clock: list[float]) -> None:
@@ -76,7 +74,7 @@ def test_on_a_device_host_and_device_are_measured_apart() -> None:
     assert extra == Extra(pytest.approx(2), pytest.approx(6), 40)
     apart = times.of_whole(extra, REGION, [REGION, REGION])  # in chunks of one, of which 3 ms are each region's
     assert apart == Extra(pytest.approx(5), pytest.approx(3), 40)
-    assert times.scale("region", 70) == 1
+    assert not times.way_ms
 
 
 def test_what_noise_hides_still_costs_something() -> None:
