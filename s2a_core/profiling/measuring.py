@@ -44,9 +44,7 @@ from s2a_core.train.types import OnEvent
 # 24.8 % at 8, 34.7 % at 2).
 FEWEST_TO_ESTIMATE = 16
 AMONG_S = 3.0
-BYTES_PER_MS = (
-    1e9  # that no device codes faster: where noise hides what a storage costs, exact is still the cheaper one
-)
+BYTES_PER_MS = 1e9  # that no device codes faster: where noise hides what a storage costs, exact is still cheaper
 PACKED = (*WHOLE, *(name for name, operator in OPERATORS.items() if operator.packs))
 
 
@@ -75,11 +73,7 @@ class Measuring:
         self.measured: dict[str, Measured] = {}
 
     def step(
-        self,
-        sites: Mapping[str, Storage],
-        samples: int | None = None,
-        is_metered: bool = False,
-        chunk: int = 1,
+        self, sites: Mapping[str, Storage], samples: int | None = None, is_metered: bool = False, chunk: int = 1
     ) -> Step:
         """One step with these storages, everything else exact."""
         n = len(self.x) if samples is None else samples
@@ -259,8 +253,8 @@ class Measuring:
     def sites(self, sensitivity_s: float, refine_s: float) -> None:
         """Bytes, error and time of the measured storages of every site. sensitivity_s 0: nominal errors."""
         gc.collect()
-        ways = {way: self._own(way, sites) for way, sites in self.policies().items() if way != "exact"}
-        self.times.measure(ways)
+        operators = self._of_operators()
+        self.times.measure(operators)
         errors = self._errors()
         if sensitivity_s <= 0:
             errors.nominal(self.policies())
@@ -268,11 +262,17 @@ class Measuring:
         errors.of_groups(sensitivity_s, self.on_event)
         stage(self.on_event, "telling sites of one shape apart")
         errors.of_sites(refine_s)
-        errors.add_up(ways)
+        errors.add_up(operators)
 
-    def _own(self, way: str, sites: Mapping[str, Storage]) -> dict[str, Storage]:
-        """The storages of a way's own sites: all of codes, and regions or blocks without the codes beside them."""
-        return {s.name: sites[s.name] for s in self.specs if s.name in sites and (way not in WHOLE or s.op == way)}
+    def _of_operators(self) -> dict[str, dict[str, Storage]]:
+        """Operator -> its sites, stored as in that way of running which stores them otherwise than exact."""
+        policies = self.policies()
+        operators: dict[str, dict[str, Storage]] = {}
+        for spec in self.specs:
+            storage = policies.get(spec.op, policies["codes"]).get(spec.name, Storage.EXACT)
+            if storage is not spec.options[0]:
+                operators.setdefault(spec.op, {})[spec.name] = storage
+        return operators
 
     def _errors(self) -> StorageErrors:
         samples = self._error_samples

@@ -109,20 +109,20 @@ class StorageErrors:
                 ratio = self._error() / max(of.error[width], 1e-12)
                 of.error = {s: e * ratio for s, e in of.error.items()}
 
-    def add_up(self, ways: Mapping[str, Mapping[str, Storage]]) -> None:
-        """What single storages add to a step adds up to what their way adds. ways: the storages of each one's sites.
+    def add_up(self, operators: Mapping[str, Mapping[str, Storage]]) -> None:
+        """What single storages add to a step adds up to what their operator's sites add together.
 
-        One step of a storage says little: a plan would take just those that seemed free by chance. So half of what the
-        way adds is spread as measured, half over its codes by their elements, or evenly over regions and blocks.
+        operators: the storages of each one's sites. One step of a storage says little, and a plan would take just those
+        that seemed free by chance: half of the time is spread as measured, half by elements, evenly over regions.
         """
-        for way, way_ms in self.times.way_ms.items():
-            sites = ways[way]
+        for operator, total_ms in self.times.operator_ms.items():
+            sites = operators[operator]
             own = [spec for spec in self.specs if spec.name in sites]
             measured_ms = sum(self.measured[s.name].extra_of(s, sites[s.name]).ms_per_sample for s in own)
-            sizes = {spec.name: _size(spec, sites[spec.name]) for spec in own}
-            share = 0.5 if measured_ms and any(sizes.values()) else float(measured_ms > 0)
-            factor = share * way_ms / measured_ms if measured_ms else 0.0
-            even = (1 - share) * way_ms / max(sum(sizes.values()), 1)
+            sizes = {spec.name: 1 if operator in WHOLE else prod(spec.shape[1:]) for spec in own}
+            share = 0.5 if measured_ms else 0.0
+            factor = share * total_ms / measured_ms if measured_ms else 0.0
+            even = (1 - share) * total_ms / max(sum(sizes.values()), 1)
             for spec in own:
                 of, first = self.measured[spec.name], spec.options[0]
                 of.extra = {
@@ -148,10 +148,3 @@ class StorageErrors:
                 if storage not in of.bytes and (mode == "codes" or name.endswith(f":{mode}")):
                     of.bytes[storage] = step.bytes.get(name, 0)
                     of.error[storage], of.extra[storage] = nominal_error(storage), Extra()
-
-
-def _size(spec: SiteSpec, storage: Storage) -> int:
-    """What the time of storing a site goes with: elements that are coded, or regions and blocks."""
-    if spec.op in WHOLE:
-        return 1
-    return prod(spec.shape[1:]) if storage.bits or storage is Storage.MASK else 0

@@ -40,12 +40,12 @@ class Extra:
 
 
 class Times:
-    """On CPU: whole ways of running are timed in turn, as training runs them, single storages by the steps that show
-    their errors, which run once and watch: those are made to add up to their way.
+    """On CPU: all sites of an operator together are timed in turn with others, as training runs them, single storages
+    by the steps that show their errors, which run once and watch: those are made to add up to their operator's.
 
     step(sites, samples): runs one that watches; timed_step(sites, samples, chunk): one to time.
     exact_s, small_s: of an exact step that watches, of both batches; overhead_s: of a step for any number of samples.
-    way_ms: what a way of running adds to a step, per sample, in chunks of one sample.
+    operator_ms: what all sites of an operator add to a step, per sample, regions and blocks in chunks of one sample.
     chunk: samples of a chunk where storages are measured; cost: of measuring a storage, in exact steps.
     """
 
@@ -62,7 +62,7 @@ class Times:
         self.step, self.batches, self.timed_step = step, batches, timed_step
         self.exact_s = self.small_s = self.overhead_s = 0.0
         self.step_ms_per_sample = 0.0
-        self.way_ms: dict[str, float] = {}
+        self.operator_ms: dict[str, float] = {}
         self.chunk_ms: dict[str, float] = {}
         self.chunk_launches: dict[str, float] = {}
 
@@ -71,24 +71,32 @@ class Times:
         """Of the larger batch."""
         return self.batches[1]
 
-    def measure(self, ways: Mapping[str, Sites]) -> None:
-        """Times the exact step and every way of running."""
+    def measure(self, operators: Mapping[str, Sites]) -> None:
+        """Times the exact step and, of each operator, one with all its sites stored so.
+
+        Where steps are so long that one of each takes more than ROUNDS_S, those of codes are left out: noise is small
+        beside them.
+        """
         small, n = self.batches
         self.small_s, self.exact_s = (min(self.step({}, size).seconds for _ in range(2)) for size in self.batches)
+        is_quick = len(operators) * self.exact_s > ROUNDS_S
         steps = {("exact", size): self.timed_step({}, size, 1) for size in self.batches}
-        for way, sites in ways.items():
-            for chunk in (1, n) if way in WHOLE else (1,):
-                steps[way, chunk] = self.timed_step(sites, n, chunk)
+        for operator, sites in operators.items():
+            if operator in WHOLE or not is_quick:
+                steps[operator, 1] = self.timed_step(sites, n, 1)
+            if operator in WHOLE:
+                steps[operator, n] = self.timed_step(sites, n, n)
         seconds = fastest_in_turn(steps)
-        at_small, exact = seconds["exact", small], seconds["exact", n]
+        at_small, exact = seconds.pop(("exact", small)), seconds.pop(("exact", n))
         per_sample = (exact - at_small) / (n - small)
         self.overhead_s = min(max(at_small - small * per_sample, 0.0), at_small, exact)
         self.step_ms_per_sample = exact * 1e3 / n
-        for way in ways:
-            self.way_ms[way] = max(seconds[way, 1] - exact, 0.0) * 1e3 / n
-            saved = max(seconds[way, 1] - seconds.get((way, n), seconds[way, 1]), 0.0)
-            if way in WHOLE:
-                self.chunk_ms[way] = min(saved, MOST_GAIN * seconds[way, 1]) * 1e3 / (n - 1)
+        for (operator, chunk), took in seconds.items():
+            apart = seconds[operator, 1]
+            if chunk == 1:
+                self.operator_ms[operator] = max(apart - exact, 0.0) * 1e3 / n
+            else:
+                self.chunk_ms[operator] = min(max(apart - took, 0.0), MOST_GAIN * apart) * 1e3 / (n - 1)
 
     def exact_of(self, samples: int) -> float:
         """Seconds of an exact step of either batch."""
@@ -124,7 +132,7 @@ class DeviceTimes(Times):
         self.of_exact = Timing(0.0, 0.0, 0)
         self._of_codes: dict[frozenset[str], Timing] = {}
 
-    def measure(self, ways: Mapping[str, Sites]) -> None:
+    def measure(self, operators: Mapping[str, Sites]) -> None:
         """Times the exact step, and regions and blocks in chunks of one sample and as one chunk.
 
         A step per sample is the host's and the device's time, as if neither ran beside the other.
@@ -135,11 +143,11 @@ class DeviceTimes(Times):
         self.exact_s = max(self.of_exact.host_s, self.of_exact.device_s)
         device_s = per_sample_s((small, self.of_exact), self.batches)
         self.step_ms_per_sample = self.overhead_s * 1e3 / n + device_s * 1e3
-        for way in WHOLE:
-            if way in ways:
-                many, one = self._timed(ways[way], n, 1), self._timed(ways[way], n, n)
-                self.chunk_ms[way] = max(many.host_s - one.host_s, 0.0) * 1e3 / (n - 1)
-                self.chunk_launches[way] = max(many.launches - one.launches, 0) / (n - 1)
+        for whole in WHOLE:
+            if whole in operators:
+                many, one = self._timed(operators[whole], n, 1), self._timed(operators[whole], n, n)
+                self.chunk_ms[whole] = max(many.host_s - one.host_s, 0.0) * 1e3 / (n - 1)
+                self.chunk_launches[whole] = max(many.launches - one.launches, 0) / (n - 1)
 
     def exact_of(self, samples: int) -> float:
         """Seconds of an exact step, by that of all samples: the host's part, the most of it, is for any number."""
@@ -173,7 +181,7 @@ class DeviceTimes(Times):
 
 
 def fastest_in_turn(steps: Mapping[tuple[str, int], TimedStep]) -> dict[tuple[str, int], float]:
-    """Seconds of each step, the least of several rounds: what else the machine does slows no way more than another.
+    """Seconds of each step, the least of several rounds: what else the machine does slows none more than another.
 
     One round is run whatever it takes, more while they take less than ROUNDS_S.
     """

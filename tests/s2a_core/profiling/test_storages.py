@@ -49,13 +49,13 @@ def test_less_time_measures_one_width_and_then_an_operator_as_one(seconds: float
     assert all(of.error[Storage.B2] > 0 for of in machine.measured.values())
 
 
-def test_times_of_single_storages_add_up_to_their_way_and_none_is_free_by_chance() -> None:
+def test_times_of_single_storages_add_up_to_their_operators_and_none_is_free_by_chance() -> None:
     machine = Machine()
     machine.errors.of_groups(100.0, lambda event: None)
     free = machine.measured[SITES[0].name].extra
     free[Storage.B4] = Extra(0.0)
-    machine.errors.times.way_ms = {"codes": 36.0}
-    machine.errors.add_up({"codes": {spec.name: Storage.B4 for spec in SITES}})
+    machine.errors.times.operator_ms = {"gelu": 36.0}
+    machine.errors.add_up({"gelu": {spec.name: Storage.B4 for spec in SITES}})
     times = [machine.measured[spec.name].extra[Storage.B4].ms_per_sample for spec in SITES]
     assert sum(times) == pytest.approx(36)
     assert times[0] == pytest.approx(0.5 * 36 * 8 / (3 * 8 + 3 * 16))

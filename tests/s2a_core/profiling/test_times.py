@@ -35,12 +35,19 @@ def test_on_a_cpu_ways_are_timed_in_turn_and_single_storages_add_up_to_them(cloc
 
     times = Times(lambda sites, n: step_of(0.2 + 0.05 * n), (2, 4), timed_step)
     sites = {"a": Storage.B4, "b": Storage.B4}
-    times.measure({"codes": sites, "region": sites})
+    times.measure({"gelu": sites, "region": sites})
     assert times.overhead_s == pytest.approx(0.1)  # not the 0.2 of a step that watches
     assert times.step_ms_per_sample == pytest.approx(75)
     assert times.extra(sites, step_of(0.48), 4) == Extra(pytest.approx(10))
     assert times.chunk_ms["region"] == pytest.approx(20)  # 4 chunks instead of 1
-    assert times.way_ms == pytest.approx({"codes": 35, "region": 35})
+    assert times.operator_ms == pytest.approx({"gelu": 35, "region": 35})
+
+
+def test_where_steps_are_long_codes_are_timed_once(clock: list[float]) -> None:
+    times = Times(lambda sites, n: step_of(9.0), (2, 4), lambda sites, n, chunk: lambda: clock.append(clock.pop() + 9))
+    times.measure({"gelu": {"a": Storage.B4}, "block": {"a:block": Storage.B4}})
+    assert set(times.operator_ms) == {"block"}
+    assert clock == [4 * 9]  # exact of both batches, the blocks apart and together: one round
 
 
 def test_larger_chunks_save_no_more_than_half(clock: list[float]) -> None:
@@ -66,7 +73,7 @@ def test_on_a_device_host_and_device_are_measured_apart() -> None:
 
     times = DeviceTimes(lambda sites, n: step_of(9.9), (2, 4), timed_step, timing)
     sites = {"a:region": Storage.B4}
-    times.measure({"codes": {}, "region": sites})
+    times.measure({"gelu": {}, "region": sites})
     assert (times.overhead_s, times.launches, times.chunk) == (0.030, 300, 4)
     assert times.step_ms_per_sample == pytest.approx(30 / 4 + 2)
     assert (times.chunk_ms["region"], times.chunk_launches["region"]) == (pytest.approx(6), pytest.approx(40))
@@ -74,7 +81,7 @@ def test_on_a_device_host_and_device_are_measured_apart() -> None:
     assert extra == Extra(pytest.approx(2), pytest.approx(6), 40)
     apart = times.of_whole(extra, REGION, [REGION, REGION])  # in chunks of one, of which 3 ms are each region's
     assert apart == Extra(pytest.approx(5), pytest.approx(3), 40)
-    assert not times.way_ms
+    assert not times.operator_ms
 
 
 def test_what_noise_hides_still_costs_something() -> None:
