@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = planned(options.plans[0]) if options.plans else measure(options.contestant[0])
         sys.stdout.write(json.dumps(row) + "\n")
         return 0
-    document = {"batches": [], "plans": []}
+    document: dict[str, list[dict[str, Any]]] = {"batches": [], "plans": []}
     if options.output.exists():
         document = json.loads(options.output.read_text())
     if options.plans is None:
