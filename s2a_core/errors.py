@@ -241,8 +241,12 @@ def without_frames(error: _Error) -> _Error:
     """The error, after the variables of the frames that it came through were let go: models and batches on a device
     stay alive for as long as somebody holds the error.
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        traceback.clear_frames(cause.__traceback__)
-        cause = cause.__cause__ or cause.__context__
+    known: set[int] = set()  # an error that is raised again may come to stand behind its own cause
+    causes: list[BaseException | None] = [error]
+    while causes:
+        cause = causes.pop()
+        if cause is not None and id(cause) not in known:
+            known.add(id(cause))
+            traceback.clear_frames(cause.__traceback__)
+            causes += (cause.__cause__, cause.__context__)
     return error

@@ -57,3 +57,10 @@ def test_an_error_without_frames_keeps_nothing_alive_that_failed_with_it() -> No
         held = without_frames(error)
     assert isinstance(held.__cause__, RuntimeError)
     assert [ref() for ref in seen] == [None, None]
+
+
+def test_an_error_that_stands_behind_its_own_cause_has_an_end() -> None:
+    """One that is remembered and raised again, while what it once caused is handled."""
+    first, second = RuntimeError("first"), RuntimeError("second")
+    first.__context__, second.__context__ = second, first
+    assert without_frames(first) is first
