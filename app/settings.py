@@ -7,15 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from annotated_types import Ge, Gt
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.libraries import QUIET, SHARING
 
 Number = TypeVar("Number", int, float)
-Positive = Annotated[Number, Gt(0)]
-NotNegative = Annotated[Number, Ge(0)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
 
 
 class Settings(BaseSettings):

@@ -10,7 +10,7 @@ import timm
 import torch
 
 from s2a_core.errors import InvalidInput
-from s2a_core.sides import ImageSize, sides
+from s2a_core.sides import ImageSize, sides, timm_size
 
 _STEPS = (4, 7, 8, 14, 16, 28, 32, 64)  # patches and total strides of timm's models, and windows of them
 _MOST_TRIED, _MOST_SHOWN = 12, 4
@@ -47,7 +47,7 @@ def _attempt(name: str, image_size: ImageSize) -> tuple[Mapping[str, Any] | None
     reason, (height, width) = "", sides(image_size)
     if min(height, width) < 1:
         return None, "it is not positive"
-    tries: tuple[dict[str, Any], ...] = ({"img_size": height if height == width else (height, width)}, {})
+    tries: tuple[dict[str, Any], ...] = ({"img_size": timm_size(image_size)}, {})
     for arguments in tries:
         try:
             with torch.device("meta"), torch.no_grad():

@@ -18,7 +18,7 @@ from s2a_core import network
 from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
 from s2a_core.fields import nearest
 from s2a_core.image_sizes import own_size, size_arguments
-from s2a_core.sides import ImageSize, sides
+from s2a_core.sides import ImageSize, sides, timm_size
 from s2a_core.sides import image_size as size_of
 
 SQUASH = "squash"  # timm's word for an image that is resized without a crop
@@ -113,8 +113,7 @@ def is_missing_file(weights: str | None) -> bool:
 def plain_timm_arguments(name: str, num_classes: int, image_size: ImageSize | None) -> tuple[str, dict[str, Any]]:
     """(name, arguments) with which timm.create_model makes what `load_model` makes, without s2a."""
     if name == TINY:
-        height, width = sides(image_size or TINY_SHAPE["img_size"])
-        size = height if height == width else (height, width)
+        size = timm_size(image_size or TINY_SHAPE["img_size"])
         return TINY_BASE, {**TINY_SHAPE, "img_size": size, "num_classes": num_classes}
     return name, {"num_classes": num_classes, **size_arguments(name, image_size)}
 

@@ -26,3 +26,9 @@ def sides(size: ImageSize) -> tuple[int, int]:
 def image_size(height: int, width: int) -> ImageSize:
     """A number for a square, else `HEIGHTxWIDTH`: as requests, plans and reports hold it."""
     return height if height == width else f"{height}x{width}"
+
+
+def timm_size(size: ImageSize) -> int | tuple[int, int]:
+    """What timm takes as `img_size`: a number for a square, else (height, width)."""
+    height, width = sides(size)
+    return height if height == width else (height, width)

@@ -79,10 +79,10 @@ class Times:
         """
         small, n = self.batches
         self.small_s, self.exact_s = (min(self.step({}, size).seconds for _ in range(2)) for size in self.batches)
-        is_quick = len(operators) * self.exact_s > ROUNDS_S
+        is_slow = len(operators) * self.exact_s > ROUNDS_S
         steps = {("exact", size): self.timed_step({}, size, 1) for size in self.batches}
         for operator, sites in operators.items():
-            if operator in WHOLE or not is_quick:
+            if operator in WHOLE or not is_slow:
                 steps[operator, 1] = self.timed_step(sites, n, 1)
             if operator in WHOLE:
                 steps[operator, n] = self.timed_step(sites, n, n)
