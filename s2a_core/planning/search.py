@@ -98,7 +98,7 @@ def plan(
             frontier.append(_point(other_budget, other))
     return replace(
         _plan_of(profile, best, budget_bytes, batch_size, objective, smallest),
-        frontier=tuple(_monotone(sorted(frontier, key=lambda p: p.budget_bytes))),
+        frontier=tuple(_monotone(sorted(frontier, key=lambda p: p.budget_bytes), objective)),
         baselines=tuple(Baseline(b.name, b.at(batch_size)) for b in profile.baselines),
     )
 
@@ -173,8 +173,7 @@ class _Search:
             if choice is not None and self.profile.launches and choice.error > NEGLIGIBLE_ERROR:
                 choice = self._cheapest(budget_bytes, 1.0, choice.error * ALIKE_ERRORS, limits) or choice
         else:
-            weight = ERROR_WEIGHT if self.objective == "balanced" else SPEED_ERROR_WEIGHT
-            choice = self._cheapest(budget_bytes, weight, None, limits)
+            choice = self._cheapest(budget_bytes, _error_weight(self.objective), None, limits)
         if choice is None:  # the others ran out of time
             peak = self.least.peak
             least = self._candidate(self.least.solution, peak.samples, peak.chunk, budget_bytes)
@@ -274,14 +273,25 @@ def _point(budget_bytes: int, c: _Candidate) -> FrontierPoint:
     return FrontierPoint(budget_bytes, c.peak_bytes, c.error, c.time, c.peak.samples)
 
 
-def _monotone(points: list[FrontierPoint]) -> Iterator[FrontierPoint]:
-    """Points whose error never rises with the budget: a larger budget may always use a smaller one's plan."""
+def _monotone(points: list[FrontierPoint], objective: Objective) -> Iterator[FrontierPoint]:
+    """Points that never get worse with the budget: a larger budget may always use a smaller one's plan."""
+
+    def badness(point: FrontierPoint) -> tuple[float, float]:
+        if objective == "accuracy":
+            return max(point.gradient_error, NEGLIGIBLE_ERROR), point.relative_step_time
+        return point.relative_step_time + _error_weight(objective) * point.gradient_error**2, 0.0
+
     best: FrontierPoint | None = None
     for point in points:
-        if best is not None and point.gradient_error > best.gradient_error:
+        if best is not None and badness(point) > badness(best):
             point = replace(best, budget_bytes=point.budget_bytes)
         best = point
         yield point
+
+
+def _error_weight(objective: Objective) -> float:
+    """What a squared error weighs beside the share of the step's time."""
+    return ERROR_WEIGHT if objective == "balanced" else SPEED_ERROR_WEIGHT
 
 
 def _plan_of(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from s2a_core.errors import InfeasibleBudget, InvalidInput
 from s2a_core.planning import plan
 from s2a_core.planning.overhead import Overhead
-from s2a_core.planning.search import smallest_budget
+from s2a_core.planning.search import NEGLIGIBLE_ERROR, smallest_budget
 from s2a_core.profiling.types import WorkingSet
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of, transformer
@@ -41,8 +41,16 @@ def test_a_larger_budget_is_never_less_accurate(seed: int, shares: list[float]) 
     smallest = smallest_budget(profile, 8)
     low, high = (plan(profile, int(smallest * s), batch_size=4) for s in sorted(shares))
     assert max(high.predicted.gradient_error, 0.02) <= max(low.predicted.gradient_error, 0.02) * 1.001
-    errors = [point.gradient_error for point in high.frontier]
+    errors = [max(point.gradient_error, NEGLIGIBLE_ERROR) for point in high.frontier]
     assert errors == sorted(errors, reverse=True)
+
+
+def test_what_more_budget_would_buy_is_never_slower_for_an_error_that_noise_hides() -> None:
+    profile = transformer(3, seed=3)
+    frontier = plan(profile, int(smallest_budget(profile, 8) * 1.5), batch_size=8).frontier
+    times = [point.relative_step_time for point in frontier if point.gradient_error <= NEGLIGIBLE_ERROR]
+    assert len(times) > 1
+    assert times == sorted(times, reverse=True)
 
 
 def test_a_budget_far_above_the_need_still_shows_what_less_would_cost() -> None:
