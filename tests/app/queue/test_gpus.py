@@ -102,8 +102,10 @@ def test_four_real_jobs_start_as_room_appears_and_each_stays_inside_its_reservat
     ended = [service.wait_until(job, "succeeded", "failed", seconds=900) for job in four]
     assert [job["status"] for job in ended] == ["succeeded"] * 4, [job["reason"] for job in ended]
     assert gpu(service)["context_bytes"] == CONTEXT_MIB * MIB
+    retried = [service.events(job["id"]) for job in ended if job["attempts"] != 1]
+    assert not retried, retried
     uses = gpus.uses()
-    assert len(uses) == 4
+    assert len(uses) == 4, uses
     assert max(use.peak_bytes for use in uses) <= 900 * MIB
     wait_for(lambda: (gpu(service)["reserved_bytes"], others_bytes(service)) == (0, 0), 60, "nothing is held")
 
