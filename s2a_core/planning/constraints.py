@@ -63,6 +63,7 @@ class Constraints:
         self.moments = [*self._starts(), *self._evaluations()]
         self.num_variables += 1  # the peak, where that is what is minimised
         self.rows: list[Row] = [(len(self.sites) - 1, 0)]
+        self._turns: dict[Row, Array] = {}
 
     def _work(self, i: int, option: Option, is_backward: bool) -> int:
         return self.peak.work(self.sites[i], run_mode(self.sites[i], option.storage), is_backward) or 0
@@ -189,7 +190,12 @@ class Constraints:
         return np.asarray(self.peak.earlier_gradients + np.cumsum(held)[:size] + turns, dtype=float)
 
     def turn(self, row: Row) -> Array:
-        """The coefficients of one row of `turns`."""
+        """The coefficients of one row of `turns`, made once."""
+        if row not in self._turns:
+            self._turns[row] = self._turn(row)
+        return self._turns[row]
+
+    def _turn(self, row: Row) -> Array:
         k, is_backward = row
         row_of = np.zeros(self.num_variables)
         row_of[: self.num_x] = self.held * (self.position <= k) + self.work[is_backward] * (self.position == k)

@@ -129,12 +129,12 @@ def _bias_checkpointed(model: nn.Module, sample: Tensor | Samples) -> nn.Module 
 
 def _lora(model: nn.Module, sample: Tensor | Samples) -> nn.Module | None:
     """Stock LoRA on the linear layers outside the head, known by their type: names end alike in unlike modules."""
-    from peft import LoraConfig, get_peft_model
-
     backbone = Backbone(model, lambda: sample)
     targets = lora_layers(backbone, with_convolutions=False)
     if not targets:
         return None
+    from peft import LoraConfig, get_peft_model  # takes seconds
+
     head = [parameter for module in backbone.head_modules for parameter in module.parameters()]
     names = "|".join(map(re.escape, targets))
     config = LoraConfig(r=LORA_RANK, lora_alpha=LORA_RANK, target_modules=names, lora_dropout=0.0)
