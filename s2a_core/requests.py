@@ -46,9 +46,9 @@ class RunRequest:
     )  # fmt: skip
     data: str | None = asked(
         str, None,
-        "A directory of images (DIR/CLASS/IMAGE, DIR/{train,val}/CLASS/IMAGE, labels.csv beside them, or images/ with "
-        "masks/), a zip or tar of one, a table of paths and labels (CSV, Parquet), `digits`, "
-        "`torchvision:NAME` or `hf:owner/name`.",
+        "A directory of images (DIR/CLASS/IMAGE, DIR/{train,val}/CLASS/IMAGE, labels.csv beside them, images/ with "
+        "masks/, or COCO annotations), a zip or tar of one, a table of paths and labels (CSV, Parquet), COCO JSON, "
+        "`digits`, `torchvision:NAME` or `hf:owner/name`.",
         minimum=1, maximum=1000, metavar="SOURCE", is_planned=True,
     )  # fmt: skip
     budget_bytes: int = asked(

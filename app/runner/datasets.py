@@ -14,6 +14,7 @@ from app.runner.weights import is_safetensors, summary_of
 from s2a_core.datasets import open_dataset
 from s2a_core.datasets.access import DataAccess, limited_to
 from s2a_core.datasets.archive import unpack
+from s2a_core.datasets.coco import is_coco_name
 from s2a_core.datasets.folder import IMAGE_SUFFIXES
 from s2a_core.datasets.mask_folder import CLASS_NAMES
 from s2a_core.datasets.table import TABLE_NAME, TABLE_SUFFIXES
@@ -112,7 +113,7 @@ def _images_of(archive: Path, folder: Path, wanted: str | None) -> tuple[Path, s
                 problems.append(
                     f"{path.relative_to(unpacked).as_posix()}: files of this kind are refused; send images only"
                 )
-            elif path.suffix.lower() not in IMAGE_SUFFIXES and name not in TEXTS:
+            elif path.suffix.lower() not in IMAGE_SUFFIXES and name not in TEXTS and not is_coco_name(name):
                 path.unlink()
     if problems:
         raise BadDataset("archive", problems)

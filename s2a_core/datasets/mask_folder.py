@@ -64,6 +64,11 @@ def list_masks(root: Path, reason: str) -> Listing | None:
     return listing
 
 
+def has_masks(root: Path) -> bool:
+    """Whether images/ and masks/ are there."""
+    return next(_parts(root), None) is not None
+
+
 def _parts(root: Path) -> Iterator[_Part]:
     """The places with both directories: the root, or directories named like splits in it, or in both of them."""
     inside = subdirectories(root)

@@ -10,16 +10,18 @@ from pathlib import Path
 
 from s2a_core.datasets.access import data_access
 from s2a_core.datasets.archive import ARCHIVE_SUFFIXES, is_archive, unpack
+from s2a_core.datasets.coco import GUESSED, SUFFIX, coco_files, list_coco
 from s2a_core.datasets.digits import digits_samples
-from s2a_core.datasets.folder import Listing
+from s2a_core.datasets.folder import Listing, descend
 from s2a_core.datasets.hub import hugging_face_folder, remarks_on, torchvision_folder, torchvision_names
 from s2a_core.datasets.inspect import Inspection, inspect_samples
+from s2a_core.datasets.mask_folder import has_masks
 from s2a_core.datasets.split import stratified_split
-from s2a_core.datasets.table import TABLE_SUFFIXES, list_labelled, list_table
+from s2a_core.datasets.table import AS_ASKED, TABLE_SUFFIXES, list_labelled, list_table
 from s2a_core.datasets.types import DatasetReport, ImageDataset, ImageSplit, Sample
 from s2a_core.errors import BadDataset, InvalidInput
 from s2a_core.names import printable
-from s2a_core.tasks import TASKS
+from s2a_core.tasks import SEGMENTATION, TASKS
 from s2a_core.tasks.task import Outputs, Target, Task
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -36,10 +38,11 @@ def open_dataset(
     """Open and check a dataset: every image is looked at, and every problem is in the one BadDataset it raises.
 
     source: an ImageFolder directory (CLASS/IMAGE or {train,val}/CLASS/IMAGE), one of images with labels.csv
-    (.tsv, .parquet) beside them, one of images/ and masks/, a zip or tar of these, such a table under another name,
-    `digits`, `hf:owner/name` or `owner/name` on Hugging Face, `torchvision:NAME` or a well-known torchvision name.
+    (.tsv, .parquet) beside them, one of images/ and masks/, one with COCO annotations, a zip or tar of these, such a
+    table or JSON under another name, `digits`, `hf:owner/name` or `owner/name` on Hugging Face, `torchvision:NAME` or a
+    well-known torchvision name.
     val_fraction, seed: the stratified split made where the source has none; recorded in the report.
-    cache: where archives and downloads are unpacked, `~/.cache/s2a/datasets` by default.
+    cache: where archives and downloads are unpacked and masks of annotations drawn, `~/.cache/s2a/datasets` by default.
     task: the name of the one whose labels these are, guessed from them where not given.
     """
     if not 0 < val_fraction < 1:
@@ -110,14 +113,17 @@ def _list_source(source: str, cache: Path, task: str | None) -> tuple[str, Listi
     if may_be_path and path.exists() and not access.allows(path):
         raise BadDataset(source, ["lies outside the directories that may be read"])
     if may_be_path and path.is_dir():
-        return "directory", list_labelled(path, task)
+        return "directory", _directory(path, cache, task)
     if may_be_path and path.is_file():
         if path.suffix.lower() in TABLE_SUFFIXES:
             return "table", list_table(path, task)
+        if path.suffix.lower() == SUFFIX:
+            return "annotations", list_coco(path.parent, [path], cache, GUESSED if task is None else AS_ASKED)
         if not is_archive(path):
-            kinds = f"an archive ({', '.join(ARCHIVE_SUFFIXES)}) nor a table of labels ({', '.join(TABLE_SUFFIXES)})"
+            archives, tables = ", ".join(ARCHIVE_SUFFIXES), ", ".join(TABLE_SUFFIXES)
+            kinds = f"an archive ({archives}), a table of labels ({tables}) nor COCO annotations ({SUFFIX})"
             raise BadDataset(source, [f"is a file, but neither {kinds}"])
-        return "archive", list_labelled(unpack(path, cache), task)
+        return "archive", _directory(unpack(path, cache), cache, task)
     if source == "digits":
         samples, classes = digits_samples()
         return "built-in", Listing(Path(), classes, samples)
@@ -136,6 +142,14 @@ def _list_source(source: str, cache: Path, task: str | None) -> tuple[str, Listi
             "`torchvision:NAME` or `hf:owner/name`"
         ],
     )
+
+
+def _directory(path: Path, cache: Path, task: str | None) -> Listing:
+    """Masks of COCO annotations, where there are some and no masks/; else what files and folders say."""
+    root = descend(path)
+    if task in (None, SEGMENTATION.name) and not has_masks(root) and (files := coco_files(root)):
+        return list_coco(root, files, cache, GUESSED if task is None else AS_ASKED)
+    return list_labelled(path, task)
 
 
 def _listed(folder: Path) -> Listing:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from s2a_core.datasets.access import data_access
-from s2a_core.datasets.folder import Listing, descend, image_files, list_folder
+from s2a_core.datasets.folder import Listing, descend, list_folder
 from s2a_core.datasets.mask_folder import GUESSED, list_masks
+from s2a_core.datasets.named_images import NamedImages
 from s2a_core.datasets.split_names import split_role
 from s2a_core.datasets.types import Sample
 from s2a_core.errors import BadDataset
@@ -38,36 +38,6 @@ class _Columns:
     split: str | None
     labels: dict[str, Cells]
     named: str | None
-
-
-@dataclass
-class _Images:
-    """The images below a directory, by their relative path and, where only one has it, by name and by bare name."""
-
-    root: Path
-    by_path: dict[str, Path] = field(default_factory=dict)
-    by_name: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
-
-    @classmethod
-    def below(cls, root: Path) -> _Images:
-        images = cls(root)
-        for path in image_files(root):
-            images.by_path[path.relative_to(root).as_posix()] = path
-            for name in {path.name, path.stem}:
-                images.by_name[name].append(path)
-        return images
-
-    def named(self, text: str) -> Path | str:
-        """The image of a row, or why there is none."""
-        relative = text.replace("\\", "/").removeprefix("./")
-        if relative.startswith("/") or ".." in relative.split("/"):
-            return "leads out of the directory of the images: paths are relative to the table"
-        if relative in self.by_path:
-            return self.by_path[relative]
-        alike = [] if "/" in relative else self.by_name.get(relative, [])
-        if len(alike) > 1:
-            return f"{len(alike)} images have this name: give its path"
-        return alike[0] if alike else "no such image"
 
 
 def list_labelled(directory: Path, task: str | None = None) -> Listing:
@@ -104,7 +74,7 @@ def list_table(table: Path, task: str | None = None) -> Listing:
     rows = _rows(table)
     columns = _columns(table, rows)
     chosen, reader, reason, names = _task(table, columns, task)
-    listing, images = Listing(table.parent, task=chosen, task_reason=reason), _Images.below(table.parent)
+    listing, images = Listing(table.parent, task=chosen, task_reason=reason), NamedImages.below(table.parent)
     named: dict[Path, tuple[int, Cells, str]] = {}  # image -> (row, cells of its labels, split)
     for number, row in enumerate(rows, start=2):  # as an editor counts them: the first line names the columns
         text, cells = row[columns.path].strip(), [row[name].strip() for name in names]

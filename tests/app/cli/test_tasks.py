@@ -24,7 +24,7 @@ from s2a_core.planning import Plan
 from s2a_core.requests import RunRequest
 from s2a_core.tasks import TASKS
 from s2a_core.train import PauseTraining
-from tests.s2a_core.tasks.shapes import multilabel, regression, segmentation, write_shapes, write_table
+from tests.s2a_core.tasks.shapes import coco, multilabel, regression, segmentation, write_shapes, write_table
 
 BUDGET = 22 * 2**20
 
@@ -111,6 +111,23 @@ def test_masks_are_trained_inside_a_third_of_full_fine_tuning(tmp_path: Path) ->
             classes = np.asarray(answer)
             assert float((classes == np.asarray(truth)).mean()) > 0.9
         assert [int(row[name]) for name in report["classes"]] == np.bincount(classes.ravel(), minlength=3).tolist()
+
+
+def test_coco_annotations_are_trained_and_predicted(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools", reason="needs pycocotools: pip install 's2a[coco]'")
+    data, out = coco(tmp_path / "data", 24), tmp_path / "out"
+    words = ["train", "s2a_tiny", "--image-size", "48x64", "--adapter", "bias", "--batch-size", "8", "--device", "cpu"]
+    words += ["--data", str(data), "--budget", "40MiB", "--epochs", "6", "--output", str(out), "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "(guessed: COCO annotations of masks)" in done.stderr
+    report = json.loads(done.stdout)
+    assert report["within_budget"]
+    assert report["classes"] == ["background", "square", "disk"]
+    assert report["metrics"]["miou"] > 0.5
+    image = data.parent / "images/000.png"
+    done = CliRunner().invoke(app, ["predict", str(out), str(image), "--output", str(tmp_path / "masks"), "--json"])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_run_on_masks_goes_on_where_it_was_paused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from app.runner.datasets import work
+from tests.s2a_core.tasks.shapes import coco
 
 
 def archive(path: Path) -> None:
@@ -118,3 +120,16 @@ def test_the_table_of_an_archive_is_kept_and_says_the_task(tmp_path: Path) -> No
     assert (answer["status"], answer["summary"]["task"]) == ("ready", "multilabel")
     assert answer["summary"]["classes"] == ["odd", "large"]
     assert [path.name for path in (tmp_path / "images").glob("*.csv")] == ["labels.csv"]
+
+
+def test_coco_annotations_are_kept_of_an_upload_and_become_masks(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools", reason="needs pycocotools: pip install 's2a[coco]'")
+    coco(tmp_path / "set", 10, "annotations/instances_default.json")
+    (tmp_path / "set/notes.json").write_text("{}")
+    shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")
+    (tmp_path / "set.zip").rename(tmp_path / "upload")
+    answer = work(order(tmp_path))
+    assert answer["status"] == "ready", answer
+    assert answer["summary"]["task"] == "segmentation"
+    assert answer["summary"]["classes"] == ["background", "square", "disk"]
+    assert [path.name for path in (tmp_path / "images").rglob("*.json")] == ["instances_default.json"]

@@ -107,7 +107,7 @@ def test_everything_that_is_wrong_is_said_at_once_by_name(make_table: MakeTable)
         "labels.csv row 4: images/9.png: no such image",
         "labels.csv row 5: images/2.png: no label",
         "labels.csv row 6: images/0.png stands in row 2 already",
-        "labels.csv row 7: ../images/3.png: leads out of the directory of the images: paths are relative to the table",
+        "labels.csv row 7: ../images/3.png: leads out of the directory of the images: paths are relative to it",
         "labels.csv row 8: no path: no such image",
         "images/2.png: has no row in labels.csv",
         "images/3.png: has no row in labels.csv",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,3 +88,29 @@ def regression(root: Path, num: int = 120) -> Path:
     rows = write_shapes(root, num)
     write_table(root / "labels.csv", ("length_cm",), [[row["width"] / 10] for row in rows])
     return root
+
+
+def coco(root: Path, num: int = 20, name: str = "annotations.json", images: str = "images") -> Path:
+    """COCO annotations of 64 x 48 pictures in root/images: a red square as a polygon, over it a blue disk as one of 16
+    points. Returns the file.
+    """
+    draw, noise = random.Random(0), np.random.default_rng(0)
+    document: dict[str, list[dict[str, object]]] = {"images": [], "annotations": []}
+    document["categories"] = [{"id": 7, "name": "disk"}, {"id": 3, "name": "square"}]
+    (root / images).mkdir(parents=True, exist_ok=True)
+    for number in range(num):
+        image = Image.fromarray((120 + noise.integers(0, 80, (48, 64, 3))).astype(np.uint8))
+        pen, (x, y) = ImageDraw.Draw(image), (draw.randint(4, 30), draw.randint(4, 18))
+        square = [x, y, x + 24, y, x + 24, y + 20, x, y + 20]
+        turns = [2 * math.pi * step / 16 for step in range(16)]
+        disk = [at for turn in turns for at in (x + 12 + 7 * math.cos(turn), y + 10 + 7 * math.sin(turn))]
+        for category, polygon, colour in ((3, square, (220, 20, 20)), (7, disk, (20, 20, 220))):
+            pen.polygon(polygon, fill=colour)
+            annotation = {"id": len(document["annotations"]), "image_id": number, "category_id": category}
+            document["annotations"].append({**annotation, "segmentation": [polygon], "iscrowd": 0})
+        image.save(root / images / f"{number:03d}.png")
+        document["images"].append({"id": number, "file_name": f"{number:03d}.png", "width": 64, "height": 48})
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))
+    return path
