@@ -146,13 +146,13 @@ def _plan_of_blocks(model: nn.Module) -> Plan:
     return Plan.uniform(measured, bits=4, batch_size=BATCH, recompute=True)
 
 
-def run_process(command: Sequence[str], is_on_double: bool, device_mib: int = 81920) -> Any:
-    """What the command printed and how it ended."""
+def run_process(command: Sequence[str], is_on_double: bool, device_mib: int = 81920, timeout_s: float = 1800) -> Any:
+    """What the command printed and how it ended. Raises TimeoutExpired."""
     if not is_on_double:
-        return subprocess.run(command, capture_output=True, text=True, timeout=1800)
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     from tests.fakegpu.double import FakeDevices
 
-    return FakeDevices(device_mib=device_mib, capability=80).run(command, timeout_s=1800)
+    return FakeDevices(device_mib=device_mib, capability=80).run(command, timeout_s=timeout_s)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

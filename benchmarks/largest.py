@@ -40,6 +40,7 @@ DEVICES_GIB = (12, 24)
 OURS_PLAIN = next(iter(OURS))  # codes of weights would change little: they take 172 MiB
 CONTESTANTS = (LORA, CHECKPOINTED, OURS_PLAIN)
 MEASURED_BATCHES = (8, 12)  # tell where to look, if they fit
+TIMEOUT_S = 4 * 3600  # a CPU takes most of an hour for the plan of one image
 NUM_STEPS = 2  # from the second on AdamW's moments are there
 ROOMY_BYTES = 2**50
 PLAN_DEVICES, PLANNED_ADAPTER = ("cuda", "cpu"), "lora"
@@ -193,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _in_process(arguments: Sequence[str], device_gib: int) -> dict[str, Any]:
     """The row that a process of its own prints, on a device without silicon. Raises RuntimeError where it fails."""
     command = [sys.executable, "-m", "benchmarks.largest", "--here", *arguments]
-    done = run_process(command, is_on_double="cpu" not in arguments, device_mib=1024 * device_gib)
+    done = run_process(command, is_on_double="cpu" not in arguments, device_mib=1024 * device_gib, timeout_s=TIMEOUT_S)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     row: dict[str, Any] = json.loads(done.stdout)
