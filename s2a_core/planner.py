@@ -232,9 +232,11 @@ class Planner:
         """What a run of this request takes beyond the steps of a profile's model."""
         path = pairs_of(self.request)
         errors = [] if path is None else [pair.error for pair in recorded(path) if pair.device == profile.device]
-        device, parts, size = profile.device, profile.device_parts, profile.state_bytes
         optimizer = cast(Optimizer, self.request.optimizer or OPTIMIZERS[0])
-        return overhead_of(device, size, self._has_average, errors, parts, profile.workspaces, optimizer)
+        return overhead_of(
+            profile.device, profile.state_bytes, self._has_average, errors, profile.device_parts, profile.workspaces,
+            optimizer, profile.code_bytes,
+        )  # fmt: skip
 
     @property
     def _has_average(self) -> bool:

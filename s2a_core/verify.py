@@ -103,7 +103,7 @@ def verify(
         if tried == MAX_ROUNDS:
             break
         # free[r + 1] = first margin + misses so far, those doubled in the last round; the smallest plan's rest at most.
-        wanted = misses + measured - min(plan.budget_bytes, plan.predicted.peak_bytes)
+        wanted = misses + measured - min(plan.budget_bytes, max(plan.predicted.needed_bytes, plan.predicted.peak_bytes))
         wanted = 2 * wanted if tried == MAX_ROUNDS - 1 else wanted
         wanted = min(wanted, replanner.spare_bytes(plan) - first_margin)
         if wanted <= misses:

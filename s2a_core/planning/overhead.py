@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
-from typing import ClassVar
+from math import ceil, sqrt
+from typing import Any, ClassVar
 
 from s2a_core.planning.margin import SHARE_OF_MOVING, error_share
 from s2a_core.profiling.types import Profile
@@ -22,11 +22,14 @@ SMALLEST_SLACK = 0.015
 # of each is partly used: 12 MiB is one large page, 16 MiB one of each and 2 MiB for blocks rounded to 512 bytes.
 # The shares are the holes that blocks leave between others, which no rule bounds. They come from one series by hand:
 # the least caps that 12 plans of 5 models survived on a device without silicon (tests/fakegpu) lay 4 to 34 MiB above
-# what was alive, in the middle 4 % + 12 MiB, at most 12 % + 16 MiB. A plan counts the middle, and verification measures
-# the rest; the smallest budget counts the most. `python -m benchmarks.device_grid` is the check that stands in the
-# repository: its smallest budgets train, and `slack` in docs/device/results.jsonl is what real steps left of these.
+# what was alive, in the middle 4 % + 12 MiB, at most 12 % + 16 MiB. A budget has to leave the middle, and verification
+# measures the rest; the smallest budget leaves the most. `python -m benchmarks.device_grid` is the check that stands in
+# the repository: its smallest budgets train, and `slack` in docs/device/results.jsonl is what real steps left of these.
 SLACK_SHARE, SLACK_BYTES = 0.04, 12 * 2**20
 MOST_SLACK_SHARE, MOST_SLACK_BYTES = 0.12, 16 * 2**20
+# What is expected of a step is less, as half a page of each kind is unused on average and holes are filled again: they
+# grow as the root of what is alive. `python -m benchmarks.modules --double` shows how far it is off.
+USUAL_SLACK_BYTES, USUAL_SLACK_ROOT = 7 * 2**20, 700.0
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,12 @@ class Overhead:
         low, high = -1, max(budget_bytes - always, 0)
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.total(always, middle) <= budget_bytes else (low, middle - 1)
+            low, high = (middle, high) if self.needed(always, middle) <= budget_bytes else (low, middle - 1)
         return low
+
+    def needed(self, always: int, moving: int) -> int:
+        """Bytes that a budget has to have for so many alive: no less than what is expected to be taken."""
+        return self.total(always, moving)
 
     def with_margin(self, margin_bytes: int) -> Overhead:
         """With so many bytes kept free besides."""
@@ -84,18 +91,28 @@ class Overhead:
 
 @dataclass(frozen=True)
 class DeviceOverhead(Overhead):
-    """Of a CUDA device. parts: also its `context`, the libraries' `workspaces`, and the `code` of kernels.
+    """Of a CUDA device. parts: also its `context`, the libraries' `workspaces`, and the `code` of kernels expected.
 
     workspaces: (budget from which on, bytes), in rising order: what a process takes follows from its budget.
+    spare_code_bytes: of further code that a budget has to leave room for.
     """
 
     workspaces: tuple[tuple[int, int], ...] = ()
+    spare_code_bytes: int = 0
     tolerance: ClassVar[float] = 0.01
 
     def slack(self, always: int, moving: int) -> dict[str, int]:
-        """With what PyTorch's allocator reserves beyond the bytes alive."""
-        reserved = ceil(SLACK_SHARE * (always - self._outside + moving)) + SLACK_BYTES
+        """With what PyTorch's allocator is expected to reserve beyond the bytes alive."""
+        alive = always - self._outside + moving
+        reserved = USUAL_SLACK_BYTES + ceil(USUAL_SLACK_ROOT * sqrt(max(alive, 0)))
         return {**super().slack(always, moving), SLACK: reserved}
+
+    def needed(self, always: int, moving: int) -> int:
+        """With what a capped allocator needs, and room for code that may still load."""
+        alive = always - self._outside + moving
+        margin = ceil(SHARE_OF_MOVING * moving) + self.margin_bytes
+        reserved = alive + ceil(SLACK_SHARE * alive) + SLACK_BYTES
+        return max(self._outside + self.spare_code_bytes + reserved + margin, self.total(always, moving))
 
     def within(self, budget_bytes: int) -> DeviceOverhead:
         """With the workspaces of a process that was started with this budget."""
@@ -107,12 +124,19 @@ class DeviceOverhead(Overhead):
         alive = always - self._outside + moving
         budget_bytes = 0
         for _ in self.workspaces or (0,):
-            outside = self.within(budget_bytes)._outside
+            outside = self.within(budget_bytes)._outside + self.spare_code_bytes
             needed = ceil((1 + MOST_SLACK_SHARE) * alive) + MOST_SLACK_BYTES + outside + self.margin_bytes
-            if self.within(needed)._outside == outside:
+            if self.within(needed)._outside + self.spare_code_bytes == outside:
                 break
             budget_bytes = needed
         return needed
+
+    @classmethod
+    def of(cls, parts: Mapping[str, int], code_bytes: int | None, **others: Any) -> DeviceOverhead:
+        """parts: with the most code that a run may load; code_bytes: what it is expected to, None for the most."""
+        most = parts.get(CODE, 0)
+        code = most if code_bytes is None else min(code_bytes, most)
+        return cls({**parts, CODE: code}, spare_code_bytes=most - code, **others)
 
     @property
     def _outside(self) -> int:
@@ -123,7 +147,7 @@ def device_overhead(profile: Profile) -> Overhead:
     """What the device of a profile holds beside the tensors of a run that keeps nothing over its steps."""
     if not profile.device_parts:
         return Overhead()
-    return DeviceOverhead(profile.device_parts, workspaces=profile.workspaces)
+    return DeviceOverhead.of(profile.device_parts, profile.code_bytes, workspaces=profile.workspaces)
 
 
 class Stated(Overhead):
@@ -150,12 +174,13 @@ def overhead_of(
     device_parts: Mapping[str, int] | None = None,
     workspaces: Sequence[tuple[int, int]] = (),
     optimizer: Optimizer = "adamw",
+    code_bytes: int | None = None,
 ) -> Overhead:
-    """Of a run on a device. errors: measured / predicted - 1 of earlier plans on it; device_parts, workspaces: of a
-    profile.
+    """Of a run on a device. errors: measured / predicted - 1 of earlier plans on it; device_parts, workspaces,
+    code_bytes: of a profile.
     """
     parts = run_parts(device, state_bytes, has_average)
     if device_parts:
-        shapes = tuple(workspaces)
-        return DeviceOverhead({**parts, **device_parts}, error_share(errors), optimizer=optimizer, workspaces=shapes)
+        of_run = {"error_share": error_share(errors), "optimizer": optimizer, "workspaces": tuple(workspaces)}
+        return DeviceOverhead.of({**parts, **device_parts}, code_bytes, **of_run)
     return Overhead(parts, error_share(errors), optimizer=optimizer)

@@ -118,6 +118,10 @@ class Peak:
         """Bytes of the device while so many move."""
         return self.overhead.total(self.always, moving)
 
+    def needed(self, moving: int) -> int:
+        """Bytes that a budget has to have while so many move."""
+        return self.overhead.needed(self.always, moving)
+
     def work(self, site: SiteProfile, mode: str | None, is_backward: bool, neighbour: str | None = None) -> int | None:
         """Bytes of a site's turn in one pass beyond what is held; None where it has no turn in that pass.
 

@@ -52,6 +52,10 @@ class _Candidate:
     time: float
 
     @property
+    def needed_bytes(self) -> int:
+        return self.peak.needed(self.solution.peak_bytes)
+
+    @property
     def sites(self) -> Mapping[str, Storage]:
         return self.solution.sites
 
@@ -90,7 +94,7 @@ def plan(
             is_estimate=not profile.sites,  # of weights and optimizer alone
         )
     frontier = [_point(budget_bytes, best)]
-    around = min(budget_bytes, best.peak_bytes)  # what a plan leaves over would buy nothing
+    around = min(budget_bytes, best.needed_bytes)  # what a plan leaves over would buy nothing
     others = {smallest, *(int(around * factor) for factor in FRONTIER_FACTORS)} if has_frontier else ()
     for other_budget in others:
         other = search.best(other_budget, FRONTIER_GAP, FRONTIER_TIME_S) if other_budget >= smallest else None
@@ -109,8 +113,8 @@ def smallest_budget(profile: Profile, batch_size: int = 64, overhead: Overhead |
 
 
 def smallest_peak(profile: Profile, batch_size: int = 64, overhead: Overhead | None = None) -> int:
-    """The smallest predicted peak of any plan in bytes."""
-    return _Search(profile, batch_size, "accuracy", overhead or device_overhead(profile)).least.peak_bytes
+    """What the plan of the smallest peak needs of a budget in bytes."""
+    return _Search(profile, batch_size, "accuracy", overhead or device_overhead(profile)).least.needed_bytes
 
 
 class _Search:
@@ -177,7 +181,7 @@ class _Search:
         if choice is None:  # the others ran out of time
             peak = self.least.peak
             least = self._candidate(self.least.solution, peak.samples, peak.chunk, budget_bytes)
-            return least if least.peak_bytes <= budget_bytes else None
+            return least if least.needed_bytes <= budget_bytes else None
         return choice
 
     def _cheapest(

@@ -31,6 +31,7 @@ class Predicted:
     """What the plan promises. gradient_error: relative L2; relative_step_time: against the adapter's exact step.
 
     On CUDA, of a step's micro-batches: launches of kernels, and whether the device waits for the host to launch them.
+    needed_bytes: what the plan was made for of its budget, on CUDA with what a capped allocator may need at worst.
     """
 
     peak_bytes: int
@@ -39,6 +40,7 @@ class Predicted:
     relative_step_time: float
     launches: int | None = None
     is_host_bound: bool | None = None
+    needed_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class Plan:
                 relative_step_time(profile, sites, cut, batch_size),
                 launches(profile, sites, cut, batch_size),
                 is_host_bound(profile, sites, cut),
+                peak.needed(sum(parts[name] for name in ("held", "gradients", "working"))),
             ),
             fingerprint=profile.fingerprint,
             weight_format=profile.weight_format,

@@ -146,6 +146,7 @@ def profile(
                 tables=measuring.tables,
                 device_parts={} if memory is None else memory.parts(),
                 weight_format=weight_format_of(model),
+                code_bytes=0 if memory is None else memory.code_bytes(),
                 workspaces=() if memory is None else memory.workspaces_by_budget(),
                 profiling_bytes=profiling_bytes,
                 resident_threads=0 if memory is None else memory.resident_threads,

@@ -16,7 +16,7 @@ from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 20
+VERSION = 21
 ADAMW_BYTES = 8  # per trained number: two fp32 moments
 
 
@@ -203,9 +203,10 @@ class Profile:
     task: what its targets are of; task_reason: how that was known, where data said it.
     live: what the model itself keeps for a while of what exact sites keep.
     tables: derivative tables of activation sites, fitted where the profile was calibrated on images.
-    device_parts: of a CUDA device, what is held beside tensors: `context`, `workspaces` of libraries, and `code` of
-    kernels; workspaces: what a process takes by its budget, (from so many bytes on, bytes); resident_threads: of such a
-    device; profiling_bytes: tensors alive there while as few samples as can be are profiled. 0 elsewhere.
+    device_parts: of a CUDA device, what is held beside tensors: `context`, `workspaces` of libraries, and the most
+    `code` that kernels of a run take; code_bytes: what those of the profile took; workspaces: what a process takes by
+    its budget, (from so many bytes on, bytes); resident_threads: of such a device; profiling_bytes: tensors alive there
+    while as few samples as can be are profiled. 0 elsewhere.
     """
 
     model: str
@@ -237,6 +238,7 @@ class Profile:
     tables: tuple[FittedTable, ...] = ()
     device_parts: dict[str, int] = field(default_factory=dict)
     weight_format: WeightFormat = "float"
+    code_bytes: int = 0
     workspaces: tuple[tuple[int, int], ...] = ()
     profiling_bytes: int = 0
     resident_threads: int = 0

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import modules
 from benchmarks.module_cases import CASES, Case
-from benchmarks.modules_table import LEAST_AT_8_BITS, LEAST_EXACT, MOST_OFF, WHY_NOT_ON_DOUBLE, Row, table
+from benchmarks.modules_table import LEAST_AT_8_BITS, LEAST_EXACT, MOST_OFF, Row, table
 from benchmarks.modules_torch import Made
 from s2a_core.batches import forward, loss_of, samples_of_pair
 
@@ -49,10 +49,6 @@ def test_a_model_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     row = modules.check("broken")
     assert not row.is_good
     assert "failed: ValueError: no / such model: corner" in table([row])
-    assert WHY_NOT_ON_DOUBLE in table([row], is_double=True)
-    assert WHY_NOT_ON_DOUBLE not in table(
-        [dataclasses.replace(row, failure="ValueError: no such model")], is_double=True
-    )
 
 
 @pytest.mark.parametrize(
