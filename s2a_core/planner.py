@@ -233,10 +233,8 @@ class Planner:
         path = pairs_of(self.request)
         errors = [] if path is None else [pair.error for pair in recorded(path) if pair.device == profile.device]
         optimizer = cast(Optimizer, self.request.optimizer or OPTIMIZERS[0])
-        return overhead_of(
-            profile.device, profile.state_bytes, self._has_average, errors, profile.device_parts, profile.workspaces,
-            optimizer, profile.code_bytes,
-        )  # fmt: skip
+        of_device = (profile.device_parts, profile.workspaces, profile.code_bytes)
+        return overhead_of(profile.device, profile.state_bytes, self._has_average, errors, *of_device, optimizer)
 
     @property
     def _has_average(self) -> bool:

@@ -173,8 +173,8 @@ def overhead_of(
     errors: Sequence[float] = (),
     device_parts: Mapping[str, int] | None = None,
     workspaces: Sequence[tuple[int, int]] = (),
-    optimizer: Optimizer = "adamw",
     code_bytes: int | None = None,
+    optimizer: Optimizer = "adamw",
 ) -> Overhead:
     """Of a run on a device. errors: measured / predicted - 1 of earlier plans on it; device_parts, workspaces,
     code_bytes: of a profile.
