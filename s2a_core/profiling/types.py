@@ -196,10 +196,10 @@ class Profile:
     of adamw; state_bytes: what training changes: trainable parameters, and statistics that it estimates;
     start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
     step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes,
-    on CUDA the host's time; launches: kernels of an exact step, 0 on CPU;
-    optimizer_bytes: temporaries of the optimizer's step; min_micro_batch: the fewest samples the model trains on;
-    chunk_samples: the larger chunk that regions and blocks were measured in, beside one sample at a time;
-    chunk_ms, chunk_launches: way of running ("region", "block") -> what every further chunk takes, all of them used.
+    on CUDA the host's time; launches: kernels of an exact step, 0 on CPU; optimizer_bytes: temporaries of the
+    optimizer's step; min_micro_batch: the fewest samples the model trains on; chunk_samples: the larger chunk that
+    regions and blocks were measured in, beside one sample at a time; chunk_ms, chunk_launches: way of running
+    ("region", "block") -> what every further chunk takes, all of them used.
     task: what its targets are of, and task_reason: how that was known. live: what the model itself keeps for a while of
     what exact sites keep. tables: derivative tables of activation sites, fitted on images of the data.
     device_parts: of a CUDA device, what is held beside tensors: `context`, `workspaces` of libraries, and the most
