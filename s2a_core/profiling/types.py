@@ -199,13 +199,12 @@ class Profile:
     on CUDA the host's time; launches: kernels of an exact step, 0 on CPU; optimizer_bytes: temporaries of the
     optimizer's step; min_micro_batch: the fewest samples the model trains on; chunk_samples: the larger chunk that
     regions and blocks were measured in, beside one sample at a time; chunk_ms, chunk_launches: way of running
-    ("region", "block") -> what every further chunk takes, all of them used.
-    task: what its targets are of, and task_reason: how that was known. live: what the model itself keeps for a while of
-    what exact sites keep. tables: derivative tables of activation sites, fitted on images of the data.
-    device_parts: of a CUDA device, what is held beside tensors: `context`, `workspaces` of libraries, and the most
-    `code` that kernels of a run take; code_bytes: what the profile's took; workspaces: what a process takes by its
-    budget, (from so many bytes on, bytes); resident_threads: of such a device; profiling_bytes: tensors alive there
-    while as few samples as can be are profiled. 0 elsewhere.
+    ("region", "block") -> what every further chunk takes, all of them used; task: what its targets are of, and
+    task_reason: how that was known; live: what the model itself keeps for a while of what exact sites keep; tables: of
+    activation sites, fitted on images of the data. device_parts: of a CUDA device, what is held beside tensors:
+    `context`, `workspaces` of libraries, and the most `code` that kernels of a run take; code_bytes: what the profile's
+    took; workspaces: what a process takes by its budget, (from so many bytes on, bytes); resident_threads: of such a
+    device; profiling_bytes: tensors alive there while as few samples as can be are profiled. 0 elsewhere.
     """
 
     model: str
