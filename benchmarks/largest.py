@@ -109,7 +109,7 @@ def planned(device: str) -> dict[str, Any]:
         sensitivity_s=0, refine_s=0,
     )  # fmt: skip
     roomy = plan(profiled, ROOMY_BYTES, CASE.batch, has_frontier=False).predicted.peak_bytes
-    budget = smallest_budget(profiled, CASE.batch)  # on CUDA at least what profiling two images takes
+    budget = smallest_budget(profiled, CASE.batch)  # on CUDA at least what profiling one image takes
     if memory is not None:
         memory.limit(budget)
     x = torch.randn(CASE.batch, 3, CASE.image_size, CASE.image_size)
@@ -155,7 +155,7 @@ the layers that widen; s2a: the same weights, each block rebuilt from 4-bit code
 """
 BETWEEN = f"""
 One image, `{PLANNED_ADAPTER}` on every linear layer, bf16, at the smallest budget that s2a plans for, MiB; measured by
-verification's real steps (`--plans`). On CUDA that budget is what profiling itself takes, which runs two images:
+verification's real steps (`--plans`). On CUDA that budget is what profiling itself takes, which runs one image:
 
 """
 

@@ -111,7 +111,8 @@ class Profiles:
 
         profile = self._measure(candidate, asked(is_possible, WEIGHTS_ONLY), asked(is_wanted, BYTES_ONLY))
         self._known[extent][candidate] = profile
-        if self._cache is not None:
+        is_cut = profile.profiling_bytes > 0 and profile.chunk_samples == 1  # by this budget: others measure more
+        if self._cache is not None and not is_cut:
             remember(self._cache, self._key_of(candidate) + extent, profile)
         return profile
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
-from s2a_core.batches import Samples, forward
+from s2a_core.batches import Samples, forward, repeated
 from s2a_core.compression.pending import PendingNorm, evaluated, value_of
-from s2a_core.compression.record import SiteList, SiteSpec
+from s2a_core.compression.record import Recorder, SiteList, SiteSpec
 from s2a_core.compression.regions import BLOCK, REGION
 from s2a_core.compression.session import Session, require_visible_calls
+from s2a_core.compression.watch import dropping
 from s2a_core.device import is_device_failure, is_out_of_memory
 from s2a_core.hooks import RebuildableHooks
 from s2a_core.operators import storages_of
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.storage import StoragePolicy, uniform_storage
+
+_Shape = tuple[torch.Size, torch.dtype]
 
 
 class _Survey:
@@ -27,8 +32,8 @@ class _Survey:
 
     def __init__(self, model: nn.Module, sites: SiteList) -> None:
         self.sites = sites
-        self.regions: dict[str, Tensor] = {}
-        self.blocks: dict[str, Tensor] = {}
+        self.regions: dict[str, _Shape] = {}
+        self.blocks: dict[str, _Shape] = {}
         self.entered: list[tuple[str, str]] = []  # open candidates: (kind, module name)
         self.members: dict[str, list[int]] = {}  # candidate site -> positions of the sites inside
         self.before: list[tuple[Tensor, dict[Tensor, int]]] = []  # input of each open candidate, and versions
@@ -45,12 +50,12 @@ class _Survey:
             return None
         if isinstance(first, PendingNorm):
             if first.value is None and first.raw.dim() >= 3:
-                self.regions[name] = first.raw
+                self.regions[name] = first.raw.shape, first.raw.dtype
                 self.norm_of[name] = first.call.site
                 self._open(REGION, module, name, value_of(first))
             return tuple(evaluated(list(args)))
         if name in self.repeated and first.dim() >= 3 and _only_tensor(args) and _num_products(module) >= 2:
-            self.blocks[name] = first
+            self.blocks[name] = first.shape, first.dtype
             self._open(BLOCK, module, name, first)
         return None
 
@@ -67,9 +72,9 @@ class _Survey:
             return
         kind, _ = self.entered.pop()
         self.members[name + kind].append(len(self.sites.specs))
-        candidates: dict[str, Tensor] = self.regions if kind == REGION else self.blocks
+        candidates = self.regions if kind == REGION else self.blocks
         x, versions = self.before.pop()
-        has_rows = isinstance(output, Tensor) and output.shape[:1] == candidates[name].shape[:1]
+        has_rows = isinstance(output, Tensor) and output.shape[:1] == candidates[name][0][:1]
         if not has_rows or versions != _versions(module, x):
             candidates.pop(name, None)
 
@@ -113,14 +118,22 @@ def _only_tensor(args: tuple[Any, ...]) -> bool:
 
 
 def discover(model: nn.Module, x: Tensor | Samples, precision: str = "fp32") -> tuple[SiteSpec, ...]:
-    """Sites of a model in forward order, with the region and block each belongs to. x: images [B, 3, H, W], or samples.
+    """Sites of a model in forward order, with the region and block each belongs to. x: images [B, 3, H, W], or samples;
+    one is taken twice, as whether samples see each other takes two.
 
     precision: `bf16` runs under autocast. A region or block stands before the sites inside it. Raises InvalidInput for
     a model with compiled modules.
     """
     require_visible_calls(model)
+    x = x if len(x) > 1 else repeated(x, 2)
+    return dropping(lambda recorders: _discovered(model, x, precision, recorders))
+
+
+def _discovered(
+    model: nn.Module, x: Tensor | Samples, precision: str, recorders: Sequence[Recorder]
+) -> tuple[SiteSpec, ...]:
     sites = SiteList()
-    session = Session(model, StoragePolicy(), recorders=(sites,), defers_norms=True)
+    session = Session(model, StoragePolicy(), recorders=(sites, *recorders), defers_norms=True)
     survey = _Survey(model, sites)
     handles = []
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
@@ -142,9 +155,16 @@ def discover(model: nn.Module, x: Tensor | Samples, precision: str = "fp32") -> 
 @torch.no_grad()
 def _mixing(model: nn.Module, x: Tensor | Samples, names: set[str]) -> set[str]:
     """Those of the modules whose rows see each other, which no chunk of rows can rebuild."""
-    calls: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, Any], Tensor]] = {}
+    calls: dict[str, tuple[nn.Module, Any, Any]] = {}
+
+    def keep(name: str, module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
+        half = len(args[0]) // 2
+        calls.pop(name, None)  # of a module that is called again the last call counts
+        if half and not output[:half].isnan().any():
+            calls[name] = module, *_moved((args, kwargs), "cpu")  # a device holds one module's inputs at a time
+
     handles = [
-        model.get_submodule(name).register_forward_hook(lambda *call, n=name: calls.update({n: call}), with_kwargs=True)
+        model.get_submodule(name).register_forward_hook(functools.partial(keep, name), with_kwargs=True)
         for name in names
     ]
     try:
@@ -154,14 +174,18 @@ def _mixing(model: nn.Module, x: Tensor | Samples, names: set[str]) -> set[str]:
         for handle in handles:
             handle.remove()
     # After the model's pass: hooks of its own, as those that collect hidden states, would see these calls too.
-    return {name for name, call in calls.items() if _sees_other_rows(*call)}
+    device = x.device
+    return {name for name, (module, *call) in calls.items() if _sees_other_rows(module, *_moved(call, device))}
 
 
-def _sees_other_rows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> bool:
+def _moved(values: Any, device: torch.device | str) -> Any:
+    """The same nest of values with its tensors on a device."""
+    return tree_map_only(Tensor, lambda tensor: tensor.to(device), values)
+
+
+def _sees_other_rows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether NaN in the last half of the input comes out in the first. A module that refuses NaN is taken to do so."""
     half = len(args[0]) // 2
-    if half == 0 or output[:half].isnan().any():
-        return False
     poisoned = args[0].clone()
     poisoned[half:] = float("nan")
     try:
@@ -189,14 +213,14 @@ def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
     opened: set[str] = set()
     for i, spec in enumerate(specs):
         region = region_of.get(i) or norm_region.get(spec.name)
-        for site, tensors in ((block_of.get(i), survey.blocks), (region, survey.regions)):
+        for site, shapes in ((block_of.get(i), survey.blocks), (region, survey.regions)):
             if site is not None and site not in opened:
                 opened.add(site)
                 kind = "block" if site.endswith(BLOCK) else "region"
-                x = tensors[site.removesuffix(BLOCK).removesuffix(REGION)]
+                shape, dtype_of = shapes[site.removesuffix(BLOCK).removesuffix(REGION)]
                 parent = block_of.get(i) if kind == "region" else None
-                dtype = str(x.dtype).removeprefix("torch.")
-                out.append(SiteSpec(site, kind, tuple(x.shape), dtype, storages_of(kind), None, len(out), parent))
+                dtype = str(dtype_of).removeprefix("torch.")
+                out.append(SiteSpec(site, kind, tuple(shape), dtype, storages_of(kind), None, len(out), parent))
         out.append(replace(spec, region=region, block=block_of.get(i), position=len(out)))
     return tuple(out)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from s2a_core.compression.record import Recorder
 from s2a_core.device import reset_peak
 from s2a_core.operators import Site
 
+T = TypeVar("T")
 FORWARD, BACKWARD, GRADIENT = "forward", "backward", "gradient"
 
 
@@ -45,6 +47,32 @@ class Reader(Protocol):
 
     def read(self, site: str) -> None:
         """Backward reads it."""
+
+
+class DroppedTensorRead(Exception):
+    """Ends the pass of a model that runs backward inside of its forward pass."""
+
+
+class Dropping(Recorder):
+    """A recorder under which nothing is kept for backward."""
+
+    def packed(self, site: Site, stored: Any, is_owned: bool) -> Watched:
+        """Drops what a site keeps."""
+        return Watched(self, site.name, None)
+
+    def read(self, site: str) -> None:
+        """Backward runs inside of the forward pass, and what it reads was dropped."""
+        raise DroppedTensorRead(site)
+
+
+def dropping(run: Callable[[Sequence[Recorder]], T]) -> T:
+    """What a forward pass shows, which keeps nothing where the model lets it. run: with such recorders beside its own;
+    may run twice.
+    """
+    try:
+        return run((Dropping(),))
+    except DroppedTensorRead:
+        return run(())
 
 
 class Watcher(Recorder):

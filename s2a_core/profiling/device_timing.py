@@ -95,5 +95,7 @@ def _host_s(step: TimedStep, device: torch.device) -> float:
 def per_sample_s(timings: tuple[Timing, Timing], batches: tuple[int, int]) -> float:
     """Seconds of the device for one more sample, by two batches."""
     small, large = timings
+    if batches[0] == batches[1]:
+        return large.device_s / batches[1]
     slope = (large.device_s - small.device_s) / (batches[1] - batches[0])
     return min(max(slope, 0.0), large.device_s / batches[1])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from s2a_core.batches import Samples, forward
 from s2a_core.compression import Session
-from s2a_core.compression.record import Histograms
+from s2a_core.compression.record import Histograms, Recorder
+from s2a_core.compression.watch import dropping
 from s2a_core.kernels import Histogram, fit_table
 from s2a_core.kernels.curves import Curve
 from s2a_core.storage import FittedTable, StoragePolicy
@@ -33,8 +36,11 @@ def fitted_tables(model: nn.Module, x: Tensor | Samples, precision: str) -> tupl
 
 
 def _histograms(model: nn.Module, x: Tensor | Samples, precision: str) -> dict[str, tuple[Curve, Histogram]]:
-    histograms = Histograms()
-    session = Session(model, StoragePolicy(), recorders=(histograms,))
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
-        forward(model, x)
-    return histograms.of_sites
+    def seen(recorders: Sequence[Recorder]) -> dict[str, tuple[Curve, Histogram]]:
+        histograms = Histograms()
+        session = Session(model, StoragePolicy(), recorders=(histograms, *recorders))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"), session:
+            forward(model, x)
+        return histograms.of_sites
+
+    return dropping(seen)

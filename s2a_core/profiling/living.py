@@ -12,8 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from s2a_core.batches import Samples, forward, loss_of
 from s2a_core.compression import compress
-from s2a_core.compression.record import Recorder
-from s2a_core.compression.watch import Watched
+from s2a_core.compression.watch import DroppedTensorRead, Dropping, Watched
 from s2a_core.operators import Site
 from s2a_core.profiling.runs import no_collection
 from s2a_core.profiling.timeline import line
@@ -23,11 +22,7 @@ from s2a_core.storage import StoragePolicy
 Lives = dict[tuple[tuple[str, ...], int], tuple[str, int]]  # (sites, how many such before) -> last turn, bytes
 
 
-class _DroppedTensorRead(Exception):
-    """Ends the pass of a model that runs backward inside of its forward pass."""
-
-
-class Living(Recorder):
+class Living(Dropping):
     """A recorder under which nothing is kept for backward: what is alive afterwards, the model keeps. listed: sites."""
 
     def __init__(self, listed: Collection[str]) -> None:
@@ -43,7 +38,7 @@ class Living(Recorder):
             self._alive = {key for key in self._alive if not self._tensors[key][0].expired()}
             self._until.update(dict.fromkeys(self._alive, site.name))
 
-    def packed(self, site: Site, stored: Any, is_owned: bool) -> Any:
+    def packed(self, site: Site, stored: Any, is_owned: bool) -> Watched:
         """Drops what a site keeps, and remembers which tensor it was."""
         if isinstance(stored, Tensor) and not is_owned and site.name in self.listed:
             storage = stored.untyped_storage()
@@ -52,11 +47,7 @@ class Living(Recorder):
             self._alive.add(key)
             if site.name not in self._sites.setdefault(key, []):
                 self._sites[key].append(site.name)
-        return Watched(self, site.name, None)
-
-    def read(self, site: str) -> None:
-        """Backward runs inside of the forward pass, and what it reads was dropped."""
-        raise _DroppedTensorRead(site)
+        return super().packed(site, stored, is_owned)
 
     def lives(self) -> Lives:
         """Every tensor that outlived the turn in which a site kept it."""
@@ -79,7 +70,7 @@ def lives(
         with no_collection(), torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
             with compress(model, policy, recorders=(living,)):
                 loss_of(forward(model, x), y)
-    except _DroppedTensorRead:
+    except DroppedTensorRead:
         return {}
     return living.lives()
 

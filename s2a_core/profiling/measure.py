@@ -25,6 +25,7 @@ from s2a_core.device import (
 from s2a_core.device.memory import CODE_BYTES
 from s2a_core.errors import InfeasibleBudget, InvalidInput, OutOfMemory, without_frames
 from s2a_core.models import has_batch_norm
+from s2a_core.operators.batch_norm import batch_norms
 from s2a_core.operators.narrow import NarrowWeight
 from s2a_core.profiling.alive import alive_while_profiling
 from s2a_core.profiling.baselines import measure_baselines
@@ -41,7 +42,7 @@ from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.train.optimizers import adamw_step_bytes, coded_cost
 from s2a_core.train.types import OnEvent
 
-FEWEST = 2
+FEWEST = 1
 FEWEST_WITH_BATCH_NORM = 3  # two batches of more than one sample, which BatchNorm refuses where a map is a single value
 
 
@@ -68,7 +69,8 @@ def profile(
 ) -> Profile:
     """The profile of a model with its trainable parameters set. The model stays as it was but for frozen bf16 weights.
 
-    batch_size: samples of the larger of the two measured batches, at least 2; with BatchNorm 3 are measured instead.
+    batch_size: samples of the larger of the two measured batches; of 2 with BatchNorm 3 are measured. 1 takes least
+    memory: everything is then said to grow with the samples. BatchNorm that estimates statistics needs 3.
     calibration: images [N, 3, H, W] and labels [N], or targets with their loss as Samples, to which derivative tables
     are fitted, repeated where fewer than the batch; noise and universal tables without.
     example, loss: for any other model: (inputs, targets) and the loss of what the model returns and the targets, a
@@ -89,12 +91,15 @@ def profile(
     if precision not in ("fp32", "bf16"):
         raise InvalidInput(f"the precision is fp32 or bf16, not {precision!r}")
     if batch_size < FEWEST:
-        raise InvalidInput(f"a profile needs batches of at least 2 samples, not {batch_size}")
+        raise InvalidInput(f"a profile needs batches of at least {FEWEST} sample, not {batch_size}")
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise InvalidInput("this model has no trainable parameters: add adapters before profiling")
     device = trained[0].device
-    samples = max(batch_size, FEWEST_WITH_BATCH_NORM) if has_batch_norm(model) else batch_size
+    fewest = _fewest_samples(model, adapter)
+    samples = batch_size
+    if has_batch_norm(model) and (fewest > FEWEST or batch_size > FEWEST):
+        samples = max(batch_size, FEWEST_WITH_BATCH_NORM)
     with _out_of_memory_reported(image_size, device):
         x, y = _batch(model, image_size, samples, calibration, device, example, loss)
     on_event = listener(progress)
@@ -169,7 +174,7 @@ def profile(
         stage(on_event, "measuring an evaluation step")
         evaluation = measuring.evaluation()
         if memory is not None:
-            profiling_bytes = alive_while_profiling(measuring, _fewest_samples(model), memory)
+            profiling_bytes = alive_while_profiling(measuring, fewest, memory)
         if is_wanted is not None:
             with measuring.nominal():
                 of_bytes = made(measuring, evaluation)
@@ -193,8 +198,10 @@ def profile_within(
     Raises InfeasibleBudget where not even those fit, OutOfMemory where neighbours left less than the budget.
     """
     device = next(model.parameters()).device
-    fewest = _fewest_samples(model)
+    fewest = _fewest_samples(model, options.get("adapter", ""))
     for samples in range(max(batch_size, fewest), fewest - 1, -1):
+        if samples == 2 and has_batch_norm(model):  # for which 3 were measured
+            continue
         try:
             return profile(model, image_size, samples, precision, calibration, **options)
         except OutOfMemory as error:
@@ -211,15 +218,17 @@ def profile_within(
     raise InfeasibleBudget(
         budget_bytes=budget_bytes,
         min_feasible_budget_bytes=needed,
-        binding=f"profiling {fewest} images",
+        binding=f"profiling {fewest} image{'s' * (fewest > 1)}",
         binding_bytes=int(failure.details["held_bytes"]),
         details=failure.details,
         is_estimate=True,
     )
 
 
-def _fewest_samples(model: nn.Module) -> int:
-    return FEWEST_WITH_BATCH_NORM if has_batch_norm(model) else FEWEST
+def _fewest_samples(model: nn.Module, adapter: str) -> int:
+    resting = set(resting_modules(model, adapter))
+    is_estimating = any(norm not in resting or norm.running_mean is None for norm in batch_norms(model))
+    return FEWEST_WITH_BATCH_NORM if is_estimating else FEWEST
 
 
 def _sites(model: nn.Module, x: Tensor | Samples, precision: str, image_size: ImageSize) -> tuple[SiteSpec, ...]:

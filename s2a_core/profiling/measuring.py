@@ -219,12 +219,11 @@ class Measuring:
 
     def evaluation(self) -> dict[str, WorkingSet]:
         """Peak of a forward pass without gradients under each way of running."""
-        working_sets = {}
+        working_sets, twice = {}, repeated(self.x, 2 * len(self.x))
         for mode, sites in self.policies().items():
             if mode != "codes":
                 policy = self.policy(sites)
                 small, large = self.batches
-                twice = repeated(self.x, 2 * len(self.x))
                 if mode == "exact":  # the first pass of a new batch size may hold what libraries prepare once
                     evaluation_peak(self.model, twice, self.precision, policy)
                 peaks = [

@@ -189,14 +189,16 @@ def _envelope(lines: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def line(batches: tuple[int, int], sizes: Sequence[int]) -> tuple[int, int]:
-    """(constant, slope) through two measured batches; a falling line is flat."""
+    """(constant, slope) through two measured batches; a falling line is flat, one batch alone grows from nothing."""
+    if batches[0] == batches[1]:
+        return 0, ceil(sizes[1] / batches[1])
     slope = max((sizes[1] - sizes[0]) / (batches[1] - batches[0]), 0.0)
     return round(sizes[1] - slope * batches[1]), round(slope)
 
 
 def two_batches(samples: int) -> tuple[int, int]:
-    """The two batches that lines go through; one sample only where there are no more than two."""
-    return (1, 2) if samples <= 2 else (min(max(samples // 2, 2), samples - 1), samples)
+    """The two batches that lines go through; one sample only where there are no more than two. Of one it is twice."""
+    return (1, samples) if samples <= 2 else (min(max(samples // 2, 2), samples - 1), samples)
 
 
 def upper_segments(segments: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -88,7 +88,7 @@ class Times:
                 steps[operator, n] = self.timed_step(sites, n, n)
         seconds = fastest_in_turn(steps)
         at_small, exact = seconds.pop(("exact", small)), seconds.pop(("exact", n))
-        per_sample = (exact - at_small) / (n - small)
+        per_sample = (exact - at_small) / (n - small) if n > small else exact / n
         self.overhead_s = min(max(at_small - small * per_sample, 0.0), at_small, exact)
         self.step_ms_per_sample = exact * 1e3 / n
         for (operator, chunk), took in seconds.items():
@@ -144,7 +144,7 @@ class DeviceTimes(Times):
         device_s = per_sample_s((small, self.of_exact), self.batches)
         self.step_ms_per_sample = self.overhead_s * 1e3 / n + device_s * 1e3
         for whole in WHOLE:
-            if whole in operators:
+            if whole in operators and n > 1:
                 many, one = self._timed(operators[whole], n, 1), self._timed(operators[whole], n, n)
                 self.chunk_ms[whole] = max(many.host_s - one.host_s, 0.0) * 1e3 / (n - 1)
                 self.chunk_launches[whole] = max(many.launches - one.launches, 0) / (n - 1)

@@ -213,3 +213,17 @@ def test_a_candidate_that_the_device_cannot_measure_leaves_room_for_the_next_one
     several.measure()
     assert several.candidate_of(several.plan()) == several.candidates[1]
     assert refusals == [first]  # the cap stands, so it is not measured again
+
+
+def test_what_a_short_budget_let_be_measured_of_one_sample_is_not_kept_for_others(tmp_path: Path) -> None:
+    class Cut(Measured):
+        """On a device whose budget takes one sample."""
+
+        def _measure(self, *arguments: Any, **options: Any) -> Profile:
+            return replace(super()._measure(*arguments, **options), profiling_bytes=1, chunk_samples=1)
+
+    request = RunRequest("test_vit", budget_bytes=ROOMY, adapter="bias", batch_size=8, num_classes=4)
+    for _ in range(2):
+        cut = Cut(request, tmp_path)
+        cut.plan()
+        assert cut.measured

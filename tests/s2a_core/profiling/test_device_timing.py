@@ -44,6 +44,7 @@ def test_a_sample_more_takes_the_slope_of_two_batches_and_never_less_than_nothin
     assert per_sample_s((small, large), (1, 4)) == pytest.approx(0.001)
     assert per_sample_s((large, small), (1, 4)) == 0.0
     assert per_sample_s((Timing(0.01, 0.0, 1), large), (2, 4)) == pytest.approx(0.005 / 4)
+    assert per_sample_s((large, large), (1, 1)) == pytest.approx(0.005)
 
 
 @pytest.mark.fakegpu

@@ -59,6 +59,11 @@ def test_lines_never_fall_and_batches_are_at_least_two_where_they_can() -> None:
     assert [two_batches(n) for n in (2, 3, 4, 8)] == [(1, 2), (2, 3), (2, 4), (4, 8)]
 
 
+def test_one_batch_alone_grows_from_nothing() -> None:
+    assert two_batches(1) == (1, 1)
+    assert line((1, 1), [70, 70]) == (0, 70)
+
+
 def test_the_opening_is_followed_at_every_moment_to_larger_batches() -> None:
     """Of two moments the first is the worst at two and four images, the second, which grows, at eight."""
     marks = (Mark(FORWARD, "a"), Mark(BACKWARD, "a"))
