@@ -25,7 +25,8 @@ class Rule:
     pattern, pattern_words: what a text must look like; unsaid: what holds where nothing is said, in words;
     spoken: its name where people write it, if that is another; short: further names of its option;
     is_planned: whether a plan depends on it; words: a further check of a text, which raises what is wrong with it;
-    numbers: of a number's field, those that a text stands for, which have its limits; raises for any other text.
+    numbers: of a number's field, those that a text stands for, which have its limits; raises for any other text;
+    form: of a text that can be said in several, the one form.
     """
 
     kind: type
@@ -43,6 +44,7 @@ class Rule:
     is_planned: bool = False
     words: Callable[[str], object] | None = None
     numbers: Callable[[str], tuple[int, ...]] | None = None
+    form: Callable[[str], str] | None = None
 
     def check(self, name: str, value: Any) -> None:
         """Raises InvalidInput for a value that the field cannot have, with what it can."""
@@ -75,6 +77,8 @@ class Rule:
 
     def plain(self, value: Any) -> Any:
         """The one form of a checked value that can be said in several: 224 for `224` and `224x224`."""
+        if self.form is not None and isinstance(value, str):
+            return self.form(value)
         numbers = self.numbers(value) if self.numbers is not None and isinstance(value, str) else ()
         return numbers[0] if len(set(numbers)) == 1 else value
 

@@ -18,6 +18,7 @@ from s2a_core import network
 from s2a_core.errors import InvalidInput, UnknownModel, WeightsMismatch
 from s2a_core.fields import nearest
 from s2a_core.image_sizes import own_size, size_arguments
+from s2a_core.names import timm_name
 from s2a_core.sides import ImageSize, sides, timm_size
 from s2a_core.sides import image_size as size_of
 
@@ -38,6 +39,7 @@ def load_model(
 ) -> nn.Module:
     """A timm model, or `s2a_tiny`, in evaluation mode with fp32 weights.
 
+    name: timm's, with or without a tag of weights, also as Hugging Face's hub has it (`timm/NAME`).
     weights: "pretrained" (timm's, downloaded once; ours for s2a_tiny), "none" or None (random; None is ours for
     s2a_tiny), or a safetensors file with timm's names. Without a network and a cache pretrained ones are refused within
     2 seconds, with what to do. A head of another number of classes in the file is left out. image_size: pixels a side,
@@ -47,6 +49,7 @@ def load_model(
     """
     if weights == f"builtin:{TINY}":
         weights = "pretrained"
+    name = timm_name(name)
     if drop_path:
         options["drop_path_rate"] = drop_path
     if name == TINY:
@@ -100,7 +103,7 @@ def load_model(
 def require_model(name: str, weights: str | None = None) -> None:
     """Raises UnknownModel with the nearest names, and InvalidInput for a file of weights that is not there."""
     if name != TINY and not timm.is_model(name.split(".")[0]):
-        raise UnknownModel(name, nearest(name, [*timm.list_models(), TINY]))
+        raise UnknownModel(name, nearest(name.rpartition("/")[2], [*timm.list_models(), TINY]))
     if is_missing_file(weights):
         raise InvalidInput(f"{weights}: no such weights file; give a safetensors file, `pretrained` or `none`")
 

@@ -1,8 +1,11 @@
-"""Names of files, directories and classes as text that can be printed, stored and told apart."""
+"""Names of files, directories, classes and models as text that can be printed, stored and told apart."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+TIMM_ON_THE_HUB = re.compile(r"(hf[-_]hub:)?timm/")
 
 
 def printable(name: str) -> str:
@@ -19,3 +22,9 @@ def distinct(names: Iterable[str]) -> list[str]:
             free, number = f"{name} ({number})", number + 1
         taken[free] = None
     return list(taken)
+
+
+def timm_name(name: str) -> str:
+    """A model's own name, where it is called as on Hugging Face's hub: `timm/NAME`, `hf_hub:timm/NAME`."""
+    on_hub = TIMM_ON_THE_HUB.match(name)
+    return name[on_hub.end() :] if on_hub else name

@@ -15,6 +15,7 @@ from s2a_core.adapters.spec import AUTO, AUTO_ALONE, FALLBACKS, FULL, AdapterSpe
 from s2a_core.adapters.spec import HELP as ADAPTER_HELP
 from s2a_core.errors import InvalidInput
 from s2a_core.fields import asked, check_all, require_known, rules_of
+from s2a_core.names import timm_name
 from s2a_core.sides import sides
 from s2a_core.sizes import BUDGET_MEANS
 from s2a_core.storage import AS_NEEDED, OPTIMIZERS, WEIGHT_FORMATS
@@ -42,7 +43,7 @@ class RunRequest:
 
     model: str = asked(
         str, ..., "A timm model name, or s2a_tiny, the small ViT that ships with s2a.",
-        minimum=1, maximum=200, metavar="MODEL", is_planned=True,
+        minimum=1, maximum=200, metavar="MODEL", is_planned=True, form=timm_name,
     )  # fmt: skip
     data: str | None = asked(
         str, None,

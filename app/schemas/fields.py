@@ -90,7 +90,7 @@ class Request(BaseModel):
         except ValidationError as error:
             raise ValidationError.from_exception_data(cls.__name__, [_line(cls, e) for e in error.errors()]) from None
         for name, rule in FIELDS.items():
-            if (rule.words or rule.numbers) is not None and getattr(request, name, None) is not None:
+            if (rule.words or rule.numbers or rule.form) is not None and getattr(request, name, None) is not None:
                 try:
                     rule.check(name, getattr(request, name))
                     setattr(request, name, rule.plain(getattr(request, name)))

@@ -94,7 +94,7 @@ class ModelCatalog:
         """Raises UnknownModel for a name that timm does not have; while another release is being listed, none."""
         known = {entry["name"] for entry in self.models()}
         if self._child is None and name.partition(".")[0] not in known:
-            raise UnknownModel(name[:100], nearest(name[:100], known))
+            raise UnknownModel(name[:100], nearest(name[:100].rpartition("/")[2], known))
 
     def close(self) -> None:
         """End a listing that is under way."""

@@ -34,3 +34,7 @@ def test_a_size_has_one_form_however_it_is_said() -> None:
         JobRequest(model="m", data="d", budget=1, image_size=said).image_size for said in (64, "64", "64x64", "64x32")
     ]
     assert sizes == [64, 64, 64, "64x32"]
+
+
+def test_a_model_has_one_name_however_the_hub_calls_it() -> None:
+    assert JobRequest(model="hf-hub:timm/resnet18", data="d", budget=1).model == "resnet18"
