@@ -38,12 +38,14 @@ class Shell(TyperGroup):
     ) -> Any:
         """Run one command line and exit with its code."""
         words = list(sys.argv[1:] if args is None else args)
+        if words[:1] == ["--json"]:  # the command's option, said before it
+            words = [*words[1:], "--json"]
         terminal = Terminal("--json" in words)
         quiet_libraries()
         try:
             with terminal.quiet_stdout():
                 result = super().main(
-                    args, prog_name or "s2a", complete_var, False, windows_expand_args, **{**extra, "obj": terminal}
+                    words, prog_name or "s2a", complete_var, False, windows_expand_args, **{**extra, "obj": terminal}
                 )
             code = result if isinstance(result, int) else 0
         except (SystemExit, KeyboardInterrupt) as stop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -25,6 +26,7 @@ _THEME = Theme(
     }
 )
 LOADING = "loading PyTorch and timm"  # the first words of a command that needs them: it takes seconds
+STDOUT, STDERR = 1, 2  # descriptors
 _PLAIN_WIDTH = 120  # columns where the output is a file or a pipe
 
 
@@ -90,8 +92,19 @@ class Terminal:
         if not self.is_json:
             yield
             return
+        self._leave_descriptor()
         with contextlib.redirect_stdout(self._stderr):
             yield
+
+    def _leave_descriptor(self) -> None:
+        """Libraries in C print on descriptor 1, past sys.stdout: the document has one of its own, 1 leads to stderr.
+
+        HiGHS 1.12 prints a line of its own whatever it is told (ERGO-Code/HiGHS, issue 2783).
+        """
+        with contextlib.suppress(OSError, ValueError):  # not a file, as in a notebook, or closed
+            if self._stdout.fileno() == STDOUT:
+                self._stdout = os.fdopen(os.dup(STDOUT), "w", encoding=self._stdout.encoding, errors=self._stdout.errors)
+                os.dup2(STDERR, STDOUT)
 
 
 def _console(file: TextIO) -> Console:

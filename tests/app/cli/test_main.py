@@ -34,9 +34,10 @@ def test_help_imports_no_torch() -> None:
 def test_bad_input_has_a_code_and_a_document(words: list[str], code: int, kind: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     words = [str(tmp_path / "empty") if w == "EMPTY" else str(tmp_path / w) if w == "out" else w for w in words]
-    result = CliRunner().invoke(app, [*words, "--json"])
-    assert result.exit_code == code
-    assert json.loads(result.stdout)["error"]["code"] == kind
+    for said in ([*words, "--json"], ["--json", *words]):
+        result = CliRunner().invoke(app, said)
+        assert result.exit_code == code
+        assert json.loads(result.stdout)["error"]["code"] == kind
     assert not (tmp_path / "out").exists()
 
 
