@@ -103,7 +103,8 @@ class Terminal:
         """
         with contextlib.suppress(OSError, ValueError):  # not a file, as in a notebook, or closed
             if self._stdout.fileno() == STDOUT:
-                self._stdout = os.fdopen(os.dup(STDOUT), "w", encoding=self._stdout.encoding, errors=self._stdout.errors)
+                own = self._stdout
+                self._stdout = os.fdopen(os.dup(STDOUT), "w", encoding=own.encoding, errors=own.errors)
                 os.dup2(STDERR, STDOUT)
 
 
