@@ -12,6 +12,8 @@ from app.web.rendering import page, root_of
 from app.web.visitors import Guest, OwnForm, PageRoute, PlainForm, SignedIn, local_path, remember
 from s2a_core.errors import S2AError
 
+WAITING_SHOWN = 100
+
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
@@ -54,9 +56,9 @@ def queue_page(request: Request, wired: Wired, visitor: Guest) -> Response:
     """What runs where and what waits; for a guest, where to sign in."""
     if visitor is None:
         return page(request, "sign_in.html", next="/", error="")
-    queue = wired.devices.queue(visitor.caller, 100)
+    queue = wired.devices.queue(visitor.caller, WAITING_SHOWN)
     recent = wired.jobs.listed(visitor.caller, None, 12, None)["items"]
-    return page(request, "queue.html", queue=queue, recent=recent)
+    return page(request, "queue.html", queue=queue, recent=recent, most=WAITING_SHOWN)
 
 
 @router.get("/accuracy")

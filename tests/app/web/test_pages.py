@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from fastapi.testclient import TestClient
 
 from app.models import Device, PredictionPair
@@ -71,6 +72,15 @@ def test_the_queue_shows_devices_with_their_memory_and_waiting_jobs_with_their_r
     assert "79 GiB</b> free of 80 GiB" in text
     assert "waits for the scheduler" in text
     assert "64 MiB" in text
+
+
+def test_a_queue_that_is_longer_than_its_page_says_so(
+    pages: TestClient, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.web.pages.WAITING_SHOWN", 2)
+    for seed, is_longer in (("1", False), ("2", True), ("3", True)):
+        send("/jobs", model="s2a_tiny", data="digits", budget="64MiB", seed=seed)
+        assert ("The first 2 in their order" in pages.get("/").text) is is_longer
 
 
 def test_a_key_is_made_shown_once_and_revoked(pages: TestClient, send: Send) -> None:
