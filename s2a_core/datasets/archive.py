@@ -8,7 +8,6 @@ import lzma
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from s2a_core.datasets.whole import whole_directory
 from s2a_core.errors import BadDataset
 from s2a_core.sizes import format_bytes
 
@@ -108,9 +108,7 @@ def unpack(archive: Path, cache: Path) -> Path:
     final = cache / key
     if final.is_dir():
         return final
-    cache.mkdir(parents=True, exist_ok=True)
-    target = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=cache))
-    try:
+    with whole_directory(final) as target:
         free = shutil.disk_usage(cache).free
         limit = min(max(FREE_BYTES, MAX_EXPANSION * state.st_size), max(0, free - FREE_BYTES))
         work = _Unpacking(archive, target, limit)
@@ -122,13 +120,6 @@ def unpack(archive: Path, cache: Path) -> Path:
             raise BadDataset(str(archive), work.problems)
         if not work.num_files:
             raise work.stop("the archive holds no files")
-        try:
-            target.rename(final)
-        except OSError:  # another process was first
-            if not final.is_dir():
-                raise
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
     return final
 
 

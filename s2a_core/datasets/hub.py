@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from PIL import Image
 
 from s2a_core.datasets.access import data_access
 from s2a_core.datasets.images import is_wide
+from s2a_core.datasets.whole import whole_directory
 from s2a_core.errors import BadDataset
 from s2a_core.names import distinct
 
@@ -161,13 +160,11 @@ def _rows(rows: Any, image: str, label: str) -> Iterator[tuple[Image.Image, int]
 
 def _write(name: str, parts: Mapping[str, _Part], classes: list[str], final: Path) -> Path:
     """Images of each part as final/PART/CLASS/NUMBER, complete or not there at all. A label below 0 means none."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    target = Path(tempfile.mkdtemp(prefix=f"{final.name}.", dir=final.parent))
     width = len(str(max(0, len(classes) - 1)))
     # No separators, nothing that would be a hidden directory or one above, and one directory for each class.
     names = distinct(re.sub(r"^\.+|[/\\\0]+", "_", c.strip()) or str(i).zfill(width) for i, c in enumerate(classes))
     num_unlabelled = 0
-    try:
+    with whole_directory(final) as target:
         for part, rows in parts.items():
             for number, (image, label) in enumerate(rows):
                 if label < 0:
@@ -186,13 +183,6 @@ def _write(name: str, parts: Mapping[str, _Part], classes: list[str], final: Pat
         if num_unlabelled:
             remark = f"{num_unlabelled} row(s) without a label are not used\n"
             (target / _REMARKS).write_text(remark, encoding="utf-8")
-        try:
-            target.rename(final)
-        except OSError:  # another process was first
-            if not final.is_dir():
-                raise
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
     return final
 
 
