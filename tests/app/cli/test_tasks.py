@@ -219,3 +219,26 @@ def test_images_without_labels_and_labels_without_images_are_said_at_once(tmp_pa
         "labels.csv row 5: images/777.png: no such image",
         "images/003.png: has no row in labels.csv",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "make", "task"),
+    [("vit_tiny_patch16_224", regression, "regression"), ("convnext_atto", segmentation, "segmentation")],
+)
+def test_models_of_timm_are_trained_on_images_that_are_no_squares(
+    model: str, make: Callable[[Path], Path], task: str, tmp_path: Path
+) -> None:
+    data, out = make(tmp_path / "data"), tmp_path / "out"
+    words = ["train", model, "--weights", "none", "--image-size", "96x160", "--adapter", "bias", "--batch-size", "8"]
+    words += ["--data", str(data), "--budget", "120MiB", "--epochs", "1", "--device", "cpu", "--output", str(out)]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert (report["task"], report["image_size"], report["within_budget"]) == (task, "96x160", True)
+    assert 0.97 * report["predicted_peak_bytes"] <= report["measured_peak_bytes"] <= report["predicted_peak_bytes"]
+    words = ["predict", str(out), str(data / "images/000.png"), "--json"]
+    done = CliRunner().invoke(app, words + (["--output", str(tmp_path / "masks")] if task == "segmentation" else []))
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["export", str(out), str(tmp_path / "model.safetensors"), "--json"])
+    assert done.exit_code == 0, done.output
