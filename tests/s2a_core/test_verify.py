@@ -183,3 +183,26 @@ def test_a_plan_that_takes_less_than_predicted_promises_what_it_took(monkeypatch
     promised = verify(model, first, IMAGES, LABELS).plan.predicted
     assert promised.peak_bytes == measured + parts["margin"] == sum(promised.breakdown.values())
     assert promised.breakdown["margin"] == parts["margin"]
+
+
+def test_a_miss_counts_from_what_the_plan_was_made_for_and_not_from_what_was_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On CUDA a plan expects less than its budget must have; counted twice, that room would make the next too tight."""
+    model = small_vit()
+    found = profile(model, 32, 4, has_baselines=False, refine_s=0.0)
+    parts = {"context": 300 * MIB, "workspaces": 0, CODE: 20 * MIB}
+    overhead = overhead_of("cuda", found.state_bytes, has_average=False, device_parts=parts, code_bytes=MIB)
+    made = plan(found, 900 * MIB, 16, overhead=overhead)
+    assert made.predicted.peak_bytes + 19 * MIB < made.predicted.needed_bytes < made.budget_bytes
+    measured, margins = [905 * MIB, 310 * MIB], list[int]()
+
+    def tighter(self: Replanner, missed: Plan, margin_bytes: int) -> Plan:
+        margins.append(margin_bytes)
+        return missed
+
+    monkeypatch.setattr("s2a_core.verify.measured_peak", lambda *args: measured.pop(0))
+    monkeypatch.setattr(Replanner, "tighter", tighter)
+    monkeypatch.setattr(Replanner, "spare_bytes", lambda *args: 2**40)
+    assert verify(model, made, IMAGES, LABELS, Replanner(found, overhead)).rounds == 2
+    assert margins == [made.predicted.breakdown["margin"] + 905 * MIB - made.predicted.needed_bytes]
