@@ -30,15 +30,18 @@ SLOW = textwrap.dedent(
     import itertools, sys, time
     from app.cli.main import app
     from s2a_core.planner import Planner
-    measure = Planner._measure
+    measure, waits = Planner._measure, itertools.chain([8.0, 6.0], itertools.repeat(0.02))
     def slow_measure(self, *given):
         import s2a_core.profiling.measuring as measuring
-        step, waits = measuring.run_step, itertools.chain([8.0, 6.0], itertools.repeat(0.1))
+        step = measuring.run_step
         def slow(*given, **named):
             time.sleep(next(waits))
             return step(*given, **named)
         measuring.run_step = slow
-        return measure(self, *given)
+        try:
+            return measure(self, *given)
+        finally:
+            measuring.run_step = step
     Planner._measure = slow_measure
     sys.argv[0] = 's2a'
     app()
