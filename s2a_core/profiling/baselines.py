@@ -15,7 +15,6 @@ from s2a_core.adapters.head import head_parameters
 from s2a_core.adapters.lora import lora_layers, without_lora
 from s2a_core.batches import Samples, sample_bytes
 from s2a_core.compression.frozen import widen_weights
-from s2a_core.operators.narrow import NarrowWeight
 from s2a_core.profiling.estimate import estimated_peak, shapes_of
 from s2a_core.profiling.progress import stage
 from s2a_core.profiling.runs import run_step
@@ -69,8 +68,7 @@ def _measured(
 ) -> BaselineCost | None:  # fmt: skip
     batches, copied = two_batches(len(x)), copy.deepcopy(model)
     for parameter, dtype in zip(copied.parameters(), dtypes or (), strict=dtypes is not None):
-        if not isinstance(parameter, NarrowWeight):
-            parameter.data = parameter.data.to(dtype)
+        parameter.data = parameter.data.to(dtype)  # of codes: what they decode to
     other = build(widen_weights(without_lora(copied)), x[:1])  # stock knows no codes
     if other is None:
         return None

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from s2a_core.adapters import AdapterSpec, add_adapters
+from s2a_core.compression.frozen import narrow_weights
 from s2a_core.profiling import baselines, profile
 from s2a_core.profiling.baselines import measure_baselines
 from s2a_core.profiling.runs import run_step
-from s2a_core.storage import StoragePolicy
+from s2a_core.storage import WEIGHT_FORMATS, StoragePolicy
 
 
 def test_a_model_without_linears_has_no_lora() -> None:
@@ -64,3 +65,15 @@ def test_what_cannot_be_compared_with_is_left_out_and_said(
     assert "full" in names
     assert "lora" not in names
     assert "lora is not compared with: ValueError: LoRA for grouped convolutions" in caplog.text
+
+
+def test_what_stock_would_need_does_not_depend_on_how_a_plan_keeps_its_weights() -> None:
+    x, y = torch.randn(2, 3, 96, 96), torch.zeros(2).long()
+    found = []
+    for weight_format in WEIGHT_FORMATS:
+        model = timm.create_model("test_vit", num_classes=4, img_size=96)
+        add_adapters(model, AdapterSpec.parse("bias"), 96)
+        narrow_weights(model, weight_format)
+        found.append(profile(model, 96, 2, "bf16", (x, y), sensitivity_s=0.0).baselines)
+    assert [cost.name for cost in found[0]] == ["full", "lora", "bias", "bias + checkpointing"]
+    assert all(costs == found[0] for costs in found)
