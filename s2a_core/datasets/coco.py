@@ -192,15 +192,15 @@ def _values(listing: Listing, categories: Mapping[int, str]) -> dict[int, int]:
 
 def _samples(listing: Listing, part: _Part, values: Mapping[int, int], cache: Path) -> list[Sample]:
     """The images of a part with their masks; those without an entry beside them are faults."""
-    images, found = NamedImages.below(part.images), dict[Path, Entry]()
-    for entry in part.entries.values():
+    images, found = NamedImages.below(part.images), dict[Path, tuple[int, Entry]]()
+    for number, entry in enumerate(part.entries.values()):
         path = images.named(entry["file_name"])
         if isinstance(path, str):
             listing.problems.append(f"{_name(listing, part.path)}: image {printable(entry['file_name'])}: {path}")
         elif path in found:
             listing.problems.append(f"{_name(listing, part.path)}: {_name(listing, path)} has two entries")
         else:
-            found[path] = entry
+            found[path] = number, entry
     places = {path.parent for path in found}
     listing.problems += [
         f"{_name(listing, path)}: has no entry in {_name(listing, part.path)}"
@@ -209,8 +209,8 @@ def _samples(listing: Listing, part: _Part, values: Mapping[int, int], cache: Pa
     folder = cache / f"coco-{part.digest}"
     folder.mkdir(parents=True, exist_ok=True)
 
-    def drawn(numbered: tuple[int, tuple[Path, Entry]]) -> Mask | str | None:
-        number, (path, entry) = numbered
+    def drawn(image: tuple[Path, tuple[int, Entry]]) -> Mask | str | None:
+        path, (number, entry) = image
         size = entry["width"], entry["height"]
         try:
             if (actual := upright_size(path)) != size:
@@ -225,7 +225,7 @@ def _samples(listing: Listing, part: _Part, values: Mapping[int, int], cache: Pa
 
     is_sound, samples = not listing.problems, []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        labels = pool.map(drawn, enumerate(sorted(found.items()))) if is_sound else iter([None] * len(found))
+        labels = pool.map(drawn, sorted(found.items())) if is_sound else iter([None] * len(found))
         for path, label in zip(sorted(found), labels, strict=True):
             if isinstance(label, str):
                 listing.problems.append(f"{_name(listing, path)}: {label}")

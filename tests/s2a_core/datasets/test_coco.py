@@ -55,6 +55,27 @@ def test_annotations_are_found_and_guessed(layout: tuple[str, str], tmp_path: Pa
     assert (red[mask.numpy() == 2] < -100).mean() > 0.9
 
 
+def test_masks_that_were_drawn_stay_with_their_images_where_these_lie_in_other_directories(tmp_path: Path) -> None:
+    def labels(root: Path, places: dict[str, str]) -> dict[str, tuple[int, ...]]:
+        path = coco(root, 6, "labels.json", "data")
+        document = json.loads(path.read_text())
+        for name, place in places.items():
+            (path.parent / place).mkdir(exist_ok=True)
+            (path.parent / "data" / name).rename(path.parent / place / name)
+        for entry in document["images"]:
+            entry["file_name"] = Path(entry["file_name"]).name
+        document["annotations"] = document["annotations"][:1]
+        path.write_text(json.dumps(document))
+        dataset = open_dataset(path, cache=tmp_path / "cache")
+        samples = [*dataset.train.samples, *(dataset.val.samples if dataset.val else ())]
+        return {Path(s.name).name: s.label.classes for s in samples if isinstance(s.label, Mask)}
+
+    names = sorted(p.name for p in coco(tmp_path / "names", 6, "labels.json", "data").parent.glob("data/*"))
+    first = labels(tmp_path / "first", dict(zip(names, "abcdef", strict=True)))
+    second = labels(tmp_path / "second", dict(zip(names, "fedcba", strict=True)))
+    assert first == second
+
+
 def test_a_file_is_named_and_a_second_opening_draws_nothing_again(tmp_path: Path) -> None:
     path = coco(tmp_path / "set", 6, "labels.json", "data")
     first = open_dataset(path, cache=tmp_path / "cache", task="segmentation")
