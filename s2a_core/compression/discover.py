@@ -217,10 +217,10 @@ def _assembled(specs: list[SiteSpec], survey: _Survey) -> tuple[SiteSpec, ...]:
             if site is not None and site not in opened:
                 opened.add(site)
                 kind = "block" if site.endswith(BLOCK) else "region"
-                shape, dtype_of = shapes[site.removesuffix(BLOCK).removesuffix(REGION)]
+                shape, dtype = shapes[site.removesuffix(BLOCK).removesuffix(REGION)]
                 parent = block_of.get(i) if kind == "region" else None
-                dtype = str(dtype_of).removeprefix("torch.")
-                out.append(SiteSpec(site, kind, tuple(shape), dtype, storages_of(kind), None, len(out), parent))
+                written = str(dtype).removeprefix("torch.")
+                out.append(SiteSpec(site, kind, tuple(shape), written, storages_of(kind), None, len(out), parent))
         out.append(replace(spec, region=region, block=block_of.get(i), position=len(out)))
     return tuple(out)
 

@@ -124,9 +124,10 @@ class DeviceOverhead(Overhead):
         alive = always - self._outside + moving
         budget_bytes = 0
         for _ in self.workspaces or (0,):
-            outside = self.within(budget_bytes)._outside + self.spare_code_bytes
-            needed = ceil((1 + MOST_SLACK_SHARE) * alive) + MOST_SLACK_BYTES + outside + self.margin_bytes
-            if self.within(needed)._outside + self.spare_code_bytes == outside:
+            outside = self.within(budget_bytes)._outside
+            needed = ceil((1 + MOST_SLACK_SHARE) * alive) + MOST_SLACK_BYTES + self.spare_code_bytes
+            needed += outside + self.margin_bytes
+            if self.within(needed)._outside == outside:
                 break
             budget_bytes = needed
         return needed

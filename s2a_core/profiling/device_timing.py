@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from s2a_core.batches import Samples, forward, loss_of
 from s2a_core.compression import compress
 from s2a_core.profiling.launches import LaunchCounter
+from s2a_core.profiling.timeline import per_sample
 from s2a_core.storage import StoragePolicy
 
 REPEATS = 5
@@ -94,8 +95,5 @@ def _host_s(step: TimedStep, device: torch.device) -> float:
 
 def per_sample_s(timings: tuple[Timing, Timing], batches: tuple[int, int]) -> float:
     """Seconds of the device for one more sample, by two batches."""
-    small, large = timings
-    if batches[0] == batches[1]:
-        return large.device_s / batches[1]
-    slope = (large.device_s - small.device_s) / (batches[1] - batches[0])
-    return min(max(slope, 0.0), large.device_s / batches[1])
+    small_s, large_s = (timing.device_s for timing in timings)
+    return min(max(per_sample(batches, (small_s, large_s)), 0.0), large_s / batches[1])

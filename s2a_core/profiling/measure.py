@@ -97,9 +97,9 @@ def profile(
         raise InvalidInput("this model has no trainable parameters: add adapters before profiling")
     device = trained[0].device
     fewest = _fewest_samples(model, adapter)
-    samples = batch_size
-    if has_batch_norm(model) and (fewest > FEWEST or batch_size > FEWEST):
-        samples = max(batch_size, FEWEST_WITH_BATCH_NORM)
+    samples = max(batch_size, fewest)
+    if samples == 2 and has_batch_norm(model):
+        samples = FEWEST_WITH_BATCH_NORM
     with _out_of_memory_reported(image_size, device):
         x, y = _batch(model, image_size, samples, calibration, device, example, loss)
     on_event = listener(progress)

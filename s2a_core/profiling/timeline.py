@@ -190,10 +190,14 @@ def _envelope(lines: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def line(batches: tuple[int, int], sizes: Sequence[int]) -> tuple[int, int]:
     """(constant, slope) through two measured batches; a falling line is flat, one batch alone grows from nothing."""
-    if batches[0] == batches[1]:
-        return 0, ceil(sizes[1] / batches[1])
-    slope = max((sizes[1] - sizes[0]) / (batches[1] - batches[0]), 0.0)
+    slope = max(per_sample(batches, sizes), 0.0)
     return round(sizes[1] - slope * batches[1]), round(slope)
+
+
+def per_sample(batches: tuple[int, int], values: Sequence[float]) -> float:
+    """What one more sample adds, by two measured batches; of one batch alone all of it is the samples'."""
+    few, many = batches
+    return values[1] / many if few == many else (values[1] - values[0]) / (many - few)
 
 
 def two_batches(samples: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from s2a_core.compression import SiteSpec
 from s2a_core.profiling.device_timing import TimedStep, Timing, per_sample_s
 from s2a_core.profiling.runs import Step
+from s2a_core.profiling.timeline import per_sample
 from s2a_core.storage import WHOLE, Storage
 
 Sites = Mapping[str, Storage]
@@ -87,11 +88,13 @@ class Times:
             if operator in WHOLE:
                 steps[operator, n] = self.timed_step(sites, n, n)
         seconds = fastest_in_turn(steps)
-        at_small, exact = seconds.pop(("exact", small)), seconds.pop(("exact", n))
-        per_sample = (exact - at_small) / (n - small) if n > small else exact / n
-        self.overhead_s = min(max(at_small - small * per_sample, 0.0), at_small, exact)
+        at_small, exact = (seconds["exact", size] for size in self.batches)
+        slope = per_sample(self.batches, (at_small, exact))
+        self.overhead_s = min(max(at_small - small * slope, 0.0), at_small, exact)
         self.step_ms_per_sample = exact * 1e3 / n
         for (operator, chunk), took in seconds.items():
+            if operator == "exact":
+                continue
             apart = seconds[operator, 1]
             if chunk == 1:
                 self.operator_ms[operator] = max(apart - exact, 0.0) * 1e3 / n

@@ -97,6 +97,14 @@ def test_a_network_that_normalises_by_the_batch_is_trained_on_batches_worth_it()
     assert profile(network, 64, 2, adapter="full", has_baselines=False, refine_s=0.0).min_micro_batch == 1
 
 
+def test_one_sample_is_enough_with_times_and_errors_and_its_bytes_are_the_samples(vit: nn.Module) -> None:
+    one, two = (profile(vit, 32, n, has_baselines=False, sensitivity_s=1.0, refine_s=0.0) for n in (1, 2))
+    assert (one.chunk_samples, one.step_overhead_ms) == (1, 0.0)
+    assert one.step_ms_per_sample > 0
+    held = [sum(site.options[-1].bytes_per_sample for site in of.sites) for of in (one, two)]
+    assert held[0] >= held[1]
+
+
 def test_bad_requests_are_refused(vit: nn.Module) -> None:
     with pytest.raises(InvalidInput, match="precision"):
         profile(vit, 32, 4, "fp64")
