@@ -61,7 +61,7 @@ class Planner:
             self._measure,
             may_change=self.request.data is not None,
         )
-        self._prepared: tuple[Candidate, Prepared] | None = None
+        self._prepared: tuple[Candidate, tuple[str, ...], Prepared] | None = None  # with its wide weights
         self._sources: dict[str, Candidate] = {}  # fingerprint of a plan -> its candidate
 
     @property
@@ -95,23 +95,32 @@ class Planner:
             self.prepared()
         return dataset
 
-    def prepared(self, candidate: Candidate | None = None) -> Prepared:
-        """The model and data of a candidate, the first one's unless given. One is kept in memory."""
+    def prepared(self, candidate: Candidate | None = None, wide_weights: tuple[str, ...] = ()) -> Prepared:
+        """The model and data of a candidate, the first one's unless given. One is kept in memory.
+
+        wide_weights: those that stay numbers where the candidate's are coded.
+        """
         from s2a_core.prepare import prepare
         from s2a_core.profiling.progress import await_kernels
 
         candidate = candidate or self.candidates[0]
-        if self._prepared is None or self._prepared[0] != candidate:
+        if self._prepared is None or self._prepared[:2] != (candidate, wide_weights):
             self._prepared = None  # two models are not alive at once
             dataset = self.dataset
             self.on_event({"type": "stage", "phase": "loading", "message": "loading the model"})
-            self._prepared = candidate, (self._prepare or prepare)(self._request_for(candidate), dataset)
-            await_kernels(self._prepared[1].device.partition(":")[0], self.on_event)
-        return self._prepared[1]
+            request = self._request_for(candidate)
+            wide = {"wide_weights": wide_weights} if wide_weights else {}
+            self._prepared = candidate, wide_weights, (self._prepare or prepare)(request, dataset, **wide)
+            await_kernels(self._prepared[2].device.partition(":")[0], self.on_event)
+        return self._prepared[2]
 
     def prepared_for(self, plan: Plan) -> Prepared:
         """The model and data that a plan is of. Raises StaleProfile where the request's are others."""
-        prepared = self.prepared(self.candidate_of(plan))
+        candidate, wide_weights = self.candidate_of(plan), plan.wide_weights
+        if self._prepared is not None and self._prepared[0] == candidate:
+            is_among = set(wide_weights) < set(self._prepared[1])  # steps of the plan code the others in place
+            wide_weights = self._prepared[1] if is_among else wide_weights
+        prepared = self.prepared(candidate, wide_weights)
         if prepared.fingerprint != plan.fingerprint:
             raise StaleProfile(
                 f"the plan is of {plan.model} with {plan.adapter} at {plan.image_size} px, {plan.precision} "
@@ -182,7 +191,8 @@ class Planner:
         """The plan of another objective for the same model, budget and batch."""
         profile = self.profile_of(plan)
         overhead = self.overhead(profile)
-        other = plan_one(profile, plan.budget_bytes, plan.batch_size, cast(Objective, objective), overhead)
+        wanted, widenable = cast(Objective, objective), self.candidate_of(plan).widenable(profile)
+        other = plan_one(profile, plan.budget_bytes, plan.batch_size, wanted, overhead, widenable=widenable)
         return replace(other, min_feasible_budget_bytes=plan.min_feasible_budget_bytes)
 
     def tighter(self, plan: Plan, margin_bytes: int) -> Plan:
@@ -253,7 +263,7 @@ class Planner:
         if plan.fingerprint in self._sources:
             return self._sources[plan.fingerprint]
         request = as_planned(self.request, plan)
-        return Candidate(request.adapter, request.precision, request.weight_format)
+        return Candidate(request.adapter, request.precision, request.weight_format, bool(plan.wide_weights))
 
     def _with_run_parts(self, plan: Plan, prepared: Prepared) -> Plan:
         """The plan with the copies that this request's run keeps, where it was made for a run without them.

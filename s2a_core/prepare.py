@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from s2a_core.adapters import AdapterSpec, add_adapters
 from s2a_core.batches import Samples
 from s2a_core.compression import prepare_frozen_weights
+from s2a_core.compression.frozen import put_back
 from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.device import device_memory, is_out_of_memory, memory_at_failure, open_device, release_cached
 from s2a_core.device.memory import CODE_BYTES
@@ -43,13 +45,17 @@ class Prepared:
     image_size: ImageSize
     precision: str
     device: str
+    profiled_as: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """What a plan or profile of this model, as it is, has to carry."""
-        device = str(next(self.model.parameters()).device)
-        name = marked_name(self.name, self.task.name)
-        return fingerprint(self.model, name, str(self.spec), self.image_size, self.precision, device, self.has_weights)
+        """What a plan or profile of this model has to carry: of the model as it is, or as it was when some weights that
+        are numbers by now were codes.
+        """
+        if self.profiled_as:
+            return self.profiled_as
+        name, spec = marked_name(self.name, self.task.name), str(self.spec)
+        return fingerprint(self.model, name, spec, self.image_size, self.precision, self.device, self.has_weights)
 
     @property
     def task(self) -> Task:
@@ -103,9 +109,11 @@ def open_data(request: RunRequest) -> ImageDataset | None:
     return dataset
 
 
-def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepared:
-    """Load the data, unless it is there, and the model, and add the adapter. Raises before anything is measured;
-    InfeasibleBudget where the device's cap is below the model's weights.
+def prepare(request: RunRequest, dataset: ImageDataset | None = None, wide_weights: Collection[str] = ()) -> Prepared:
+    """Load the data, unless it is there, and the model, and add the adapter.
+
+    wide_weights: of the weights that the request has coded those that stay numbers, by name.
+    Raises before anything is measured; InfeasibleBudget where the device's cap is below the model's weights.
     """
     dataset = open_data(request) if dataset is None else dataset
     spec, device = AdapterSpec.parse(request.adapter), _device_of(request)
@@ -122,9 +130,9 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
     precision = request.precision or ("bf16" if device.startswith("cuda") else "fp32")
     codes = WEIGHT_FORMATS[0] if request.weight_format == AS_NEEDED else cast(WeightFormat, request.weight_format)
     is_narrow = device.startswith("cuda") and precision == "bf16"
+    numbers = {name: weight for name, weight in model.named_parameters() if name in wide_weights}
     prepare_frozen_weights(model, "bf16" if is_narrow else "keep", codes)  # here: no device sees the wide ones
-    model = _on_device(model, device)
-    return Prepared(
+    prepared = Prepared(
         model,
         request.model,
         has_weights=not is_random(request.model, request.weights),
@@ -134,20 +142,26 @@ def prepare(request: RunRequest, dataset: ImageDataset | None = None) -> Prepare
         precision=precision,
         device=device,
     )
+    if numbers:
+        prepared = replace(prepared, profiled_as=prepared.fingerprint)
+        put_back(model, numbers)
+    _on_device(model, device)
+    return prepared
 
 
 def _device_of(request: RunRequest) -> str:
     return request.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _on_device(model: nn.Module, device: str) -> nn.Module:
-    """The model on its device. Raises InfeasibleBudget for a cap below its weights, OutOfMemory for a full device."""
+def _on_device(model: nn.Module, device: str) -> None:
+    """To its device. Raises InfeasibleBudget for a cap below its weights, OutOfMemory for a full device."""
     sizes = (tensor.untyped_storage().nbytes() for tensor in (*model.parameters(), *model.buffers()))
     weights_bytes = sum(sizes)
     # A gradient and two moments, which adamw8bit has smaller; every other part of a step comes on top.
     trained_bytes = 3 * sum(p.nbytes for p in model.parameters() if p.requires_grad)
     try:
-        return model.to(device)
+        model.to(device)
+        return
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

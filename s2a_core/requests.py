@@ -90,7 +90,8 @@ class RunRequest:
     )  # fmt: skip
     weight_format: str = asked(
         str, AS_NEEDED, "How large frozen weights are kept: float, as the precision has them, or as codes that every "
-        "product decodes, int8 or nf4 (4 bits). auto narrows them where the budget asks for it, to int8 at most.",
+        "product decodes, int8 or nf4 (4 bits). auto takes int8 for as many as the budget asks for, the "
+        "least sensitive first.",
         choices=(AS_NEEDED, *WEIGHT_FORMATS), is_planned=True,
     )  # fmt: skip
     optimizer: str | None = asked(

@@ -16,9 +16,10 @@ AS_NEEDED = "auto"  # of a request: the plan's choice
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = ("float", "int8", "nf4")
 
 
-def weight_words(weight_format: str | None) -> str:
-    """` with int8 weights`, to follow a precision; nothing where weights are numbers."""
-    return f" with {weight_format} weights" if weight_format in WEIGHT_FORMATS[1:] else ""
+def weight_words(weight_format: str | None, wide_weights: Collection[str] = ()) -> str:
+    """` with int8 weights but for 3`, to follow a precision; nothing where weights are numbers."""
+    but = f" but for {len(wide_weights)}" if wide_weights else ""
+    return f" with {weight_format} weights{but}" if weight_format in WEIGHT_FORMATS[1:] else ""
 
 
 class Storage(StrEnum):
@@ -112,7 +113,8 @@ class StoragePolicy:
 
     sites: site name -> storage; default: storage of the sites it does not name.
     chunk_samples: samples per chunk in regions and blocks, 0 runs them whole.
-    frozen_weights: the dtype of frozen weights; weight_format: how the large ones among them are coded.
+    frozen_weights: the dtype of frozen weights; weight_format: how the large ones among them are coded, but for those
+    of wide_weights, by name.
     tables: of activation sites that have one of their own; the others use the universal one.
     """
 
@@ -121,6 +123,7 @@ class StoragePolicy:
     chunk_samples: int = 0
     frozen_weights: FrozenWeights = "keep"
     weight_format: WeightFormat = "float"
+    wide_weights: tuple[str, ...] = ()
     tables: tuple[FittedTable, ...] = ()
 
     def storage(self, site: str) -> Storage:

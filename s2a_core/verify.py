@@ -197,7 +197,7 @@ def measured_gradient_error(
     Of as many images as an exact step fits the budget with, at most a micro-batch; None where it fits with none.
     """
     for samples in range(min(len(images), plan.micro_batch, MOST_COMPARED), min(profile.min_micro_batch, 2) - 1, -1):
-        parts = Peak(profile, samples, frozen_weights=plan.frozen_weights).breakdown({})
+        parts = Peak(profile, samples, frozen_weights=plan.frozen_weights, wide_weights=plan.wide_weights).breakdown({})
         if sum(parts.values()) <= plan.budget_bytes:
             break
     else:

@@ -160,7 +160,7 @@ def _heading(plan: Document) -> Text:
 
 
 def _precision(plan: Document) -> str:
-    return f"{plan.get('precision')}{weight_words(plan.get('weight_format'))}"
+    return f"{plan.get('precision')}{weight_words(plan.get('weight_format'), plan.get('wide_weights') or ())}"
 
 
 def _sections(plan: Document) -> list[RenderableType]:
@@ -169,6 +169,8 @@ def _sections(plan: Document) -> list[RenderableType]:
     reason = plan.get("adapter_reason")
     if reason:
         parts.append(f"why {adapter_words(plan.get('adapter'))} in {_precision(plan)}: {escape(str(reason))}")
+    if wide := plan.get("wide_weights"):
+        parts.append(f"weights not coded, as they bear it worst: {escape(summarise(wide))}")
     smallest = plan.get("min_feasible_budget_bytes")
     if smallest:
         parts.append(f"the smallest budget that fits is {format_at_least(int(smallest))}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -15,17 +17,20 @@ CODED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
 SMALLEST_CODED = 4096  # elements: all the smaller weights of a model together are a thousandth of it
 
 
-def prepare_frozen_weights(model: nn.Module, how: FrozenWeights, weight_format: WeightFormat = "float") -> int:
+def prepare_frozen_weights(
+    model: nn.Module, how: FrozenWeights, weight_format: WeightFormat = "float", wide_weights: Collection[str] = ()
+) -> int:
     """Casts frozen fp32 parameters in place, codes the large ones, and returns the bytes saved.
 
     Trainable parameters stay as they are, and those beside statistics (see `narrowed_numbers`). how: `keep` casts
-    nothing; `bf16` halves fp32 weights. weight_format: see `narrow_weights`. Running it twice changes nothing.
+    nothing; `bf16` halves fp32 weights. weight_format, wide_weights: see `narrow_weights`. Running it twice changes
+    nothing.
     """
     if how not in ("keep", "bf16"):
         raise InvalidInput(
             f"frozen weights can be kept as they are (keep) or in bf16, not {how!r}", details={"value": how}
         )
-    saved = narrow_weights(model, weight_format)
+    saved = narrow_weights(model, weight_format, wide_weights)
     for parameter in _narrowed(model) if how == "bf16" else ():
         if parameter.dtype == torch.float32:  # of codes: what they decode to
             before = parameter.untyped_storage().nbytes()
@@ -55,11 +60,12 @@ def is_frozen_number(parameter: Tensor) -> bool:
     return is_number and not parameter.requires_grad
 
 
-def narrow_weights(model: nn.Module, weight_format: WeightFormat) -> int:
+def narrow_weights(model: nn.Module, weight_format: WeightFormat, wide_weights: Collection[str] = ()) -> int:
     """Replaces the frozen weights of linear layers, convolutions and embeddings by codes; returns the bytes saved.
 
-    weight_format: `float` does nothing; `int8`: 8 bits, a scale and zero per output channel; `nf4`: 4.25 bits. Weights
-    that are coded already stay. One layer at a time: beside the model no more than one weight and its code is alive.
+    weight_format: `float` does nothing; `int8`: 8 bits, a scale and zero per output channel; `nf4`: 4.25 bits.
+    wide_weights: parameters that stay numbers, by name. Weights that are coded already stay. One layer at a time:
+    beside the model no more than one weight and its code is alive.
     Not coded: weights below SMALLEST_CODED elements, and of layers that read them otherwise than in their product.
     Raises InvalidInput for another format.
     """
@@ -71,14 +77,15 @@ def narrow_weights(model: nn.Module, weight_format: WeightFormat) -> int:
     if weight_format == "float":
         return 0
     saved, coded = 0, dict[int, nn.Parameter]()
-    for module in model.modules():
+    for name, module in model.named_modules():
         weight = module._parameters.get("weight")
-        if weight is None or not _can_be_coded(module, weight):
+        is_wide = f"{name}.weight".lstrip(".") in wide_weights
+        if weight is None or not _can_be_coded(module, weight) or (is_wide and isinstance(weight, NarrowWeight)):
             continue
         if id(weight) not in coded:
-            codes = WeightCodes.of(weight, weight_format)
-            narrow = NarrowWeight.of(codes.encode(weight), codes)
-            coded[id(weight)] = nn.Parameter(narrow, requires_grad=False)
+            codes = WeightCodes.of(weight, "float" if is_wide else weight_format)
+            plain = weight.decoded() if isinstance(weight, NarrowWeight) else weight
+            coded[id(weight)] = nn.Parameter(NarrowWeight.of(codes.encode(plain), codes), requires_grad=False)
             saved += weight.untyped_storage().nbytes() - codes.num_bytes
         module._parameters["weight"] = coded[id(weight)]
     return saved
@@ -90,11 +97,25 @@ def _can_be_coded(module: nn.Module, weight: nn.Parameter) -> bool:
     return (
         isinstance(module, CODED_LAYERS)
         and not reads_otherwise  # timm's StdConv2d normalises its weight, attention of torch.nn hands it on
-        and not isinstance(weight, NarrowWeight)
+        and not (isinstance(weight, NarrowWeight) and weight.codes.format != "float")
         and not weight.requires_grad
         and weight.is_floating_point()
         and weight.numel() >= SMALLEST_CODED
     )
+
+
+def put_back(model: nn.Module, numbers: Mapping[str, Tensor]) -> None:
+    """Makes coded weights numbers again, in the dtype that the codes stand in. numbers: what each was, by name."""
+    parameters, wide = dict(model.named_parameters()), dict[int, nn.Parameter]()
+    for name, weight in numbers.items():
+        coded = parameters[name]
+        if isinstance(coded, NarrowWeight):
+            codes = replace(WeightCodes.of(weight, "float"), dtype=coded.codes.dtype)
+            wide[id(coded)] = nn.Parameter(NarrowWeight.of(codes.encode(weight), codes), requires_grad=False)
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if id(parameter) in wide:
+                module._parameters[name] = wide[id(parameter)]
 
 
 def widen_weights(model: nn.Module) -> nn.Module:

@@ -172,7 +172,7 @@ def compress(model: nn.Module, plan: Any, *, ledger: bool = False, recorders: Se
     policy = plan if isinstance(plan, StoragePolicy) else plan.policy
     inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     require_visible_calls(inner)
-    prepare_frozen_weights(inner, policy.frozen_weights, policy.weight_format)
+    prepare_frozen_weights(inner, policy.frozen_weights, policy.weight_format, policy.wide_weights)
     device = next((p.device for p in inner.parameters()), torch.device("cpu"))
     prefer_native(device.type)
     fit_tables(policy, device)

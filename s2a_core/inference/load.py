@@ -73,7 +73,8 @@ def load_run(directory: Path, weights: str | None = None, device: str = "cpu") -
         raise WeightsMismatch(str(directory / ADAPTER), str(report["model"]), missing, unexpected)
     model.load_state_dict(tensors, strict=False)
     if not is_complete:  # such a file has the values of training
-        prepare_frozen_weights(model, plan.get("frozen_weights", "keep"), plan.get("weight_format", "float"))
+        coded = plan.get("weight_format", "float"), plan.get("wide_weights", ())
+        prepare_frozen_weights(model, plan.get("frozen_weights", "keep"), *coded)
     for parameter in widen_weights(model).parameters():  # the values of training; the network runs in fp32
         parameter.data = parameter.data.float()
     return LoadedRun(directory, model.eval().to(device), report, plan, device)

@@ -34,8 +34,8 @@ def model_card(report: Document, plan: Document) -> str:
         ("gradient error", error_words(plan) or "not known"),
         (
             "image size, precision",
-            f"{report.get('image_size')} px, {report.get('precision')}{weight_words(report.get('weight_format'))}"
-            f" on {report.get('device')}",
+            f"{report.get('image_size')} px, {report.get('precision')}"
+            f"{weight_words(report.get('weight_format'), report.get('wide_weights') or ())} on {report.get('device')}",
         ),
         ("epochs, batch, seed", f"{report.get('epochs')}, {report.get('batch_size')}, {report.get('seed')}"),
     ]

@@ -152,10 +152,13 @@ def storage_section(plan: Document) -> str:
 
 
 def error_words(plan: Document) -> str:
-    """`0.034, measured 0.031`: the relative error of a plan's gradient; nothing where it is not known."""
-    predicted, measured = (plan.get("predicted") or {}).get("gradient_error"), plan.get("measured_gradient_error")
+    """`0.034, measured 0.031, and 0.02 by coded weights`: of a plan's gradient; nothing where it is not known."""
+    expected = plan.get("predicted") or {}
+    predicted, measured = expected.get("gradient_error"), plan.get("measured_gradient_error")
     words = [] if predicted is None else ["0 (exact)" if predicted == 0 else f"{predicted:.2g}"]
-    return ", ".join(words if measured is None else [*words, f"measured {measured:.2g}"])
+    words += [] if measured is None else [f"measured {measured:.2g}"]
+    by_weights = expected.get("weight_error")
+    return ", ".join([*words, f"and {by_weights:.2g} by coded weights"] if words and by_weights else words)
 
 
 def site_rows(plan: Document) -> list[tuple[str, str]]:

@@ -61,7 +61,7 @@ def _header(report: Document) -> str:
         verdict = '<span class="pill warn">peak not measured</span>'
     words = [
         adapter_words(report.get("adapter")),
-        str(report.get("precision", "")) + weight_words(report.get("weight_format")),
+        str(report.get("precision", "")) + weight_words(report.get("weight_format"), report.get("wide_weights") or ()),
         str(report.get("device", "")),
     ]
     pills = verdict + "".join(f'<span class="pill">{html.escape(word)}</span>' for word in words if word)

@@ -51,6 +51,7 @@ _FROM_PLAN = (
     "chunk_samples",
     "frozen_weights",
     "weight_format",
+    "wide_weights",
     "optimizer",
     "mean_bits",
     "budget_bytes",

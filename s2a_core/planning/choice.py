@@ -9,7 +9,8 @@ could improve on: its gradient is as good as exact. Otherwise all are compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import hypot
 
 from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL, FALLBACKS, FULL
 from s2a_core.errors import InfeasibleBudget, S2AError
@@ -36,11 +37,23 @@ WORTHWHILE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Candidate:
-    """An adapter, a precision and a weight format to plan for. precision: None is the device's usual one."""
+    """An adapter, a precision and a weight format to plan for. precision: None is the device's usual one.
+
+    is_mixed: weights may stay numbers where the budget allows, those first that bear codes worst.
+    """
 
     adapter: str
     precision: str | None
     weight_format: str = "float"
+    is_mixed: bool = field(default=False, compare=False)  # the profile is the same
+
+    def widenable(self, profile: Profile) -> tuple[str, ...]:
+        """The coded weights of its profile that may stay numbers."""
+        return tuple(weight.name for weight in profile.weights) if self.is_mixed else ()
+
+    def error(self, plan: Plan) -> float:
+        """Of a plan's gradient, as far as it was a choice."""
+        return hypot(plan.predicted.gradient_error, plan.predicted.weight_error if self.is_mixed else 0.0)
 
 
 def candidates(adapter: str, precision: str | None, weight_format: str = AS_NEEDED) -> list[Candidate]:
@@ -55,7 +68,9 @@ def candidates(adapter: str, precision: str | None, weight_format: str = AS_NEED
         return plain
     last = precisions[-1]
     codable = [c for c in plain if c.precision == last and c.adapter != AUTO_OR_FULL]
-    return [one for c in plain for one in ((c, replace(c, weight_format=CODED)) if c in codable else (c,))]
+    return [
+        one for c in plain for one in ((c, replace(c, weight_format=CODED, is_mixed=True)) if c in codable else (c,))
+    ]
 
 
 def plan_over(
@@ -104,7 +119,7 @@ def plan_over(
             same.add(stands_for[-1])
         made = judged.judge(stands_for, profile, batch_size, objective, overhead_of(profile))
         enough = NEGLIGIBLE_ERROR if len(judged.tried) == 1 else ACCEPTABLE_ERROR
-        if made is not None and objective != "speed" and made.predicted.gradient_error <= enough:
+        if made is not None and objective != "speed" and candidate.error(made) <= enough:
             break
     if not judged.tried:
         raise min(judged.refusals, key=lambda refusal: (refusal.is_estimate, refusal.min_feasible_budget_bytes))
@@ -166,7 +181,8 @@ class _Judged:
         """The plan of a profile, None where nothing fits. of: the candidates that it is the profile of."""
         made = None
         try:
-            made = plan_one(profile, self.budget_bytes, batch_size, objective, overhead)
+            widenable = of[0].widenable(profile)
+            made = plan_one(profile, self.budget_bytes, batch_size, objective, overhead, widenable=widenable)
         except InfeasibleBudget as refusal:
             self.refusals.append(refusal)
             needed = refusal.min_feasible_budget_bytes
@@ -175,7 +191,7 @@ class _Judged:
             p = made.predicted
             assert made.min_feasible_budget_bytes is not None  # of one profile it is always known
             alternative = Alternative(
-                made.adapter, made.precision, made.min_feasible_budget_bytes, p.peak_bytes, p.gradient_error,
+                made.adapter, made.precision, made.min_feasible_budget_bytes, p.peak_bytes, of[0].error(made),
                 p.relative_step_time * step_ms(profile, {}, Cut(batch_size)), made.weight_format,
             )  # fmt: skip
             self.tried.append((made, of[0]))
@@ -215,9 +231,9 @@ def _best(
         times = {a.name: a.step_ms_per_sample or 0.0 for a in alternatives}
         return min(of_first, key=lambda pair: times[_name(pair[0])])
     for pair in tried:
-        if pair[0].predicted.gradient_error <= ACCEPTABLE_ERROR:
+        if pair[1].error(pair[0]) <= ACCEPTABLE_ERROR:
             return pair
-    return min(of_first, key=lambda pair: pair[0].predicted.gradient_error)
+    return min(of_first, key=lambda pair: pair[1].error(pair[0]))
 
 
 def _reason(best: Plan, alternatives: Sequence[Alternative], budget_bytes: int) -> str:

@@ -11,10 +11,14 @@ earlier gradients + sum_{s <= k} held[s, o] x[s, o] + sum_t held[t] y[t, q(k)]
   + sum_t live[t] v[k, t] (forward)                                   <= capacity
 start[mode] [first site in use runs so] <= capacity
 evaluation[mode] [all blocks used | all regions used | none used] <= capacity
+
+Where coded weights may stay numbers, all of these hold with sum_g wide[g] (count[g] - c[g]) on their left:
+c[g] of the count[g] weights of equal bytes and error are coded
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +42,23 @@ class Moment:
     coefficients: dict[int, float]
 
 
-class Constraints:
-    """Variables and rules of a peak; rows of turns are made as they are asked for."""
+@dataclass(frozen=True)
+class WeightGroup:
+    """Coded weights of equal bytes and error, any of which may stay numbers. variable: how many are coded."""
 
-    def __init__(self, peak: Peak) -> None:
+    variable: int
+    names: tuple[str, ...]
+    wide_bytes: int
+    square: float
+
+
+class Constraints:
+    """Variables and rules of a peak; rows of turns are made as they are asked for.
+
+    widenable: coded weights, by name, that may stay numbers.
+    """
+
+    def __init__(self, peak: Peak, widenable: Collection[str] = ()) -> None:
         self.peak, self.sites = peak, peak.profile.sites
         self.columns = [(i, o) for i, site in enumerate(self.sites) for o in site.options]
         self.num_x = len(self.columns)
@@ -61,6 +78,8 @@ class Constraints:
         self._meet_neighbours()
         self._charge_live_tensors()
         self.moments = [*self._starts(), *self._evaluations()]
+        self.weights = self._weight_groups(widenable)
+        self.most_wide_bytes = sum(len(group.names) * group.wide_bytes for group in self.weights)
         self.num_variables += 1  # the peak, where that is what is minimised
         self.rows: list[Row] = [(len(self.sites) - 1, 0)]
         self._turns: dict[Row, Array] = {}
@@ -175,6 +194,24 @@ class Constraints:
             moments.append(Moment(self.peak.evaluation("exact"), 1.0, {u: -1.0}))
         return moments
 
+    def _weight_groups(self, widenable: Collection[str]) -> list[WeightGroup]:
+        alike: dict[tuple[int, float], list[str]] = {}
+        for weight in self.peak.profile.weights:
+            if weight.name in widenable:
+                alike.setdefault((weight.wide_bytes, weight.gradient_error), []).append(weight.name)
+        return [
+            WeightGroup(self._new_variable(), tuple(names), wide_bytes, error**2)
+            for (wide_bytes, error), names in alike.items()
+        ]
+
+    def wide_bytes(self, values: Array) -> float:
+        """What the weights that stay numbers take beyond their codes."""
+        return self.most_wide_bytes - sum(group.wide_bytes * float(values[group.variable]) for group in self.weights)
+
+    def wide_weights(self, values: Array) -> tuple[str, ...]:
+        """The weights that stay numbers."""
+        return tuple(name for group in self.weights for name in group.names[round(float(values[group.variable])) :])
+
     def turns(self, values: Array) -> Array:
         """[2, sites]: bytes that move at every site's turn, forward and backward; unused sites only hold."""
         size = len(self.sites)
@@ -187,7 +224,8 @@ class Constraints:
             turns[is_backward, i] += more * values[w]
         for v, i, num_bytes in self.live:
             turns[0, i] += num_bytes * values[v]
-        return np.asarray(self.peak.earlier_gradients + np.cumsum(held)[:size] + turns, dtype=float)
+        constant = self.peak.earlier_gradients + self.wide_bytes(values)
+        return np.asarray(constant + np.cumsum(held)[:size] + turns, dtype=float)
 
     def turn(self, row: Row) -> Array:
         """The coefficients of one row of `turns`, made once."""
@@ -205,12 +243,16 @@ class Constraints:
             row_of[w] += more * ((i, of_backward) == row)
         for v, i, num_bytes in self.live:
             row_of[v] += num_bytes * ((i, 0) == row)
+        for group in self.weights:
+            row_of[group.variable] = -group.wide_bytes
         return row_of
 
     def completed(self, x: Array) -> Array:
-        """All variables of a choice of whole columns: y, w and v as small as they may be."""
+        """All variables of a choice of whole columns and coded weights: y, w and v as small as they may be."""
         values = np.zeros(self.num_variables)
-        values[: self.num_x] = x
+        values[: self.num_x] = x[: self.num_x]
+        for group in self.weights:
+            values[group.variable] = x[group.variable]
         for (y, *_), holders in zip(self.shared, self.holders, strict=True):
             values[y] = max(x[holders], default=0.0)
         is_used = {name: bool(x[columns].sum() > 0.5) for name, columns in self.used.items()}

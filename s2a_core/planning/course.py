@@ -19,5 +19,6 @@ def predicted_course(profile: Profile, plan: Plan) -> tuple[Point, ...]:
         chunk,
         plan.frozen_weights,
         Stated(stated, optimizer=plan.optimizer),
+        plan.wide_weights,
     )
     return peak.course(plan.sites)

@@ -6,6 +6,7 @@
     evaluation:                   always + a forward pass without gradients
     new best state:               always + the copy that replaces the last one
     always = weights + buffers + optimizer + input + what the run keeps over its steps + what the device takes
+and in every moment what coded weights that stay numbers take beyond their codes: a choice, as sites' storages are
 
 live_k: of an exact site's forward turn, what the model itself still has and no exact site holds (see LiveTensor)
 *) in full from a step's second micro-batch on; in a step of one micro-batch the gradients so far are part of the work.
@@ -36,7 +37,8 @@ STEP_PARTS = ("weights", "buffers", "gradients", "optimizer", "input", "held", "
 class Point:
     """A moment of a step. num_bytes: all bytes of the device; site: "" for moments of the whole model.
 
-    held: bytes kept for backward so far; gradients: complete ones of earlier micro-batches.
+    held: bytes kept for backward so far; gradients: complete ones of earlier micro-batches; wide: of weights that the
+    plan left uncoded.
     """
 
     phase: str
@@ -45,18 +47,19 @@ class Point:
     work: int
     gradients: int
     num_bytes: int
+    wide: int = 0
 
     @property
     def moving(self) -> int:
-        """Bytes that only a step has."""
-        return self.held + self.work + self.gradients
+        """Bytes that only a step has, or that were chosen with them."""
+        return self.held + self.work + self.gradients + self.wide
 
 
 @dataclass(frozen=True)
 class Peak:
     """The memory of a step of `samples` images a micro-batch. chunk: samples per chunk of regions and blocks.
 
-    accumulates: a step has more than one micro-batch.
+    accumulates: a step has more than one micro-batch; wide_weights: coded ones of the profile that stay numbers.
     """
 
     profile: Profile
@@ -65,6 +68,7 @@ class Peak:
     chunk: int = 1
     frozen_weights: FrozenWeights = "keep"
     overhead: Overhead = field(default_factory=Overhead)
+    wide_weights: tuple[str, ...] = ()
 
     @cached_property
     def parts(self) -> dict[str, int]:
@@ -83,6 +87,11 @@ class Peak:
     def always(self) -> int:
         """Bytes of everything that is alive all the time."""
         return sum(self.parts.values())
+
+    @cached_property
+    def wide_bytes(self) -> int:
+        """What weights that stay numbers take beyond their codes."""
+        return sum(weight.wide_bytes for weight in self.profile.weights if weight.name in self.wide_weights)
 
     @property
     def optimizer(self) -> OptimizerCost:
@@ -230,7 +239,7 @@ class Peak:
         training = max(point.moving for point in (*forward, *backward))
         mode = self.evaluation_mode(chosen)
         # Without gradients less is alive than in the same pass with them, whatever part of it is exact.
-        size = training if mode is None else self.evaluation(mode)
+        size = training - self.wide_bytes if mode is None else self.evaluation(mode)
         return (
             *forward,
             *reversed(backward),
@@ -240,7 +249,8 @@ class Peak:
         )
 
     def _point(self, phase: str, site: str, held: int, work: int, gradients: int) -> Point:
-        return Point(phase, site, held, work, gradients, self.total(held + work + gradients))
+        moving = held + work + gradients + self.wide_bytes
+        return Point(phase, site, held, work, gradients, self.total(moving), self.wide_bytes)
 
     def _whole_beside(self, position: int, step: int, modes: Mapping[str, str | None]) -> str | None:
         """`region` or `block` where one runs as a whole next to a site."""
@@ -258,12 +268,18 @@ class Peak:
                 return mode
         return None if used else "exact"
 
+    def moving(self, sites: Sites) -> int:
+        """The most bytes that move at any moment."""
+        return max(point.moving for point in self.course(sites))
+
     def breakdown(self, sites: Sites) -> dict[str, int]:
         """The named parts of the peak in bytes: their sum is the most bytes of any moment of `course`."""
         worst = max(self.course(sites), key=lambda point: point.moving)
         held = sum(held_by_site(self.profile, sites, self.samples).values())
         has_gradients = worst.gradients or worst.phase in (BACKWARD, EVALUATION)
-        gradients = min(self.gradients if has_gradients else 0, worst.moving - held)
-        parts = {**self.parts, "held": held, "gradients": gradients, "working": worst.moving - held - gradients}
+        of_step = worst.moving - worst.wide
+        gradients = min(self.gradients if has_gradients else 0, of_step - held)
+        parts = {**self.parts, "held": held, "gradients": gradients, "working": of_step - held - gradients}
+        parts["weights"] += worst.wide
         ordered = {name: parts.pop(name) for name in STEP_PARTS}
         return {**ordered, **parts, **self.overhead.slack(self.always, worst.moving)}

@@ -24,9 +24,15 @@ class Replanner:
     overhead: Overhead | None = None
 
     def tighter(self, missed: Plan, margin_bytes: int) -> Plan:
-        """A plan of the same budget that keeps so many bytes free. Raises InfeasibleBudget where none can."""
+        """A plan of the same budget that keeps so many bytes free. Raises InfeasibleBudget where none can.
+
+        Weights that were coded stay coded: their numbers are gone from the model.
+        """
         overhead = (self.overhead or device_overhead(self.profile)).with_margin(margin_bytes)
-        made = plan(self.profile, missed.budget_bytes, missed.batch_size, cast(Objective, missed.objective), overhead)
+        objective = cast(Objective, missed.objective)
+        made = plan(
+            self.profile, missed.budget_bytes, missed.batch_size, objective, overhead, widenable=missed.wide_weights
+        )
         return replace(
             made,
             min_feasible_budget_bytes=missed.min_feasible_budget_bytes,

@@ -6,7 +6,7 @@ Errors of sites add as independent noise, so the squared relative errors add (me
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import ceil, sqrt
 
@@ -22,6 +22,11 @@ LEAST_SHARE = 0.1
 def gradient_error(profile: Profile, sites: Mapping[str, Storage]) -> float:
     """Predicted relative L2 error of the trainable gradient."""
     return sqrt(sum(option.gradient_error**2 for _, option in chosen_options(profile, sites)))
+
+
+def weight_error(profile: Profile, coded: Collection[str]) -> float:
+    """Relative L2 error of the trainable gradient that these weights cause by being codes."""
+    return sqrt(sum(weight.gradient_error**2 for weight in profile.weights if weight.name in coded))
 
 
 @dataclass(frozen=True)

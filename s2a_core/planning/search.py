@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
+from math import ceil, hypot
 from typing import Literal
 
 from s2a_core.errors import InfeasibleBudget, InternalError, InvalidInput
@@ -21,6 +21,7 @@ from s2a_core.planning.scoring import (
     extra_ms,
     gradient_error,
     relative_step_time,
+    weight_error,
 )  # fmt: skip
 from s2a_core.planning.solve import GAP, TIME_LIMIT_S, Cost, Program, Solution
 from s2a_core.planning.types import Baseline, FrontierPoint, Plan
@@ -67,12 +68,13 @@ def plan(
     objective: Objective = "accuracy",
     overhead: Overhead | None = None,
     has_frontier: bool = True,
+    widenable: Collection[str] = (),
 ) -> Plan:
     """The plan for a batch of `batch_size` samples inside `budget_bytes`.
 
     overhead: what the run and its device take beyond a step, with what is kept free; None for the profile's device in
     a loop of your own. has_frontier: other budgets are
-    planned too, for comparison.
+    planned too, for comparison. widenable: coded weights of the profile that may stay numbers, by name.
     Raises InfeasibleBudget with the smallest budget that fits, InvalidInput for a batch below one.
     """
     if batch_size < 1:
@@ -80,7 +82,7 @@ def plan(
     if objective not in ("accuracy", "speed", "balanced"):
         raise InvalidInput(f"the objective is accuracy, speed or balanced, not {objective!r}")
     overhead = overhead or device_overhead(profile)
-    search = _Search(profile, batch_size, objective, overhead)
+    search = _Search(profile, batch_size, objective, overhead, widenable)
     smallest = search.smallest()
     best = search.best(budget_bytes) if overhead.is_accepted(budget_bytes, smallest) else None
     if best is None:
@@ -120,8 +122,12 @@ def smallest_peak(profile: Profile, batch_size: int = 64, overhead: Overhead | N
 class _Search:
     """The outer search over micro-batches and chunks; the programs of each are built once and serve every budget."""
 
-    def __init__(self, profile: Profile, batch_size: int, objective: Objective, overhead: Overhead) -> None:
+    def __init__(
+        self, profile: Profile, batch_size: int, objective: Objective, overhead: Overhead,
+        widenable: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self.profile, self.batch_size, self.objective, self.overhead = profile, batch_size, objective, overhead
+        self.widenable = set(widenable)
         self.frozen: FrozenWeights = "bf16" if profile.precision == "bf16" else "keep"
         if batch_size == 1 < profile.min_micro_batch:
             raise InvalidInput(
@@ -167,14 +173,15 @@ class _Search:
         """The best plan within a budget, None where nothing fits.
 
         accuracy: the smallest error, or the fastest plan whose error is negligible where there is one. On CUDA the
-        smallest error takes the smallest chunks and thousands of launches: the fastest plan near it.
+        smallest error takes the smallest chunks and thousands of launches, and where weights are coded it takes exact
+        activations beside them: the fastest plan near it.
         gap, seconds: of each solve.
         """
         limits = (gap, seconds)
         if self.objective == "accuracy":
             choice = self._cheapest(budget_bytes, 1.0, NEGLIGIBLE_ERROR, limits)
             choice = choice or self._cheapest(budget_bytes, None, None, limits)
-            if choice is not None and self.profile.launches and choice.error > NEGLIGIBLE_ERROR:
+            if choice is not None and (self.profile.launches or self.widenable) and choice.error > NEGLIGIBLE_ERROR:
                 choice = self._cheapest(budget_bytes, 1.0, choice.error * ALIKE_ERRORS, limits) or choice
         else:
             choice = self._cheapest(budget_bytes, _error_weight(self.objective), None, limits)
@@ -192,6 +199,7 @@ class _Search:
         time_weight: of the squared error beside the time; None leaves time out, and then larger chunks have no use.
         """
         slowest = self._slowdown if time_weight is not None else lambda n: 0.0
+        square_cost = 1.0 if time_weight is None else time_weight
         # (lower bound, -micro-batch, chunk, whether the bound is the relaxed program's)
         queue = [(slowest(n), -n, self.chunks[n][0], False) for n in self.micro_batches]
         heapq.heapify(queue)
@@ -206,7 +214,7 @@ class _Search:
             program = self._program(n, chunk)
             capacity = program.peak.room(budget_bytes)
             if not is_bounded:
-                bound = program.solve(capacity, cost, is_relaxed=True, max_error=max_error)
+                bound = program.solve(capacity, cost, is_relaxed=True, max_error=max_error, square_cost=square_cost)
                 if bound is None:
                     continue
                 heapq.heappush(queue, (max(lower, bound.cost + slowest(n)), -n, chunk, True))
@@ -217,7 +225,9 @@ class _Search:
                             least = max(bound.cost - gain, 0.0) + slowest(n)
                             heapq.heappush(queue, (least, -n, size, False))
                 continue
-            solution = program.solve(capacity, cost, max_error=max_error, gap=limits[0], seconds=limits[1])
+            solution = program.solve(
+                capacity, cost, max_error=max_error, gap=limits[0], seconds=limits[1], square_cost=square_cost
+            )
             if solution is None:
                 continue
             made, total = self._candidate(solution, n, chunk, budget_bytes), solution.cost + slowest(n)
@@ -229,7 +239,10 @@ class _Search:
         """budget_bytes: of the process that it is for."""
         peak, sites = self._program(n, chunk).peak.within(budget_bytes), solution.sites
         time = relative_step_time(self.profile, sites, Cut(n, chunk), self.batch_size)
-        return _Candidate(peak, solution, peak.total(solution.peak_bytes), gradient_error(self.profile, sites), time)
+        coded = self.widenable.difference(solution.wide_weights)
+        error = hypot(gradient_error(self.profile, sites), weight_error(self.profile, coded))
+        peak = replace(peak, wide_weights=solution.wide_weights)
+        return _Candidate(peak, solution, peak.total(solution.peak_bytes), error, time)
 
     def _slowdown(self, n: int) -> float:
         """What a micro-batch smaller than the batch costs, as a share of the step's time."""
@@ -269,7 +282,7 @@ class _Search:
         chunk = chunk or self.chunks[n][0]
         if (n, chunk) not in self._programs:
             peak = Peak(self.profile, n, n < self.batch_size, chunk, self.frozen, self.overhead)
-            self._programs[n, chunk] = Program(peak)
+            self._programs[n, chunk] = Program(peak, self.widenable)
         return self._programs[n, chunk]
 
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 from s2a_core.errors import InvalidInput
 from s2a_core.pictures import draw_plan, plan_html
 from s2a_core.planning.peak import Peak
-from s2a_core.planning.scoring import Cut, gradient_error, is_host_bound, launches, mean_bits, relative_step_time
+from s2a_core.planning.scoring import (
+    Cut,
+    gradient_error,
+    is_host_bound,
+    launches,
+    mean_bits,
+    relative_step_time,
+    weight_error,
+)
 from s2a_core.planning.uniform import uniform_choice
 from s2a_core.profiling.types import Profile
 from s2a_core.sides import ImageSize
@@ -28,7 +36,8 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the plan promises. gradient_error: relative L2; relative_step_time: against the adapter's exact step.
+    """What the plan promises. gradient_error: relative L2; relative_step_time: against the adapter's exact step;
+    weight_error: of the gradient, as gradient_error, by what of the weights is coded.
 
     On CUDA, of a step's micro-batches: launches of kernels, and whether the device waits for the host to launch them.
     needed_bytes: what the plan was made for of its budget, on CUDA with what a capped allocator may need at worst.
@@ -41,6 +50,7 @@ class Predicted:
     launches: int | None = None
     is_host_bound: bool | None = None
     needed_bytes: int = 0
+    weight_error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class SolverReport:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """What another budget would buy."""
+    """What another budget would buy. gradient_error: with that of weights which may stay numbers."""
 
     budget_bytes: int
     peak_bytes: int
@@ -100,6 +110,7 @@ class Plan:
     tables: derivative tables of the sites whose width has a fitted one.
     min_feasible_budget_bytes: the smallest budget that anything the request leaves open is planned for; None where that
     was not measured, as in a run.
+    wide_weights: those of the weights that weight_format codes elsewhere which stay numbers, by name.
     task, task_reason: what it is trained for, and how that was known.
     measured_peak_bytes, measured_gradient_error: of real steps, where the plan was verified and an exact step fits.
     """
@@ -132,6 +143,7 @@ class Plan:
     measured_gradient_error: float | None = None
     feasible: bool = True
     weight_format: WeightFormat = "float"
+    wide_weights: tuple[str, ...] = ()
     optimizer: Optimizer = "adamw"
     task: str = "classification"
     task_reason: str = ""
@@ -164,6 +176,7 @@ class Plan:
             chunk_samples=self.chunk_samples,
             frozen_weights=self.frozen_weights,
             weight_format=self.weight_format,
+            wide_weights=self.wide_weights,
             tables=self.tables,
         )
 
@@ -204,10 +217,12 @@ class Plan:
                 relative_step_time(profile, sites, cut, batch_size),
                 launches(profile, sites, cut, batch_size),
                 is_host_bound(profile, sites, cut),
-                peak.needed(sum(parts[name] for name in ("held", "gradients", "working"))),
+                peak.needed(peak.moving(sites)),
+                weight_error(profile, {w.name for w in profile.weights}.difference(peak.wide_weights)),
             ),
             fingerprint=profile.fingerprint,
             weight_format=profile.weight_format,
+            wide_weights=peak.wide_weights,
             task=profile.task,
             task_reason=profile.task_reason,
             tables=profile.tables_for(sites),
@@ -235,6 +250,7 @@ class Plan:
             fields["frontier"] = tuple(FrontierPoint(**p) for p in fields["frontier"])
             fields["baselines"] = tuple(Baseline(**b) for b in fields["baselines"])
             fields["tables"] = tuple(FittedTable.from_json(t) for t in fields.get("tables", ()))
+            fields["wide_weights"] = tuple(map(str, fields.get("wide_weights", ())))
             fields["alternatives"] = tuple(Alternative(**a) for a in fields.get("alternatives", ()))
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:

@@ -36,6 +36,7 @@ from s2a_core.profiling.progress import await_kernels, listener, stage
 from s2a_core.profiling.runs import unchanged
 from s2a_core.profiling.timeline import START
 from s2a_core.profiling.types import BaselineCost, Profile, WorkingSet
+from s2a_core.profiling.weights import weight_profiles
 from s2a_core.sides import ImageSize, sides
 from s2a_core.storage import FrozenWeights
 from s2a_core.train.mode import resting_modules, training_mode
@@ -139,6 +140,7 @@ def profile(
                 sites=tuple(measuring.site_profile(spec) for spec in measuring.specs),
                 shared=measuring.shared,
                 live=measuring.live,
+                weights=weight_profiles(model, precision, measuring.weight_errors),
                 baselines=tuple(baselines),
                 calibrated_on="images of the data set" if is_calibrated else "noise",
                 fingerprint=mark,

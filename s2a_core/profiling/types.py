@@ -16,7 +16,7 @@ from s2a_core.storage import FittedTable, Optimizer, Storage, WeightFormat
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 21
+VERSION = 22
 ADAMW_BYTES = 8  # per trained number: two fp32 moments
 
 
@@ -98,6 +98,17 @@ class SiteProfile:
     region: str | None
     block: str | None
     work: Work = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WeightProfile:
+    """A coded weight. wide_bytes: more as a number of the profile's precision; gradient_error: as an Option's, of its
+    codes.
+    """
+
+    name: str
+    wide_bytes: int
+    gradient_error: float
 
 
 @dataclass(frozen=True)
@@ -192,9 +203,10 @@ class Profile:
     """A model with an adapter at one image size, precision and device. Bytes; per sample where it says so.
 
     params_bytes: of all parameters, codes as they are and numbers in fp32; frozen_bytes: of the frozen ones in fp32
-    that bf16 halves; weight_format: how large frozen weights are coded; coded_optimizer: what adamw8bit takes in place
-    of adamw; state_bytes: what training changes: trainable parameters, and statistics that it estimates;
-    start: the work before the first site, evaluation: a forward pass without gradients, both by way of running;
+    that bf16 halves; weight_format: how large frozen weights are coded, weights: each of these; coded_optimizer: what
+    adamw8bit takes in place of adamw; state_bytes: what training changes: trainable parameters, and statistics that it
+    estimates; start: the work before the first site, evaluation: a forward pass without gradients, both by way of
+    running;
     step_ms_per_sample: the exact step of chunk_samples samples; step_overhead_ms: what of it any number of them takes,
     on CUDA the host's time; launches: kernels of an exact step, 0 on CPU; optimizer_bytes: temporaries of the
     optimizer's step; min_micro_batch: the fewest samples the model trains on; chunk_samples: the larger chunk that
@@ -244,6 +256,7 @@ class Profile:
     task: str = "classification"
     task_reason: str = ""
     live: tuple[LiveTensor, ...] = ()
+    weights: tuple[WeightProfile, ...] = ()
     version: int = VERSION
 
     def __repr__(self) -> str:
@@ -312,6 +325,7 @@ class Profile:
         )
         fields["workspaces"] = tuple((first, size) for first, size in fields["workspaces"])
         fields["coded_optimizer"] = OptimizerCost(**fields["coded_optimizer"])
+        fields["weights"] = tuple(WeightProfile(**weight) for weight in fields["weights"])
         fields["tables"] = tuple(FittedTable.from_json(table) for table in fields.get("tables", ()))
         return cls(**fields)
 

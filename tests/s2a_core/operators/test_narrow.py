@@ -62,7 +62,7 @@ def run(layer: nn.Module, shape: tuple[int, ...]) -> dict[str, Tensor]:
     return {name: value for name, value in results.items() if isinstance(value, Tensor)}
 
 
-@pytest.mark.parametrize("weight_format", FORMATS)
+@pytest.mark.parametrize("weight_format", [*FORMATS, "float"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_is_the_same_as_with_the_decoded_weight(name: str, weight_format: WeightFormat) -> None:
     build, shape = LAYERS[name]
@@ -86,6 +86,27 @@ def test_codes_stand_for_the_weight(weight_format: WeightFormat, most: float) ->
     assert narrow.untyped_storage().nbytes() == narrow.nbytes == narrow.codes.num_bytes
     bits = 8 * narrow.nbytes / weight.numel()
     assert bits < (8.3 if weight_format == "int8" else 4.4)
+
+
+def test_numbers_among_codes_lie_in_the_weights_own_memory_and_follow_its_dtype() -> None:
+    weight = torch.randn(64, 96)
+    layer = nn.Linear(96, 64)
+    layer.weight = narrowed(weight, "float")
+    assert layer.weight.data_ptr() == weight.data_ptr() == layer.weight.decoded().data_ptr()
+    layer.to(torch.bfloat16)
+    assert layer.weight.nbytes == layer.weight.codes.num_bytes == 2 * weight.numel()
+    assert torch.equal(layer.weight.decoded(), weight.bfloat16())
+
+
+@pytest.mark.parametrize("weight_format", FORMATS)
+def test_shaken_codes_are_as_far_from_the_codes_as_these_from_the_weight(weight_format: WeightFormat) -> None:
+    weight = torch.randn(128, 512)
+    narrow = narrowed(weight, weight_format)
+    before = narrow.decoded()
+    narrow.codes.shake(narrow.payload, torch.Generator().manual_seed(0))
+    assert 0.8 < relative_rms(narrow.decoded(), before) / relative_rms(before, weight) < 1.25
+    moved = (narrow.decoded() != before).float().mean()
+    assert 0.9 / 12 < float(moved) < 1.1 / 12
 
 
 def test_rows_that_are_too_short_for_four_bits_have_eight() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from s2a_core.planning.peak import Peak
 from s2a_core.planning.search import plan, smallest_budget
 from s2a_core.planning.solve import Program
-from s2a_core.profiling.types import Option, Profile, Segment, SharedStorage, SiteProfile
+from s2a_core.profiling.types import Option, Profile, Segment, SharedStorage, SiteProfile, WeightProfile
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of, site, transformer, whole
 
@@ -123,6 +123,40 @@ def test_with_decoded_layers_small_instances_equal_brute_force_and_cost_less_wit
     assert all(roomier <= tighter * (1 + 1e-3) + 1e-9 for tighter, roomier in itertools.pairwise(costs))
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), samples=st.integers(1, 3), is_fresh=st.booleans())
+def test_weights_that_may_stay_numbers_are_chosen_with_the_sites(seed: int, samples: int, is_fresh: bool) -> None:
+    """As the best of every choice of weights beside every choice of storages."""
+    draw = random.Random(seed)
+    sites = tuple(site(f"{name}:gelu", draw.randrange(500, 5000), draw.uniform(0.1, 3)) for name in "ab")
+    weights = tuple(
+        WeightProfile(f"{k}.weight", draw.choice((700, 1500, 4000)), draw.choice((0.002, 0.02, 0.2))) for k in range(4)
+    )
+    profile = replace(profile_of(sites), weights=weights, weight_format="int8")
+    names = [weight.name for weight in weights[:3]]  # the last one may not
+    program = Program(peak(profile, samples, is_fresh), names)
+    _, smallest = brute_force(profile, 0.0, samples, is_fresh)
+    least = program.solve(None, None)
+    assert least is not None
+    assert least.wide_weights == ()
+    assert least.peak_bytes <= smallest * 1.001
+    for share in (0.0, 0.4, 1.0, 2.0):
+        capacity = smallest + share * (peak_of(profile, {}, samples, is_fresh) - smallest) + 1
+        best = float("inf")
+        for choice in itertools.product((False, True), repeat=3):
+            wide = sum(weight.wide_bytes for weight, is_wide in zip(weights, choice, strict=False) if is_wide)
+            coded = sum(w.gradient_error**2 for w, is_wide in zip(weights, choice, strict=False) if not is_wide)
+            of_sites, _ = brute_force(profile, capacity - wide, samples, is_fresh)
+            best = best if of_sites is None else min(best, of_sites + coded)
+        solution = program.solve(capacity, error)
+        assert solution is not None
+        assert best - 1e-9 <= solution.cost <= best * (1 + 1e-3) + 1e-9
+        assert set(solution.wide_weights) <= set(names)
+        chosen = replace(program.peak, wide_weights=solution.wide_weights)
+        assert chosen.moving(solution.sites) == solution.peak_bytes <= capacity
+        assert sum(chosen.breakdown(solution.sites).values()) == chosen.total(solution.peak_bytes)
+
+
 def test_a_capacity_of_exactly_the_smallest_peak_is_enough() -> None:
     """The solver's tolerance is taken off the capacity only where it was used."""
     sites = (site("a:gelu", 515, 1.0), whole("r:region", "region", 2000, 1.0), site("b:gelu", 501, 1.0, "r:region"))
@@ -166,6 +200,20 @@ def test_four_hundred_sites_take_under_two_seconds() -> None:
     assert solution.report.gap <= 1e-4
     assert solution.report.status == "optimal"
     assert solution.peak_bytes <= 600_000
+
+
+def test_a_plan_of_four_hundred_sites_and_two_hundred_weights_takes_under_three_seconds() -> None:
+    draw = random.Random(0)
+    weights = tuple(
+        WeightProfile(f"{k}.weight", (4000, 16_000)[k % 2], 0.2 * 2 ** (draw.randrange(12) / 4)) for k in range(200)
+    )
+    profile = replace(with_codes(transformer(80), 0, 0.5), weights=weights)
+    budget = int(1.3 * smallest_budget(profile, 4))
+    start = time.process_time()
+    made = plan(profile, budget, 4, has_frontier=False, widenable=[weight.name for weight in weights])
+    assert time.process_time() - start < 3
+    assert 0 < len(made.wide_weights) < 200
+    assert made.predicted.peak_bytes <= budget
 
 
 def test_a_plan_of_four_hundred_sites_half_of_which_decode_a_layer_takes_under_three_seconds() -> None:
