@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from s2a_core.errors import InfeasibleBudget, InvalidInput, StaleProfile, without_frames
 from s2a_core.planning.choice import Candidate, candidates, plan_over, smallest_over
+from s2a_core.planning.objective import Objective
 from s2a_core.planning.overhead import Overhead, overhead_of, run_parts
 from s2a_core.planning.pairs import recorded
 from s2a_core.planning.replan import Replanner
-from s2a_core.planning.search import Objective, smallest_budget
 from s2a_core.planning.search import plan as plan_one
+from s2a_core.planning.search import smallest_budget
 from s2a_core.planning.types import Plan
 from s2a_core.profiles import Fits, Profiles
 from s2a_core.profiling.types import Profile
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
     from s2a_core.datasets import ImageDataset
     from s2a_core.prepare import Prepared
     from s2a_core.verify import VerifiedPlan
-
-PROFILE_SAMPLES = 4
-# Fewer samples show the same bytes in less time. Two are enough where nothing but a stem convolves: a convolution of
-# one sample works unlike those of more, so lines start at two, and above so many parameters three are measured.
-LARGE_MODEL = 30_000_000
-STEM_CONVOLUTIONS = 4
 
 
 class Planner:
@@ -295,7 +290,7 @@ class Planner:
 
     def _measure(self, candidate: Candidate, is_possible: Fits | None = None, is_wanted: Fits | None = None) -> Profile:
         """Raises InfeasibleBudget where the device's cap takes no profile: no less than weights and optimizer need."""
-        from s2a_core.profiling import profile_within
+        from s2a_core.profiling.measure import profile_samples, profile_within
 
         prepared, least_bytes = self.prepared(candidate), 0
 
@@ -318,12 +313,3 @@ class Planner:
             )
         except InfeasibleBudget as refusal:
             raise refusal.at_least(least_bytes) from refusal
-
-
-def profile_samples(model: Any) -> int:
-    """Samples of the larger of a profile's two batches."""
-    from torch import nn
-
-    if sum(isinstance(module, nn.Conv2d) for module in model.modules()) <= STEM_CONVOLUTIONS:
-        return 2
-    return PROFILE_SAMPLES if sum(p.numel() for p in model.parameters()) <= LARGE_MODEL else 3

@@ -66,7 +66,7 @@ def test_compressed_activations_keep_the_gradient_of_narrowed_models(monkeypatch
     rows, of_single = document["rows"], document["of_single"]
     assert (ROOT / "docs" / "accuracy" / "gradients.md").read_text() == gradients.markdown(rows, of_single)
     assert len(of_single) == len(gradients.WEIGHTS) * len(gradients.DATA) * 2
-    assert all(row["correlation"] > 0.85 and 0.7 < row["measured"] / row["true"] < 1.4 for row in of_single)
+    assert all(row["correlation"] > 0.8 and 0.7 < row["measured"] / row["true"] < 1.4 for row in of_single)
     assert {(row["model"], row["dataset"], row["weight_format"]) for row in rows} == {
         (model, dataset, weight_format)
         for model in gradients.WEIGHTS for dataset in gradients.DATA for weight_format in gradients.WEIGHT_FORMATS

@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from s2a_core import sizes
 from s2a_core.planning.choice import ACCEPTABLE_ERROR
-from s2a_core.planning.search import NEGLIGIBLE_ERROR
+from s2a_core.planning.objective import NEGLIGIBLE_ERROR
 
 UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 EXACT = 1e-5  # a gradient error below is what rounding causes

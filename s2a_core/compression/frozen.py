@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.errors import InvalidInput
-from s2a_core.operators.narrow import NarrowWeight, WeightCodes
+from s2a_core.operators.narrow import NarrowWeight
+from s2a_core.operators.weight_codes import WeightCodes
 from s2a_core.storage import WEIGHT_FORMATS, FrozenWeights, WeightFormat
 
 CODED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)

@@ -14,10 +14,11 @@ from math import hypot
 
 from s2a_core.adapters.spec import AUTO, AUTO_OR_FULL, FALLBACKS, FULL
 from s2a_core.errors import InfeasibleBudget, S2AError
+from s2a_core.planning.objective import NEGLIGIBLE_ERROR, Objective
 from s2a_core.planning.overhead import Overhead
 from s2a_core.planning.scoring import Cut, step_ms
-from s2a_core.planning.search import NEGLIGIBLE_ERROR, Objective, smallest_budget
 from s2a_core.planning.search import plan as plan_one
+from s2a_core.planning.search import smallest_budget
 from s2a_core.planning.types import Alternative, Plan
 from s2a_core.profiling.types import Profile
 from s2a_core.sizes import format_bytes

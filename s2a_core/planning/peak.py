@@ -24,7 +24,8 @@ from functools import cached_property
 from s2a_core.planning.memory import Sites, chosen_options, held_by_site, is_used, run_mode
 from s2a_core.planning.overhead import BEST_STATE, Overhead
 from s2a_core.planning.sums import column_sum_workspace
-from s2a_core.profiling.types import OptimizerCost, Profile, Segment, SiteProfile, live_in_turns
+from s2a_core.profiling.live import live_in_turns
+from s2a_core.profiling.types import OptimizerCost, Profile, Segment, SiteProfile
 from s2a_core.storage import WHOLE, FrozenWeights, Storage
 
 GRADIENT_BYTES = 4  # fp32

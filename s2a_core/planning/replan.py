@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import cast
 
+from s2a_core.planning.objective import Objective
 from s2a_core.planning.overhead import OF_DEVICE, Overhead, device_overhead
-from s2a_core.planning.search import Objective, plan, smallest_peak
+from s2a_core.planning.search import plan, smallest_peak
 from s2a_core.planning.types import Plan
 from s2a_core.profiling.types import Profile
 

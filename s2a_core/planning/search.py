@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, hypot
-from typing import Literal
 
 from s2a_core.errors import InfeasibleBudget, InternalError, InvalidInput
 from s2a_core.planning.chunks import chunk_sizes, micro_batches
 from s2a_core.planning.memory import held_by_storage
+from s2a_core.planning.objective import NEGLIGIBLE_ERROR, Objective, error_weight, monotone
 from s2a_core.planning.overhead import OF_DEVICE, Overhead, device_overhead
 from s2a_core.planning.peak import Peak
 from s2a_core.planning.scoring import (
@@ -28,15 +28,9 @@ from s2a_core.planning.types import Baseline, FrontierPoint, Plan
 from s2a_core.profiling.types import Option, Profile, SiteProfile
 from s2a_core.storage import FrozenWeights, Storage
 
-Objective = Literal["accuracy", "speed", "balanced"]
-# Below this relative error the gradient's own sampling noise hides the difference (two exact batches differ by 1.65).
-NEGLIGIBLE_ERROR = 0.01
 # A smaller micro-batch costs step time: kernels run emptier. Charged per halving, on top of what a step takes for any
 # number of samples, so that plans prefer larger ones.
 HALVING_COST = 0.03
-# `balanced`: a relative gradient error of 0.1 weighs as much as 1 % of the step's time.
-ERROR_WEIGHT = 1.0
-SPEED_ERROR_WEIGHT = 1e-3
 ALIKE_ERRORS = 1.1  # plans whose errors differ by less train alike: then the faster one
 FRONTIER_FACTORS = (0.5, 0.75, 1.5, 2.0)
 # The frontier shows what other budgets would buy: a few thousandths from the optimum is near enough.
@@ -104,7 +98,7 @@ def plan(
             frontier.append(_point(other_budget, other))
     return replace(
         _plan_of(profile, best, budget_bytes, batch_size, objective, smallest),
-        frontier=tuple(_monotone(sorted(frontier, key=lambda p: p.budget_bytes), objective)),
+        frontier=tuple(monotone(sorted(frontier, key=lambda p: p.budget_bytes), objective)),
         baselines=tuple(Baseline(b.name, b.at(batch_size)) for b in profile.baselines),
     )
 
@@ -184,7 +178,7 @@ class _Search:
             if choice is not None and (self.profile.launches or self.widenable) and choice.error > NEGLIGIBLE_ERROR:
                 choice = self._cheapest(budget_bytes, 1.0, choice.error * ALIKE_ERRORS, limits) or choice
         else:
-            choice = self._cheapest(budget_bytes, _error_weight(self.objective), None, limits)
+            choice = self._cheapest(budget_bytes, error_weight(self.objective), None, limits)
         if choice is None:  # the others ran out of time
             peak = self.least.peak
             least = self._candidate(self.least.solution, peak.samples, peak.chunk, budget_bytes)
@@ -288,27 +282,6 @@ class _Search:
 
 def _point(budget_bytes: int, c: _Candidate) -> FrontierPoint:
     return FrontierPoint(budget_bytes, c.peak_bytes, c.error, c.time, c.peak.samples)
-
-
-def _monotone(points: list[FrontierPoint], objective: Objective) -> Iterator[FrontierPoint]:
-    """Points that never get worse with the budget: a larger budget may always use a smaller one's plan."""
-
-    def badness(point: FrontierPoint) -> tuple[float, float]:
-        if objective == "accuracy":
-            return max(point.gradient_error, NEGLIGIBLE_ERROR), point.relative_step_time
-        return point.relative_step_time + _error_weight(objective) * point.gradient_error**2, 0.0
-
-    best: FrontierPoint | None = None
-    for point in points:
-        if best is not None and badness(point) > badness(best):
-            point = replace(best, budget_bytes=point.budget_bytes)
-        best = point
-        yield point
-
-
-def _error_weight(objective: Objective) -> float:
-    """What a squared error weighs beside the share of the step's time."""
-    return ERROR_WEIGHT if objective == "balanced" else SPEED_ERROR_WEIGHT
 
 
 def _plan_of(

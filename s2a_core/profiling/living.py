@@ -14,9 +14,10 @@ from s2a_core.batches import Samples, forward, loss_of
 from s2a_core.compression import compress
 from s2a_core.compression.watch import DroppedTensorRead, Dropping, Watched
 from s2a_core.operators import Site
+from s2a_core.profiling.live import LiveTensor, live_in_turns
 from s2a_core.profiling.runs import no_collection
 from s2a_core.profiling.timeline import line
-from s2a_core.profiling.types import LiveTensor, Segment, live_in_turns
+from s2a_core.profiling.types import Segment
 from s2a_core.storage import StoragePolicy
 
 Lives = dict[tuple[tuple[str, ...], int], tuple[str, int]]  # (sites, how many such before) -> last turn, bytes

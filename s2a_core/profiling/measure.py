@@ -43,6 +43,11 @@ from s2a_core.train.mode import resting_modules, training_mode
 from s2a_core.train.optimizers import adamw_step_bytes, coded_cost
 from s2a_core.train.types import OnEvent
 
+PROFILE_SAMPLES = 4
+# Fewer samples show the same bytes in less time. Two are enough where nothing but a stem convolves: a convolution of
+# one sample works unlike those of more, so lines start at two, and above so many parameters three are measured.
+LARGE_MODEL = 30_000_000
+STEM_CONVOLUTIONS = 4
 FEWEST = 1
 FEWEST_WITH_BATCH_NORM = 3  # two batches of more than one sample, which BatchNorm refuses where a map is a single value
 
@@ -185,6 +190,13 @@ def profile(
         measuring.sites(sensitivity_s, refine_s)
         baselines = measure_baselines(model, x, y, precision, on_event, dtypes) if has_baselines else ()
         return made(measuring, evaluation, baselines)
+
+
+def profile_samples(model: nn.Module) -> int:
+    """Samples of the larger of a profile's two batches."""
+    if sum(isinstance(module, nn.Conv2d) for module in model.modules()) <= STEM_CONVOLUTIONS:
+        return 2
+    return PROFILE_SAMPLES if sum(p.numel() for p in model.parameters()) <= LARGE_MODEL else 3
 
 
 def profile_within(

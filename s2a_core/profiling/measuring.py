@@ -19,9 +19,10 @@ from s2a_core.compression.saved import MIN_CODED_ELEMENTS
 from s2a_core.operators import OPERATORS
 from s2a_core.operators.batch_norm import batch_norms, uses_batch_statistics
 from s2a_core.profiling.device_timing import Reference, TimedStep, Timing, timed, training_step
+from s2a_core.profiling.live import LiveTensor
 from s2a_core.profiling.living import Lives, live_tensors, lives, without_live
 from s2a_core.profiling.progress import WAY_WORDS, stage
-from s2a_core.profiling.runs import Step, evaluation_peak, gradient, run_step
+from s2a_core.profiling.runs import Step, evaluation_peak, run_step
 from s2a_core.profiling.sensitivity import between, groups, linear_bytes, ordered
 from s2a_core.profiling.sharing import outside, shared_storages, with_unlisted
 from s2a_core.profiling.storages import Measured, StorageErrors
@@ -36,7 +37,7 @@ from s2a_core.profiling.timeline import (
     with_opening,
 )
 from s2a_core.profiling.times import DeviceTimes, Extra, Times
-from s2a_core.profiling.types import LiveTensor, Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
+from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
 from s2a_core.profiling.weights import weight_errors
 from s2a_core.storage import WHOLE, FittedTable, FrozenWeights, Storage, StoragePolicy
 from s2a_core.train.types import OnEvent
@@ -45,7 +46,6 @@ from s2a_core.train.types import OnEvent
 # 24.8 % at 8, 34.7 % at 2).
 FEWEST_TO_ESTIMATE = 16
 AMONG_S = 3.0
-WEIGHTS_S = 5.0  # for the errors of single weights; alike ones together take a few steps
 BYTES_PER_MS = 1e9  # that no device codes faster: where noise hides what a storage costs, exact is still cheaper
 PACKED = (*WHOLE, *(name for name, operator in OPERATORS.items() if operator.packs))
 
@@ -265,7 +265,7 @@ class Measuring:
         stage(self.on_event, "telling sites of one shape apart")
         errors.of_sites(refine_s)
         errors.add_up(operators)
-        self.weight_errors = weight_errors(self.model, self._exact_gradient, min(sensitivity_s, WEIGHTS_S))
+        self.weight_errors = weight_errors(self.model, errors.exact_gradient, sensitivity_s)
 
     def _of_operators(self) -> dict[str, dict[str, Storage]]:
         """Operator -> its sites, stored as in that way of running which stores them otherwise than exact."""
@@ -276,10 +276,6 @@ class Measuring:
             if storage is not spec.options[0]:
                 operators.setdefault(spec.op, {})[spec.name] = storage
         return operators
-
-    def _exact_gradient(self) -> Tensor:
-        self.step({}, self._error_samples)
-        return gradient(self.model)
 
     def _errors(self) -> StorageErrors:
         samples = self._error_samples

@@ -68,12 +68,16 @@ class StorageErrors:
         """Of the gradient that the last step left behind."""
         return relative_error(gradient(self.model), self._exact_gradient)
 
+    def exact_gradient(self) -> torch.Tensor:
+        """Of the samples whose gradients are compared."""
+        self.step({}, self.samples)
+        return gradient(self.model)
+
     def of_groups(self, seconds: float, on_event: OnEvent) -> None:
         """Sites of one shape together: in two widths, in one, or all sites of an operator alike, as time allows."""
         for of in self.measured.values():
             of.bytes.update({s: size for s, size in of.of_way.items() if size})
-        self.step({}, self.samples)
-        self._exact_gradient = gradient(self.model)
+        self._exact_gradient = self.exact_gradient()
         together = groups(self.specs)
         if len(together) * self._step_s > seconds:
             together = groups(self.specs, by_shape=False)

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from s2a_core import pipeline, planner
+from s2a_core import pipeline
 from s2a_core.errors import BadAdapter, BadDataset, InvalidInput, PlanMissed, StaleProfile, UnknownModel
 from s2a_core.models import load_model
 from s2a_core.pipeline import RunRequest
 from s2a_core.planner import Planner
 from s2a_core.planning import Plan
 from s2a_core.prepare import prepare
+from s2a_core.profiling import measure
 from s2a_core.recovery import train_within
 from s2a_core.resume import keep_plan
 from s2a_core.train.checkpoint import save_checkpoint
@@ -41,9 +42,9 @@ def test_convolutions_and_small_models_are_profiled_with_more_samples(
     name: str, small: int, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_model(name, "none", 10)
-    assert planner.profile_samples(model) == small
-    monkeypatch.setattr(planner, "LARGE_MODEL", 1000)
-    assert planner.profile_samples(model) == large
+    assert measure.profile_samples(model) == small
+    monkeypatch.setattr(measure, "LARGE_MODEL", 1000)
+    assert measure.profile_samples(model) == large
 
 
 @pytest.fixture

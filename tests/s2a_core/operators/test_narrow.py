@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from s2a_core.errors import InvalidInput
 from s2a_core.operators import low_rank_conv, low_rank_linear
-from s2a_core.operators.narrow import NarrowWeight, WeightCodes
+from s2a_core.operators.narrow import NarrowWeight
+from s2a_core.operators.weight_codes import WeightCodes
 from s2a_core.storage import WeightFormat
 from tests.assertions import assert_close, relative_rms
 

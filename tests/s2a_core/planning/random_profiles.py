@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from s2a_core.profiling.types import LiveTensor, Option, Profile, Segment, SharedStorage, SiteProfile, WorkingSet
+from s2a_core.profiling.live import LiveTensor
+from s2a_core.profiling.types import Option, Profile, Segment, SharedStorage, SiteProfile, WorkingSet
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of
 

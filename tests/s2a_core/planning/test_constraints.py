@@ -9,7 +9,8 @@ import pytest
 
 from s2a_core.planning.constraints import Constraints
 from s2a_core.planning.peak import FORWARD, Peak
-from s2a_core.profiling.types import LiveTensor, SharedStorage
+from s2a_core.profiling.live import LiveTensor
+from s2a_core.profiling.types import SharedStorage
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of, site
 

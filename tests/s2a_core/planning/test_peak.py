@@ -13,9 +13,10 @@ from s2a_core.errors import InfeasibleBudget
 from s2a_core.planning import plan
 from s2a_core.planning.course import predicted_course
 from s2a_core.planning.memory import chosen_options, held_bytes
+from s2a_core.planning.objective import NEGLIGIBLE_ERROR
 from s2a_core.planning.overhead import Overhead, overhead_of
 from s2a_core.planning.peak import Peak
-from s2a_core.planning.search import NEGLIGIBLE_ERROR, smallest_budget, smallest_peak
+from s2a_core.planning.search import smallest_budget, smallest_peak
 from s2a_core.planning.solve import Program
 from s2a_core.profiling.types import Option, Profile, Segment, SiteProfile, WorkingSet
 from s2a_core.storage import Storage

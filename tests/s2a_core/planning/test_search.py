@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from s2a_core.errors import InfeasibleBudget, InvalidInput
 from s2a_core.planning import plan
+from s2a_core.planning.objective import NEGLIGIBLE_ERROR
 from s2a_core.planning.overhead import Overhead
-from s2a_core.planning.search import NEGLIGIBLE_ERROR, smallest_budget
+from s2a_core.planning.search import smallest_budget
 from s2a_core.profiling.types import WorkingSet
 from s2a_core.storage import Storage
 from tests.s2a_core.planning.profiles import profile_of, transformer

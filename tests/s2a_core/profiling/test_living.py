@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from s2a_core.profiling import profile
+from s2a_core.profiling.live import LiveTensor, live_in_turns
 from s2a_core.profiling.living import live_tensors, without_live
-from s2a_core.profiling.types import LiveTensor, Segment, live_in_turns
+from s2a_core.profiling.types import Segment
 
 SIDE = 32
 
