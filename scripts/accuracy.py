@@ -23,10 +23,9 @@ from collections.abc import Iterator
 
 from accuracy_runs import DATA, PLANNED, PROTOCOLS, ROOT, SHARED, WEIGHTS, Cell, run_cell
 from accuracy_table import ADAPTERS, MARKS, OUT, README, SUMMARY_FOLLOWS, readme_table, rows_of, summary, table
-from accuracy_weights import WEIGHTS_RESULTS, weights_table
+from accuracy_weights import WAYS, WEIGHTS_RESULTS, weights_table
 
 from s2a_core.kernels import enable_native
-from s2a_core.storage import WEIGHT_FORMATS
 
 NUM_SEEDS = 3
 LAST = [("norm", "exact"), ("norm", "compressed")]  # when all others are there: a part of `auto` on CNNs
@@ -58,8 +57,8 @@ def sweep_cells(num_seeds: int) -> Iterator[Cell]:
 def weight_cells(num_seeds: int) -> Iterator[Cell]:
     """Adapters beside frozen weights as numbers and as codes, activations exact, seed by seed."""
     for adapter, seed in itertools.product(WEIGHTS_ADAPTERS, range(num_seeds)):
-        for dataset, model, weight_format in itertools.product(DATA, WEIGHTS, WEIGHT_FORMATS):
-            yield Cell(dataset, model, adapter, weight_format, seed)
+        for dataset, model, way in itertools.product(DATA, WEIGHTS, WAYS):
+            yield Cell(dataset, model, adapter, way, seed)
 
 
 def main() -> None:

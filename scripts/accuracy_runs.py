@@ -35,6 +35,7 @@ SHARED = ROOT.parent / "shared" / "data"
 BATCH = 25
 BITS = 4  # of a uniform plan, where the storage is `compressed`
 PLANNED = "planned"  # the storage of runs that the planner fits into BUDGET_MIB, adapter and all
+BF16 = "bf16"
 WEIGHTS = {
     "deit_tiny": ("deit_tiny_patch16_224", "deit_tiny_patch16_224.fb_in1k.fp32.safetensors"),
     "mobilenetv2": ("mobilenetv2_100", "mobilenetv2_100.tfmodelgarden_in1k_int8dequant.fp32.safetensors"),
@@ -126,6 +127,8 @@ def way_of(cell: Cell, protocol: Protocol, data: ImageDataset) -> Way:
     elif cell.storage in WEIGHT_FORMATS:
         plan = exact_plan(cell, str(model.s2a_adapter), protocol)
         plan = dataclasses.replace(plan, weight_format=WEIGHT_FORMATS[WEIGHT_FORMATS.index(cell.storage)])
+    elif cell.storage == BF16:
+        plan = dataclasses.replace(exact_plan(cell, str(model.s2a_adapter), protocol), frozen_weights="bf16")
     elif cell.storage == PLANNED:
         plan, adapter = planned(cell, protocol, data)
         model = make_model(cell, protocol, len(data.classes), adapter)

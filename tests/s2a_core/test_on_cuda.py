@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.fakegpu.double import FakeDevices
+from tests.fakegpu.double import FakeDevices, Outcome
 from tests.s2a_core.tasks.shapes import segmentation
 
 pytestmark = [pytest.mark.fakegpu, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -27,6 +27,25 @@ request = pipeline.RunRequest(
     batch_size=8,
 )
 print(json.dumps(pipeline.run(request)["within_budget"]))
+"""
+
+MIXED = """
+import json, sys
+from pathlib import Path
+from s2a_core import pipeline
+from s2a_core.planner import Planner
+from s2a_core.profiling.measure import profile
+profile.__kwdefaults__["sensitivity_s"] = 0  # gradients are zero here: nominal errors
+data, output, cache, budget = sys.argv[1:]
+request = pipeline.RunRequest(
+    "vit_base_patch16_224", data=data, output=Path(output), weights="none", device="cuda", budget_bytes=int(budget),
+    adapter="bias", epochs=1, batch_size=8, profile_cache=Path(cache),
+)
+if request.budget_bytes == 8 << 30:
+    planner = Planner(request)
+    print(json.dumps([planner._smallest_of(planner.profile(one)) for one in planner.candidates[-2:]]))
+else:
+    print(json.dumps(pipeline.run(request)))
 """
 
 
@@ -70,6 +89,23 @@ def test_segmentation_trains_inside_its_budget(fake_devices: Devices, tmp_path: 
     assert outcome.document is True
     predicted = json.loads((tmp_path / "out" / "plan.json").read_text())["predicted"]
     assert outcome.use.peak_bytes <= predicted["peak_bytes"] <= budget_bytes
+
+
+def test_weights_some_of_which_stay_numbers_are_held_as_promised(
+    fake_devices: Devices, images: Path, tmp_path: Path
+) -> None:
+    def outcome_of(budget_bytes: int) -> Outcome:
+        devices = fake_devices(device_mib=8192, context_mib=426)
+        return devices.python(MIXED, images, tmp_path / "out", tmp_path / "profiles", str(budget_bytes))
+
+    numbers, codes = outcome_of(8 << 30).document
+    assert codes < numbers
+    outcome = outcome_of(codes + (numbers - codes) // 5)
+    assert outcome.returncode == 0, outcome.stderr
+    report, plan = outcome.document, json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert report["weight_format"] == "int8"
+    assert 0 < len(report["wide_weights"]) < 49
+    assert outcome.use.peak_bytes <= plan["predicted"]["peak_bytes"] <= plan["budget_bytes"]
 
 
 def test_a_run_below_the_context_is_refused_before_anything_is_loaded(

@@ -64,7 +64,7 @@ def test_a_weight_takes_its_numbers_less_its_codes_beyond_them() -> None:
         profiles = weight_profiles(model, precision, {})
         assert [one.name for one in profiles] == list(coded_weights(model))
         assert all(0 <= width * 96 * 96 - coded - one.wide_bytes <= 128 for one in profiles)
-        assert sum(one.gradient_error**2 for one in profiles) ** 0.5 == pytest.approx(0.07)
+        assert sum(one.gradient_error**2 for one in profiles) ** 0.5 == pytest.approx(0.5)
 
 
 def test_a_model_without_codes_has_none() -> None:
