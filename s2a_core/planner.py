@@ -112,9 +112,8 @@ class Planner:
     def prepared_for(self, plan: Plan) -> Prepared:
         """The model and data that a plan is of. Raises StaleProfile where the request's are others."""
         candidate, wide_weights = self.candidate_of(plan), plan.wide_weights
-        if self._prepared is not None and self._prepared[0] == candidate:
-            is_among = set(wide_weights) < set(self._prepared[1])  # steps of the plan code the others in place
-            wide_weights = self._prepared[1] if is_among else wide_weights
+        if self._prepared is not None and self._prepared[0] == candidate and set(wide_weights) < set(self._prepared[1]):
+            self._prepared = candidate, wide_weights, self._prepared[2]  # steps of the plan code the others in place
         prepared = self.prepared(candidate, wide_weights)
         if prepared.fingerprint != plan.fingerprint:
             raise StaleProfile(

@@ -34,7 +34,7 @@ from s2a_core.profiling.timeline import (
     segments,
     two_batches,
     upper_segments,
-    with_opening,
+    with_moments,
 )
 from s2a_core.profiling.times import DeviceTimes, Extra, Times
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
@@ -118,9 +118,6 @@ class Measuring:
                 self.specs = outside(self.specs, mode, steps[1].bytes)
             steps += self._alone(sites)
             segments_of = self._segments(self.batches, steps)
-            segments_of = with_opening(
-                self.batches, segments_of, [step.trace for step in steps], {s.name for s in self.specs}
-            )
             if mode in WHOLE:
                 segments_of = self._in_larger_chunks(sites, segments_of)
             for site, of_site in segments_of.items():
@@ -152,7 +149,8 @@ class Measuring:
     def _segments(self, batches: tuple[int, int], steps: Sequence[Step]) -> dict[str, tuple[Segment, ...]]:
         order = {spec.name: None for spec in self.specs}
         held = [held_until(order, step.bytes) for step in steps]
-        return segments(batches, [step.trace.turns(order) for step in steps], held)
+        traces = [step.trace for step in steps]
+        return with_moments(batches, segments(batches, [trace.turns(order) for trace in traces], held), traces, held)
 
     def _among_codes(self) -> None:
         """Turns of exact sites whose neighbours are coded: what those would hold is alive all the same.

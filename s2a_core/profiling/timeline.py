@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
@@ -28,6 +28,7 @@ class Turn:
 
 
 Turns = dict[tuple[str, str], Turn]  # (phase, site) -> what its turn needs
+Moments = dict[tuple[str, str], list[tuple[int, int]]]  # (phase, site) -> bytes at each of its moments
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,11 @@ class Trace:
     places: Mapping[int, int] = field(default_factory=dict)
     sums: Mapping[int, RowSum] = field(default_factory=dict)
 
-    def opening(self, listed: Collection[str]) -> tuple[int, ...]:
-        """Bytes alive after each event before the first listed site; none where events were not recorded."""
-        first = next((i for i, mark in enumerate(self.marks) if mark.site in listed and mark.phase != GRADIENT), None)
-        return self.sizes[: self.places.get(first, 0)] if first is not None else ()
-
-    def turns(self, listed: Collection[str] | None = None) -> Turns:
-        """The step cut at its marks. listed: sites that have turns; others' belong to the turn they fall in."""
-        turns: Turns = {}
-        key, gradients, alive = (FORWARD, START), 0, 0
+    def _cuts(self, listed: Collection[str] | None) -> Iterator[tuple[int, tuple[str, str], int, int, int]]:
+        """(mark, or -1 for the begin; whose turn it falls in; first event and the one after the last until the next
+        mark; bytes of gradients so far).
+        """
+        key, gradients = (FORWARD, START), 0
         for i in range(-1, len(self.marks)):
             if i >= 0:
                 mark = self.marks[i]
@@ -63,6 +60,22 @@ class Trace:
                     key = (mark.phase, key[1])
             begin = self.places.get(i, 0) if i >= 0 else 0
             end = self.places.get(i + 1, len(self.sizes)) if i + 1 < len(self.marks) else len(self.sizes)
+            yield i, key, begin, end, gradients
+
+    def moments(self, listed: Collection[str]) -> Moments:
+        """(later, fresh) bytes alive after each event of every turn, as Turn has them; none where events were not
+        recorded.
+        """
+        moments: Moments = {}
+        for _, key, begin, end, gradients in self._cuts(listed):
+            moments.setdefault(key, []).extend((size - gradients, size) for size in self.sizes[begin:end])
+        return moments
+
+    def turns(self, listed: Collection[str] | None = None) -> Turns:
+        """The step cut at its marks. listed: sites that have turns; others' belong to the turn they fall in."""
+        turns: Turns = {}
+        alive = 0
+        for i, key, begin, end, gradients in self._cuts(listed):
             if self.sizes:
                 top = max(self.sizes[begin:end], default=alive)
                 top = max(top, alive)
@@ -153,23 +166,39 @@ def chunk_slope(tops: Mapping[int, int]) -> int:
     return ceil(max(0.0, *slopes))
 
 
-def with_opening(
+def with_moments(
     batches: tuple[int, int],
     segments_of: Mapping[str, tuple[Segment, ...]],
     traces: Sequence[Trace],
-    listed: Collection[str],
+    held: Sequence[Mapping[str, int]],
 ) -> dict[str, tuple[Segment, ...]]:  # fmt: skip
-    """Segments with every moment of the opening that may be its worst one at larger batches than the two measured.
+    """Segments with every moment of a turn that may be its worst one at larger batches than the two measured.
 
-    A frozen stem is one long turn, whose worst moment at a few samples is seldom the one at many.
+    A turn's worst moment at a few samples is seldom the one at many: a frozen stem is one long turn, and a coded weight
+    is decoded, whole, before anything grows with the samples. held: as for `segments`.
     """
-    sizes = [trace.opening(listed) for trace in traces[:2]]
-    if START not in segments_of or len(sizes[0]) != len(sizes[1]):
-        return dict(segments_of)
-    first = segments_of[START][0]
-    lines = _envelope({line(batches, pair) for pair in zip(*sizes, strict=True)})
-    more = [Segment(fixed, slope, fixed, slope, first.one_bytes, first.fresh_one_bytes) for fixed, slope in lines]
-    return {**segments_of, START: (*segments_of[START], *more)}
+    small, large = (trace.moments(held[0]) for trace in traces[:2])
+    followed = {}
+    for site, own in segments_of.items():
+        more: list[Segment] = []
+        for turn in own:
+            pair = [of.get((BACKWARD if turn.is_backward else FORWARD, site), []) for of in (small, large)]
+            if turn.sum_rows or not pair[0] or len(pair[0]) != len(pair[1]):
+                continue
+            rest = [of.get(site, 0) for of in held[:2]]
+            lines = [
+                [line(batches, [at[k] - of for at, of in zip(event, rest, strict=True)]) for k in (0, 1)]
+                for event in zip(*pair, strict=True)
+            ]
+            worst = [_envelope({of[k] for of in lines}) for k in (0, 1)]
+            alone = turn.one_bytes, turn.fresh_one_bytes
+            more += [
+                Segment(*later, *fresh, *alone, is_backward=turn.is_backward)
+                for later, fresh in dict.fromkeys(map(tuple, lines))
+                if later in worst[0] or fresh in worst[1]
+            ]
+        followed[site] = upper_segments((*own, *more))
+    return followed
 
 
 def upper_lines(batches: tuple[int, int], steps: Sequence[Turns]) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from s2a_core.profiling.timeline import (
     segments,
     two_batches,
     upper_segments,
-    with_opening,
+    with_moments,
 )
 from s2a_core.profiling.types import Segment
 
@@ -64,17 +64,37 @@ def test_one_batch_alone_grows_from_nothing() -> None:
     assert line((1, 1), [70, 70]) == (0, 70)
 
 
-def test_the_opening_is_followed_at_every_moment_to_larger_batches() -> None:
+def test_a_turn_is_followed_at_every_moment_to_larger_batches() -> None:
     """Of two moments the first is the worst at two and four images, the second, which grows, at eight."""
     marks = (Mark(FORWARD, "a"), Mark(BACKWARD, "a"))
-    steps = [Trace(marks, (100, 20 * n, 5, 1), {0: 2, 1: 3}) for n in (2, 4)]
-    assert [trace.opening({"a"}) for trace in steps] == [(100, 40), (100, 80)]
-    found = segments((2, 4), [trace.turns() for trace in steps], [{}, {}])
-    assert max(s.at(8, True) for s in found[START]) == 100
-    followed = with_opening((2, 4), found, steps, {"a"})
-    assert [max(s.at(n, True) for s in followed[START]) for n in (2, 4, 8)] == [100, 100, 160]
-    uneven = (steps[0], Trace(marks, (100, 7, 80, 5, 1), {0: 3, 1: 4}))
-    assert with_opening((2, 4), found, uneven, {"a"}) == found
+
+    def traces(opening: tuple[int, int], turn: tuple[int, int], back: tuple[int, int]) -> list[Trace]:
+        return [Trace(marks, (*_at(opening, n), *_at(turn, n), *_at(back, n)), {0: 3, 1: 6}) for n in (2, 4)]
+
+    for place, (site, is_backward) in enumerate(((START, False), ("a", False), ("a", True))):
+        growing = [(0, 0), (0, 0), (0, 0)]
+        growing[place] = (100, 20)
+        steps = traces(*growing)
+        held = [{"a": 1}, {"a": 1}]
+        found = segments((2, 4), [trace.turns() for trace in steps], held)
+        more = 0 if site == START else 1
+        assert _top(found, site, is_backward, 8) == 100 - more
+        followed = with_moments((2, 4), found, steps, held)
+        assert [_top(followed, site, is_backward, n) for n in (2, 4, 8)] == [100 - more, 100 - more, 160 - more]
+        between = 3 * place + 1  # one moment more: which is which is not known
+        sizes = (*steps[1].sizes[:between], 7, *steps[1].sizes[between:])
+        uneven = (steps[0], Trace(marks, sizes, {0: 3 + (place < 1), 1: 6 + (place < 2)}))
+        assert _top(with_moments((2, 4), found, uneven, held), site, is_backward, 8) == 100 - more
+
+
+def _at(moments: tuple[int, int], samples: int) -> tuple[int, int, int]:
+    """Of a turn: what it takes at its first moment, whatever the samples, at its second one, and after it."""
+    fixed, slope = moments
+    return fixed, slope * samples, 5
+
+
+def _top(segments_of: dict[str, tuple[Segment, ...]], site: str, is_backward: bool, samples: int) -> int:
+    return max(s.at(samples, True) for s in segments_of[site] if s.is_backward == is_backward)
 
 
 def test_a_further_sample_of_a_chunk_takes_the_steepest_slope_that_is_no_jump() -> None:
