@@ -78,9 +78,9 @@ class WeightCodes:
         """Moves one code in twelve to its neighbour, in place: as far from the codes as these are from the weight.
 
         A rounding error spreads evenly over a step between codes; its variance is a twelfth of the step's square, and
-        so is that of a whole step in one of twelve codes.
+        so is that of a whole step in one of twelve codes. Numbers cannot be shaken.
         """
-        bits = {"float": 0, "int8": 8, "nf4": 4}[self.format]
+        bits = {"int8": 8, "nf4": 4}[self.format]
         for part in payload[: self.shape.numel() * bits // 8].split(SHAKEN_AT_ONCE):
             shaken = torch.zeros_like(part)
             for shift in range(0, 8, bits):

@@ -1,6 +1,6 @@
 """One storage per site, chosen exactly: a multiple-choice integer program whose rows are the moments of `Peak`.
 
-    minimise   sum_s sum_o cost[s, o] x[s, o]
+    minimise   sum_s sum_o cost[s, o] x[s, o] + sum_g square_cost error[g]^2 c[g]
     subject to the moments and rules of `constraints.py`
 
 Solved by HiGHS through scipy.optimize.milp. Rows of turns join when a solution breaks them, which does not change

@@ -30,8 +30,9 @@ BF16_BYTES = 2
 
 
 def coded_weights(model: nn.Module) -> dict[str, NarrowWeight]:
-    """Name -> weight, of those kept as codes."""
-    return {name: p for name, p in model.named_parameters() if isinstance(p, NarrowWeight)}
+    """Name -> weight, of those kept as codes; not of the numbers among them."""
+    weights = {name: p for name, p in model.named_parameters() if isinstance(p, NarrowWeight)}
+    return {name: weight for name, weight in weights.items() if weight.codes.format != "float"}
 
 
 def weight_profiles(model: nn.Module, precision: str, errors: Mapping[str, float]) -> tuple[WeightProfile, ...]:

@@ -67,6 +67,14 @@ def test_a_weight_takes_its_numbers_less_its_codes_beyond_them() -> None:
         assert sum(one.gradient_error**2 for one in profiles) ** 0.5 == pytest.approx(0.5)
 
 
+def test_numbers_among_codes_are_none_of_them() -> None:
+    model = Layers()
+    narrow_weights(model, "int8", ["early.0.weight"])
+    errors = weight_errors(model, lambda: gradient_of(model), 100.0)
+    assert "early.0.weight" not in errors
+    assert [one.name for one in weight_profiles(model, "fp32", errors)] == list(errors)
+
+
 def test_a_model_without_codes_has_none() -> None:
     assert weight_errors(Layers(), lambda: torch.zeros(1), 1.0) == {}
     assert weight_profiles(Layers(), "fp32", {}) == ()
