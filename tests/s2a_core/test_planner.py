@@ -165,7 +165,7 @@ def test_a_cap_that_takes_no_profile_names_no_less_than_weights_and_optimizer_ne
             details={"asked_bytes": 7}, is_estimate=True,
         )  # fmt: skip
 
-    monkeypatch.setattr("s2a_core.profiling.profile_within", ran_out)
+    monkeypatch.setattr("s2a_core.profiling.measure.profile_within", ran_out)
     model = SimpleNamespace(
         model=nn.Linear(1, 1), image_size=1, precision="fp32", dataset=None, name="", spec="", has_weights=False,
         task=SimpleNamespace(name=""),
