@@ -1,12 +1,18 @@
-"""A plan and a tiny dataset made by hand, so that training is tested without profiling."""
+"""A plan and a tiny dataset made by hand, so that training is tested without profiling, and runs that are cut."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
+import pytest
+
+from s2a_core import pipeline
 from s2a_core.datasets import ImageDataset, open_dataset
 from s2a_core.planning.types import Plan, Predicted, SolverReport
+from s2a_core.requests import RunRequest
+from s2a_core.train.types import PauseTraining
 
 
 def hand_plan(adapter: str = "bias", batch_size: int = 16, micro_batch: int = 8) -> Plan:
@@ -42,3 +48,14 @@ def few_digits(train: int = 48, val: int = 24) -> ImageDataset:
     digits = _digits()
     step = len(digits.train) // train, len(digits.val) // val
     return dataclasses.replace(digits, train=digits.train[:: step[0]][:train], val=digits.val[:: step[1]][:val])
+
+
+def pause_in_the_second_step(request: RunRequest) -> None:
+    """Runs a request until it is paused there, as the queue pauses a job."""
+
+    def pause(event: dict[str, Any]) -> None:
+        if event.get("step") == 2:
+            raise PauseTraining
+
+    with pytest.raises(PauseTraining):
+        pipeline.run(request, pause)

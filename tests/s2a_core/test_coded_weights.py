@@ -30,11 +30,10 @@ from s2a_core.planning.search import smallest_budget
 from s2a_core.prepare import prepare
 from s2a_core.profiling import profile
 from s2a_core.storage import StoragePolicy, WeightFormat
-from s2a_core.train.types import PauseTraining
 from s2a_core.verify import verify
 from tests.assertions import assert_close
 from tests.s2a_core.compression.models import gradients, small_cnn, small_vit
-from tests.s2a_core.runs import few_digits, hand_plan
+from tests.s2a_core.runs import few_digits, hand_plan, pause_in_the_second_step
 
 FORMATS = pytest.mark.parametrize("weight_format", ["int8", "nf4"])
 
@@ -152,13 +151,7 @@ def test_a_run_goes_on_to_the_bit_and_is_predicted_and_exported(
     whole = pipeline.run(request)
     assert (whole["weight_format"], whole["within_budget"]) == (weight_format, True)
     cut = replace(request, output=tmp_path / "cut")
-
-    def pause(event: dict[str, Any]) -> None:
-        if event.get("step") == 2:
-            raise PauseTraining
-
-    with pytest.raises(PauseTraining):
-        pipeline.run(cut, pause)
+    pause_in_the_second_step(cut)
     resumed = pipeline.run(replace(cut, plan=None, weight_format="auto", resume=True))
     assert resumed["step_losses"] == whole["step_losses"]
     assert resumed["weight_format"] == weight_format

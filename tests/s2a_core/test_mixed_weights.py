@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,9 +19,8 @@ from s2a_core.planner import Planner
 from s2a_core.planning.types import Plan
 from s2a_core.prepare import prepare
 from s2a_core.storage import StoragePolicy
-from s2a_core.train.types import PauseTraining
 from tests.s2a_core.compression.models import small_vit
-from tests.s2a_core.runs import few_digits
+from tests.s2a_core.runs import few_digits, pause_in_the_second_step
 
 FC1, FC2 = "blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"
 
@@ -115,13 +113,7 @@ def test_a_mixed_run_goes_on_to_the_bit_and_is_loaded_with_the_values_it_trained
     assert set(whole["wide_weights"]) == set(plan.wide_weights)
     assert f"int8 weights but for {len(plan.wide_weights)}" in (tmp_path / "whole" / "report.html").read_text()
     cut = replace(request, output=tmp_path / "cut")
-
-    def pause(event: dict[str, Any]) -> None:
-        if event.get("step") == 2:
-            raise PauseTraining
-
-    with pytest.raises(PauseTraining):
-        pipeline.run(cut, pause)
+    pause_in_the_second_step(cut)
     resumed = pipeline.run(replace(cut, plan=None, resume=True))
     assert resumed["step_losses"] == whole["step_losses"]
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -26,11 +25,10 @@ from s2a_core.prepare import prepare
 from s2a_core.profiling import profile
 from s2a_core.storage import Optimizer
 from s2a_core.train.optimizers import coded_cost, make_adamw, round_at_random, step_in_backward
-from s2a_core.train.types import PauseTraining
 from s2a_core.verify import verify
 from tests.assertions import assert_close, relative_rms
 from tests.fakegpu.double import FakeDevices
-from tests.s2a_core.runs import few_digits, hand_plan
+from tests.s2a_core.runs import few_digits, hand_plan, pause_in_the_second_step
 
 pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install s2a[optimizers]")
 
@@ -161,13 +159,7 @@ def test_a_run_goes_on_to_the_bit_and_not_with_another_optimizer(
     whole = pipeline.run(replace(request, plan=made))
     assert whole["optimizer"] == "adamw8bit"
     cut = replace(request, output=tmp_path / "cut")
-
-    def pause(event: dict[str, Any]) -> None:
-        if event.get("step") == 2:
-            raise PauseTraining
-
-    with pytest.raises(PauseTraining):
-        pipeline.run(replace(cut, plan=made), pause)
+    pause_in_the_second_step(replace(cut, plan=made))
     resumed = pipeline.run(replace(cut, resume=True))
     assert resumed["step_losses"] == whole["step_losses"]
     with pytest.raises(InvalidInput, match="the plan is for adamw8bit, not adamw"):
