@@ -38,7 +38,7 @@ from s2a_core.profiling.timeline import (
 )
 from s2a_core.profiling.times import DeviceTimes, Extra, Times
 from s2a_core.profiling.types import Option, Segment, SharedStorage, SiteProfile, Work, WorkingSet
-from s2a_core.profiling.weights import weight_errors
+from s2a_core.profiling.weights import MOST_S, weight_errors
 from s2a_core.storage import WHOLE, FittedTable, FrozenWeights, Storage, StoragePolicy
 from s2a_core.train.types import OnEvent
 
@@ -263,7 +263,7 @@ class Measuring:
         stage(self.on_event, "telling sites of one shape apart")
         errors.of_sites(refine_s)
         errors.add_up(operators)
-        self.weight_errors = weight_errors(self.model, errors.exact_gradient, sensitivity_s)
+        self.weight_errors = weight_errors(self.model, errors.exact_gradient, min(sensitivity_s, MOST_S))
 
     def _of_operators(self) -> dict[str, dict[str, Storage]]:
         """Operator -> its sites, stored as in that way of running which stores them otherwise than exact."""

@@ -24,7 +24,7 @@ from s2a_core.profiling.types import WeightProfile
 # Of all weights together, where nothing was measured: of DeiT-tiny's gradient (docs/accuracy/gradients.md).
 NOMINAL = {"int8": 0.07, "nf4": 0.5}
 LEAST_SHARE = 0.01  # of the nominal error: no weight is believed to bear coding better
-MOST_S = 5.0  # for single weights; alike ones together take a few steps
+MOST_S = 5.0  # of a profile, for single weights; alike ones together take a few steps
 STEPS_PER_DOUBLING = 4  # errors are known no better, and of equal weights a plan only has to choose how many
 BF16_BYTES = 2
 
@@ -61,7 +61,7 @@ def weight_errors(model: nn.Module, gradient_of: Callable[[], Tensor], seconds: 
     step_s = time.perf_counter() - started
     alike: dict[tuple[str, torch.Size], list[str]] = {}
     for name, weight in weights.items():
-        key = name if len(weights) * step_s <= min(seconds, MOST_S) else re.sub(r"\d+", "#", name)
+        key = name if len(weights) * step_s <= seconds else re.sub(r"\d+", "#", name)
         alike.setdefault((key, weight.codes.shape), []).append(name)
     errors: dict[str, float] = {}
     for names in alike.values():
